@@ -1,1 +1,31 @@
-//! (see the crate documentation)
+//! The GPU layer: devices, tensors, pipelines, recorded plans, read-back and timing.
+//!
+//! It knows kernels only as WGSL text with a parameter block ([`Shader`]), and no model at all.
+//! Everything is built on one idea: a [`Plan`] is recorded once (pipelines, bind groups, grids) and
+//! replayed every step, because command buffers are one-shot in WebGPU.
+
+mod device;
+mod pipeline;
+mod plan;
+mod readback;
+mod tensor;
+mod timing;
+
+pub use device::{AdapterSummary, Caps, Gpu, list_adapters};
+pub use pipeline::{Param, ParamKind, Params, Shader};
+pub use plan::{Plan, PlanBuilder, Recorder, StepBuffer};
+pub use readback::PendingRead;
+pub use tensor::{Dtype, Tensor};
+pub use timing::{KernelTime, Profiler};
+
+/// A byte count for people: `"1.5 MiB"`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}

@@ -1,0 +1,16 @@
+// Values that change from step to step; the Rust twin is kernels::step::Step.
+struct Step {
+  loss_scale: f32,         // 1 / target tokens of the whole optimizer step
+  step_size: f32,          // lr / (1 - beta1^t)
+  bias2_sqrt: f32,         // sqrt(1 - beta2^t)
+  decay: f32,              // 1 - lr * weight_decay
+  one_minus_beta1: f32,
+  beta2: f32,
+  one_minus_beta2: f32,
+  epsilon: f32,
+  max_grad_norm: f32,
+  dropout_seed: u32,       // differs for every micro-batch
+  dropout_threshold: u32,  // an element is dropped if its hash is below; 0 drops nothing
+  dropout_scale: f32,      // 1 / (1 - p)
+}
+@group(0) @binding(9) var<uniform> step: Step;

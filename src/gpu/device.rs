@@ -1,0 +1,319 @@
+//! Opening a device with what the adapter really offers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::pipeline::PipelineCache;
+use super::tensor::{Dtype, Tensor};
+use super::{human_bytes, readback};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What an adapter says of itself, for `postil doctor` and device choice.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct AdapterSummary {
+    /// Marketing name.
+    pub name: String,
+    /// `Vulkan`, `Metal`, `Dx12` or `BrowserWebGpu`.
+    pub backend: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `Cpu`, …
+    pub device_type: String,
+    /// Driver name and version, where known.
+    pub driver: String,
+    /// Optional features that kernels can use or that timing needs.
+    pub features: Vec<String>,
+    /// Largest buffer, bytes.
+    pub max_buffer_size: u64,
+    /// Largest storage binding, bytes.
+    pub max_storage_buffer_binding_size: u64,
+    /// Workgroup memory, bytes.
+    pub max_compute_workgroup_storage_size: u32,
+    /// Invocations per workgroup.
+    pub max_compute_invocations_per_workgroup: u32,
+    /// Storage buffers per shader stage.
+    pub max_storage_buffers_per_shader_stage: u32,
+}
+
+impl AdapterSummary {
+    fn of(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let offered = adapter.features();
+        let features = [
+            (wgpu::Features::TIMESTAMP_QUERY, "timestamp-query"),
+            (wgpu::Features::SHADER_F16, "shader-f16"),
+            (wgpu::Features::SUBGROUP, "subgroups"),
+            (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative-matrix"),
+        ]
+        .into_iter()
+        .filter(|(feature, _)| offered.contains(*feature))
+        .map(|(_, name)| name.to_owned())
+        .collect();
+        Self {
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            device_type: format!("{:?}", info.device_type),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            features,
+            max_buffer_size: limits.max_buffer_size,
+            max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+            max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+            max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+            max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
+        }
+    }
+}
+
+/// What the opened device may be asked for.
+#[derive(Debug, Clone)]
+pub struct Caps {
+    /// The adapter's own description.
+    pub adapter: AdapterSummary,
+    /// The limits that the device was opened with: the adapter's.
+    pub limits: wgpu::Limits,
+    /// GPU timestamps are available.
+    pub timestamps: bool,
+}
+
+/// An opened device with its queue, its pipelines and its first error.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) pipelines: PipelineCache,
+    caps: Caps,
+    failure: Arc<Mutex<Option<Error>>>,
+    allocated: AtomicU64,
+    absent: wgpu::Buffer,
+}
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
+}
+
+/// Every adapter that the platform shows, best first as the platform orders them.
+pub async fn list_adapters() -> Vec<AdapterSummary> {
+    let adapters = instance().enumerate_adapters(wgpu::Backends::all()).await;
+    adapters.iter().map(AdapterSummary::of).collect()
+}
+
+/// Picks by index or by a part of the name, or, without a selector, what the platform calls fast.
+async fn choose(selector: Option<&str>) -> Result<wgpu::Adapter> {
+    let instance = instance();
+    let Some(selector) = selector else {
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        return instance.request_adapter(&options).await.map_err(|error| {
+            Error::new(
+                ErrorKind::NoGpu,
+                format!(
+                    "no GPU found: the platform offers no Vulkan, Metal, DX12 or WebGPU adapter ({error}). \
+                     Install a GPU driver (on Linux also the Vulkan loader, `libvulkan1`), or use a browser \
+                     with WebGPU; `postil doctor` lists what is seen"
+                ),
+            )
+        });
+    };
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let wanted = selector.to_lowercase();
+    let found = match wanted.parse::<usize>() {
+        Ok(index) => (index < adapters.len()).then_some(index),
+        Err(_) => adapters.iter().position(|a| a.get_info().name.to_lowercase().contains(&wanted)),
+    };
+    match found {
+        Some(index) => Ok(adapters.swap_remove(index)),
+        None => {
+            let names: Vec<_> =
+                adapters.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.get_info().name)).collect();
+            Err(Error::new(
+                ErrorKind::NoGpu,
+                format!(
+                    "no GPU matches \"{selector}\" (an index or a part of the name); found: {}",
+                    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                ),
+            ))
+        }
+    }
+}
+
+impl Gpu {
+    /// Opens an adapter (see [`list_adapters`]; `selector` is an index or a part of its name) with all
+    /// of its limits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoGpu`] when there is none, or none that matches, or it cannot be opened.
+    pub async fn open(selector: Option<&str>) -> Result<Arc<Self>> {
+        let adapter = choose(selector).await?;
+        let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let summary = AdapterSummary::of(&adapter);
+        let mut limits = adapter.limits();
+        // Chromium's software adapter offers exactly 1 GiB and then fails to bind that much.
+        let cap = u64::MAX >> 1;
+        limits.max_buffer_size = limits.max_buffer_size.min(cap);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("postil"),
+            required_features: if timestamps {
+                wgpu::Features::TIMESTAMP_QUERY
+            } else {
+                wgpu::Features::empty()
+            },
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
+            Error::new(ErrorKind::NoGpu, format!("the GPU \"{}\" could not be opened: {error}", summary.name))
+        })?;
+        let failure = Arc::new(Mutex::new(None));
+        watch(&device, &failure);
+        let absent = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("absent"),
+            size: 256,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        Ok(Arc::new(Self {
+            device,
+            queue,
+            pipelines: PipelineCache::default(),
+            caps: Caps { adapter: summary, limits, timestamps },
+            failure,
+            allocated: AtomicU64::new(0),
+            absent,
+        }))
+    }
+
+    /// What this device can do.
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// Bytes of tensors made on this device so far (freed ones included).
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated.load(Ordering::Relaxed)
+    }
+
+    /// The first error that the device reported, if any. Errors arrive late: ask after a read-back.
+    pub fn check(&self) -> Result<()> {
+        match &*self.failure.lock().expect("no panic holds this lock") {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// A zeroed tensor.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] when the device's limits do not allow one of this size.
+    pub fn tensor(&self, label: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
+        let bytes = Tensor::byte_size(shape, dtype).ok_or_else(|| {
+            Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows"))
+        })?;
+        let limit =
+            self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
+        if bytes > limit {
+            return Err(Error::new(
+                ErrorKind::OutOfMemory,
+                format!(
+                    "{label} {shape:?} needs {} in one buffer, but \"{}\" allows {}. \
+                     Use a smaller batch size or max_length, or a smaller model",
+                    human_bytes(bytes),
+                    self.caps.adapter.name,
+                    human_bytes(limit)
+                ),
+            ));
+        }
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.max(16),
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.allocated.fetch_add(bytes, Ordering::Relaxed);
+        self.check()?;
+        Ok(Tensor::whole(buffer, shape, dtype))
+    }
+
+    /// A tensor with contents; `data` has exactly the shape's number of 4-byte elements.
+    pub fn tensor_from<T: bytemuck::Pod>(
+        &self,
+        label: &str,
+        shape: &[usize],
+        dtype: Dtype,
+        data: &[T],
+    ) -> Result<Tensor> {
+        let tensor = self.tensor(label, shape, dtype)?;
+        self.write(&tensor, data);
+        Ok(tensor)
+    }
+
+    /// A uniform buffer with contents.
+    pub(super) fn uniform(&self, label: &str, bytes: &[u8]) -> wgpu::Buffer {
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: (bytes.len() as u64).max(16),
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&buffer, 0, bytes);
+        buffer
+    }
+
+    /// Overwrites the start of a tensor.
+    pub fn write<T: bytemuck::Pod>(&self, tensor: &Tensor, data: &[T]) {
+        self.write_at(tensor, 0, bytemuck::cast_slice(data));
+    }
+
+    /// Overwrites bytes of a tensor from `byte_offset` on. A tail that is not a multiple of four
+    /// bytes is zero-padded, which only the last odd 16-bit element of a tensor can need.
+    pub fn write_at(&self, tensor: &Tensor, byte_offset: u64, bytes: &[u8]) {
+        let (buffer, offset) = tensor.raw();
+        let whole = bytes.len() & !3;
+        if whole > 0 {
+            self.queue.write_buffer(buffer, offset + byte_offset, &bytes[..whole]);
+        }
+        if whole < bytes.len() {
+            let mut tail = [0u8; 4];
+            tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            self.queue.write_buffer(buffer, offset + byte_offset + whole as u64, &tail);
+        }
+    }
+
+    /// Reads a whole tensor back.
+    pub async fn read<T: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<T>> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let pending = readback::PendingRead::encode(self, &mut encoder, tensor);
+        self.queue.submit([encoder.finish()]);
+        pending.finish(self).await
+    }
+
+    /// What stands in for an operand that a dispatch does not have; no kernel reads it.
+    pub fn absent(&self) -> Tensor {
+        Tensor::whole(self.absent.clone(), &[64], Dtype::F32)
+    }
+}
+
+/// Keeps the first error instead of wgpu's default, which panics.
+fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<Error>>>) {
+    let note = |failure: &Mutex<Option<Error>>, error: Error| {
+        failure.lock().expect("no panic holds this lock").get_or_insert(error);
+    };
+    let slot = Arc::clone(failure);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        let error = match error {
+            wgpu::Error::OutOfMemory { .. } => Error::new(
+                ErrorKind::OutOfMemory,
+                "the GPU is out of memory. Use a smaller batch size, max_length or model, or close other programs",
+            ),
+            other => Error::new(ErrorKind::Device, format!("the GPU reported an error: {other}")),
+        };
+        note(&slot, error);
+    }));
+    let slot = Arc::clone(failure);
+    device.set_device_lost_callback(move |reason, message| {
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            note(&slot, Error::new(ErrorKind::Device, format!("the GPU was lost: {message}")));
+        }
+    });
+}

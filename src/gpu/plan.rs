@@ -1,0 +1,264 @@
+//! A plan: dispatches recorded once, replayed every step.
+
+use super::device::Gpu;
+use super::pipeline::{Params, Shader};
+use super::readback::PendingRead;
+use super::tensor::Tensor;
+use super::timing::Profiler;
+
+/// Where `struct Step` (values that change from step to step) is bound in the kernels that use it.
+const STEP_BINDING: u32 = 9;
+
+/// Uniform bindings start at multiples of this in every implementation.
+const UNIFORM_ALIGN: usize = 256;
+
+pub(super) struct Dispatch {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) bind_group: wgpu::BindGroup,
+    pub(super) grid: [u32; 3],
+    pub(super) shader: Shader,
+}
+
+enum Op {
+    Dispatch(Dispatch),
+    Copy { from: Tensor, to: Tensor },
+    Clear(Tensor),
+}
+
+/// A recorded list of dispatches, copies and clears.
+pub struct Plan {
+    ops: Vec<Op>,
+}
+
+impl Plan {
+    /// Number of GPU operations in the plan.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether the plan does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// The shaders that it runs, in order: the record of which variants a run used.
+    pub fn shaders(&self) -> impl Iterator<Item = Shader> + '_ {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Dispatch(dispatch) => Some(dispatch.shader),
+            _ => None,
+        })
+    }
+}
+
+struct Pending {
+    shader: Shader,
+    params_at: usize,
+    params_len: usize,
+    bindings: Vec<Tensor>,
+    step: bool,
+    grid: [u32; 3],
+}
+
+enum PendingOp {
+    Dispatch(Pending),
+    Copy { from: Tensor, to: Tensor },
+    Clear(Tensor),
+}
+
+/// Collects a plan. Kernels add their dispatches to it; [`PlanBuilder::finish`] makes the bind groups.
+pub struct PlanBuilder<'g> {
+    gpu: &'g Gpu,
+    step: Option<wgpu::Buffer>,
+    params: Vec<u8>,
+    ops: Vec<PendingOp>,
+}
+
+impl<'g> PlanBuilder<'g> {
+    /// An empty plan.
+    pub fn new(gpu: &'g Gpu) -> Self {
+        Self { gpu, step: None, params: Vec::new(), ops: Vec::new() }
+    }
+
+    /// An empty plan whose kernels may use `step`'s values (see [`StepBuffer`]).
+    pub fn with_step(gpu: &'g Gpu, step: &StepBuffer) -> Self {
+        Self { step: Some(step.buffer.clone()), ..Self::new(gpu) }
+    }
+
+    /// The device that the plan is for.
+    pub fn gpu(&self) -> &'g Gpu {
+        self.gpu
+    }
+
+    /// Adds a dispatch: `bindings` are the storage buffers at bindings 1, 2, …; the parameter block is
+    /// binding 0.
+    pub fn dispatch<P: Params>(&mut self, shader: Shader, params: &P, bindings: &[&Tensor], grid: [u32; 3]) {
+        self.push(shader, params, bindings, grid, false);
+    }
+
+    /// As [`Self::dispatch`], for a kernel that reads the step's values too.
+    ///
+    /// # Panics
+    /// If the plan was made without them ([`PlanBuilder::with_step`]).
+    pub fn dispatch_with_step<P: Params>(
+        &mut self,
+        shader: Shader,
+        params: &P,
+        bindings: &[&Tensor],
+        grid: [u32; 3],
+    ) {
+        assert!(self.step.is_some(), "{} needs a plan made with step values", shader.label());
+        self.push(shader, params, bindings, grid, true);
+    }
+
+    fn push<P: Params>(
+        &mut self,
+        shader: Shader,
+        params: &P,
+        bindings: &[&Tensor],
+        grid: [u32; 3],
+        step: bool,
+    ) {
+        if grid.contains(&0) {
+            return;
+        }
+        self.params.resize(self.params.len().next_multiple_of(UNIFORM_ALIGN), 0);
+        let params_at = self.params.len();
+        self.params.extend_from_slice(bytemuck::bytes_of(params));
+        self.ops.push(PendingOp::Dispatch(Pending {
+            shader,
+            params_at,
+            params_len: size_of::<P>(),
+            bindings: bindings.iter().map(|&tensor| tensor.clone()).collect(),
+            step,
+            grid,
+        }));
+    }
+
+    /// Adds a copy between tensors of equal size.
+    pub fn copy(&mut self, from: &Tensor, to: &Tensor) {
+        assert_eq!(from.bytes(), to.bytes(), "a copy keeps the size");
+        self.ops.push(PendingOp::Copy { from: from.clone(), to: to.clone() });
+    }
+
+    /// Sets a tensor to zero.
+    pub fn clear(&mut self, tensor: &Tensor) {
+        self.ops.push(PendingOp::Clear(tensor.clone()));
+    }
+
+    /// Compiles what is not compiled yet, makes the bind groups, and returns the plan.
+    pub fn finish(self) -> Plan {
+        let uniform = self.gpu.uniform("params", &self.params);
+        let ops = self
+            .ops
+            .into_iter()
+            .map(|op| match op {
+                PendingOp::Copy { from, to } => Op::Copy { from, to },
+                PendingOp::Clear(tensor) => Op::Clear(tensor),
+                PendingOp::Dispatch(pending) => {
+                    Op::Dispatch(bind(self.gpu, &uniform, self.step.as_ref(), pending))
+                }
+            })
+            .collect();
+        Plan { ops }
+    }
+}
+
+fn bind(gpu: &Gpu, uniform: &wgpu::Buffer, step: Option<&wgpu::Buffer>, pending: Pending) -> Dispatch {
+    let pipeline = gpu.pipeline(&pending.shader);
+    let mut entries = vec![wgpu::BindGroupEntry {
+        binding: 0,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: uniform,
+            offset: pending.params_at as u64,
+            size: std::num::NonZeroU64::new(pending.params_len as u64),
+        }),
+    }];
+    for (i, tensor) in pending.bindings.iter().enumerate() {
+        entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: tensor.binding() });
+    }
+    if let (true, Some(step)) = (pending.step, step) {
+        entries.push(wgpu::BindGroupEntry { binding: STEP_BINDING, resource: step.as_entire_binding() });
+    }
+    let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(pending.shader.kernel),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    });
+    Dispatch { pipeline, bind_group, grid: pending.grid, shader: pending.shader }
+}
+
+/// A uniform buffer of values that change from step to step; its layout belongs to the kernels.
+pub struct StepBuffer {
+    buffer: wgpu::Buffer,
+}
+
+impl StepBuffer {
+    /// Makes the buffer with a first value.
+    pub fn new<P: Params>(gpu: &Gpu, value: &P) -> Self {
+        Self { buffer: gpu.uniform("step", bytemuck::bytes_of(value)) }
+    }
+
+    /// Sets the values for everything submitted from now on.
+    pub fn write<P: Params>(&self, gpu: &Gpu, value: &P) {
+        gpu.queue.write_buffer(&self.buffer, 0, bytemuck::bytes_of(value));
+    }
+}
+
+/// Encodes plans and read-backs into one submission.
+pub struct Recorder<'g> {
+    gpu: &'g Gpu,
+    encoder: wgpu::CommandEncoder,
+}
+
+impl<'g> Recorder<'g> {
+    /// Starts a submission.
+    pub fn new(gpu: &'g Gpu) -> Self {
+        Self { gpu, encoder: gpu.device.create_command_encoder(&Default::default()) }
+    }
+
+    /// Replays a plan; with a profiler, each dispatch is timed.
+    pub fn run(&mut self, plan: &Plan, mut profiler: Option<&mut Profiler>) {
+        let mut ops = plan.ops.iter().peekable();
+        while let Some(op) = ops.next() {
+            match op {
+                Op::Copy { from, to } => {
+                    let ((source, from_at), (target, to_at)) = (from.raw(), to.raw());
+                    self.encoder.copy_buffer_to_buffer(source, from_at, target, to_at, from.bytes());
+                }
+                Op::Clear(tensor) => {
+                    let (buffer, offset) = tensor.raw();
+                    self.encoder.clear_buffer(buffer, offset, Some(tensor.bytes()));
+                }
+                Op::Dispatch(first) => {
+                    if let Some(profiler) = profiler.as_deref_mut() {
+                        profiler.encode(self.gpu, &mut self.encoder, first);
+                        continue;
+                    }
+                    // One pass for a whole run of dispatches: a pass costs far more than a dispatch.
+                    let mut pass = self.encoder.begin_compute_pass(&Default::default());
+                    encode(&mut pass, first);
+                    while let Some(Op::Dispatch(next)) = ops.next_if(|op| matches!(op, Op::Dispatch(_))) {
+                        encode(&mut pass, next);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a copy of a tensor to the host, to be awaited after [`Self::submit`].
+    pub fn read(&mut self, tensor: &Tensor) -> PendingRead {
+        PendingRead::encode(self.gpu, &mut self.encoder, tensor)
+    }
+
+    /// Hands everything to the GPU.
+    pub fn submit(self) {
+        self.gpu.queue.submit([self.encoder.finish()]);
+    }
+}
+
+pub(super) fn encode(pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) {
+    pass.set_pipeline(&dispatch.pipeline);
+    pass.set_bind_group(0, &dispatch.bind_group, &[]);
+    let [x, y, z] = dispatch.grid;
+    pass.dispatch_workgroups(x, y, z);
+}
