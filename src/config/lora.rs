@@ -273,7 +273,7 @@ fn number(alpha: f64) -> Value {
 
 /// Fields that PEFT writes and that change nothing here: metadata, and options of features that are
 /// themselves refused or have no effect on these modules.
-const WITHOUT_EFFECT: [&str; 13] = [
+const WITHOUT_EFFECT: [&str; 11] = [
     "auto_mapping",
     "corda_config",
     "ensure_weight_tying",
@@ -282,22 +282,22 @@ const WITHOUT_EFFECT: [&str; 13] = [
     "loftq_config",
     "lora_ga_config",
     "megatron_core",
-    "peft_type",
     "peft_version",
     "qalora_group_size",
     "runtime_config",
-    "task_type",
 ];
 
 /// What a field that changes the computation must be when it is not null.
-const ONLY: [(&str, &str); 6] = [
-    ("peft_type", r#""LORA""#),
-    ("task_type", r#""CAUSAL_LM""#),
-    ("bias", r#""none""#),
-    ("fan_in_fan_out", "false"),
-    ("use_dora", "false"),
-    ("lora_bias", "false"),
-];
+fn only() -> [(&'static str, Value); 6] {
+    [
+        ("peft_type", Value::from("LORA")),
+        ("task_type", Value::from("CAUSAL_LM")),
+        ("bias", Value::from("none")),
+        ("fan_in_fan_out", Value::from(false)),
+        ("use_dora", Value::from(false)),
+        ("lora_bias", Value::from(false)),
+    ]
+}
 
 /// The fields of an `adapter_config.json` that nobody took yet.
 struct Fields(Map<String, Value>);
@@ -313,10 +313,10 @@ impl Fields {
     }
 
     fn refuse_unsupported(&mut self) -> Result<()> {
-        for (name, only) in ONLY {
+        for (name, only) in only() {
             if let Some(found) = self.0.remove(name)
                 && !found.is_null()
-                && found.to_string() != only
+                && found != only
             {
                 return Err(Error::unsupported(format!("{name} {found} is not supported; only {only} is")));
             }

@@ -8,13 +8,15 @@
 mod lora;
 mod matching;
 mod model;
+mod module;
 mod report;
 mod resolve;
 mod train;
 
 pub use lora::{InitLoraWeights, LoraConfig};
 pub use matching::{ExcludeModules, TargetModules};
-pub use model::{ModelConfig, ModuleId, Projection};
+pub use model::ModelConfig;
+pub use module::{ModuleId, Projection};
 pub use report::{ModuleParameters, ParameterReport, parameter_report};
 pub use resolve::AdaptedModule;
 pub use train::{Schedule, TrainConfig};
