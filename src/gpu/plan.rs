@@ -42,9 +42,9 @@ impl Plan {
     }
 
     /// The shaders that it runs, in order: the record of which variants a run used.
-    pub fn shaders(&self) -> impl Iterator<Item = Shader> + '_ {
+    pub fn shaders(&self) -> impl Iterator<Item = &Shader> {
         self.ops.iter().filter_map(|op| match op {
-            Op::Dispatch(dispatch) => Some(dispatch.shader),
+            Op::Dispatch(dispatch) => Some(&dispatch.shader),
             _ => None,
         })
     }
