@@ -53,14 +53,8 @@ async fn check(gpu: &Gpu, count: usize, start: f32, config: AdamW) {
     }
 }
 
-const DEFAULT: AdamW = AdamW {
-    lr: 2e-4,
-    beta1: 0.9,
-    beta2: 0.999,
-    eps: 1e-8,
-    weight_decay: 0.0,
-    max_grad_norm: 1.0,
-};
+const DEFAULT: AdamW =
+    AdamW { lr: 2e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, max_grad_norm: 1.0 };
 
 /// From zero, where the parameters are nothing but the updates, and from a real start.
 pub async fn three_steps(gpu: &Gpu) {
@@ -77,7 +71,8 @@ pub async fn clips(gpu: &Gpu) {
 
 /// A limit of 0 means none, also for a gradient of zero.
 pub async fn no_clip(gpu: &Gpu) {
-    let settings = Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
+    let settings =
+        Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
     let step = Step::default().optimizer(&settings, 1, 0.1);
     for g in [100.0, 1e-3, 0.0] {
         let on_gpu = OnGpu::new(gpu, &[0.0], &[0.0], &[0.0]);
@@ -89,7 +84,8 @@ pub async fn no_clip(gpu: &Gpu) {
 
 /// A step whose norm is not finite is skipped whole.
 pub async fn skips_a_step_that_is_not_finite(gpu: &Gpu) {
-    let settings = Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 };
+    let settings =
+        Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 };
     let step = Step::default().optimizer(&settings, 3, 0.1);
     let mut random = Random::new(61);
     let [p, m, v] = [(); 3].map(|()| random.normal(300));

@@ -1,8 +1,8 @@
 use postil::gpu::{Dtype, Gpu};
-use postil::kernels::{NONE, gather as kernel};
+use postil::kernels::{NONE, WEIGHT_DTYPES, gather as kernel};
 
 use super::compare::assert_same_bits;
-use super::inputs::{Random, WEIGHTS, f32s, read, run, u32s, unwritten, weight};
+use super::inputs::{Random, f32s, read, run, u32s, unwritten, weight};
 use crate::reference::gather as reference;
 
 // Rows are copied and widened exactly: results are compared bit for bit.
@@ -13,7 +13,7 @@ fn narrow(values: &[f64]) -> Vec<f32> {
 
 /// Every storage at odd sizes; an odd width puts rows of 16-bit weights across word boundaries.
 pub async fn gathers_rows(gpu: &Gpu) {
-    for dtype in WEIGHTS {
+    for dtype in WEIGHT_DTYPES {
         for (rows, width, table_rows) in [(5, 123, 77), (1, 1, 1), (2, 128, 3), (257, 1, 9), (300, 77, 11)] {
             let mut random = Random::new(1);
             let (table, values) =
@@ -51,7 +51,10 @@ pub async fn widens_every_number(gpu: &Gpu) {
                 _ => exact.is_subnormal(),
             };
             let flushed = subnormal && got == 0.0;
-            assert!(flushed || got.to_bits() == exact.to_bits(), "{dtype:?} {bits:#06x}: {got:e}, not {exact:e}");
+            assert!(
+                flushed || got.to_bits() == exact.to_bits(),
+                "{dtype:?} {bits:#06x}: {got:e}, not {exact:e}"
+            );
         }
     }
 }

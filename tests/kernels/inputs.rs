@@ -6,9 +6,6 @@ use postil::kernels::step::Step;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Element types of weights.
-pub const WEIGHTS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
-
 /// A seeded source of inputs.
 pub struct Random(ChaCha8Rng);
 
@@ -70,9 +67,7 @@ pub fn unwritten(gpu: &Gpu, shape: &[usize]) -> Tensor {
 /// A weight stored as `dtype`, and the values that the storage really holds.
 pub fn weight(gpu: &Gpu, shape: &[usize], dtype: Dtype, values: &[f32]) -> (Tensor, Vec<f64>) {
     let (words, stored): (Vec<u16>, Vec<f32>) = match dtype {
-        Dtype::F16 => {
-            values.iter().map(|&v| (f16::from_f32(v).to_bits(), f16::from_f32(v).to_f32())).unzip()
-        }
+        Dtype::F16 => values.iter().map(|&v| (f16::from_f32(v).to_bits(), f16::from_f32(v).to_f32())).unzip(),
         Dtype::BF16 => {
             values.iter().map(|&v| (bf16::from_f32(v).to_bits(), bf16::from_f32(v).to_f32())).unzip()
         }

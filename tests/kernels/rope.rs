@@ -21,7 +21,7 @@ pub async fn turns_both_ways(gpu: &Gpu) {
             let positions = random.below(positions_in_table, rows);
             let table = kernel::table(positions_in_table as usize, head_dim, 10_000.0);
             let mut expected = wide(&x);
-            let turned = reference::Heads { heads, head_dim, ld, offset: 0 };
+            let turned = reference::Heads { heads, head_dim, ld };
             let exact = reference::table(positions_in_table, head_dim, 10_000.0);
             let sign = if direction == Direction::Forward { 1.0 } else { -1.0 };
             reference::rope(&mut expected, turned, &positions, &exact, sign);

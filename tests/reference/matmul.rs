@@ -85,10 +85,7 @@ impl Lora {
     ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let Self { rows, inputs, outputs, rank, scaling } = *self;
         let de = scaled(&nn(dy, b, [rows, rank, outputs]), scaling);
-        let dx = add(
-            &nn(dy, w, [rows, inputs, outputs]),
-            &masked(&nn(&de, a, [rows, inputs, rank]), mask),
-        );
+        let dx = add(&nn(dy, w, [rows, inputs, outputs]), &masked(&nn(&de, a, [rows, inputs, rank]), mask));
         let da = tn(&de, &masked(x, mask), [rank, inputs, rows]);
         let db = tn(dy, e, [outputs, rank, rows]);
         (dx, da, db)

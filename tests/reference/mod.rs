@@ -84,10 +84,7 @@ impl Div for Complex {
     type Output = Self;
     fn div(self, o: Self) -> Self {
         let norm = o.re * o.re + o.im * o.im;
-        Self {
-            re: (self.re * o.re + self.im * o.im) / norm,
-            im: (self.im * o.re - self.re * o.im) / norm,
-        }
+        Self { re: (self.re * o.re + self.im * o.im) / norm, im: (self.im * o.re - self.re * o.im) / norm }
     }
 }
 impl Neg for Complex {

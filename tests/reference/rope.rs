@@ -2,13 +2,12 @@
 
 use super::Scalar;
 
-/// Which columns of a matrix are rotated: `heads` heads of `head_dim` from `offset`, of `ld` columns.
+/// Which columns of a matrix are turned: the first `heads` times `head_dim` of `ld`.
 #[derive(Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
     pub head_dim: usize,
     pub ld: usize,
-    pub offset: usize,
 }
 
 /// Angle of pair `i` at `position`: position · theta^(−2i/head_dim).
@@ -30,11 +29,11 @@ pub fn table(positions: u32, head_dim: usize, theta: f64) -> Vec<f64> {
 
 /// (x1, x2) ← (x1·cos − x2·sin, x2·cos + x1·sin) in place; `direction` −1 turns back.
 pub fn rope<S: Scalar>(x: &mut [S], heads: Heads, positions: &[u32], table: &[f64], direction: f64) {
-    let Heads { heads, head_dim, ld, offset } = heads;
+    let Heads { heads, head_dim, ld } = heads;
     let half = head_dim / 2;
     for (row, &position) in x.chunks_exact_mut(ld).zip(positions) {
         let angles = &table[position as usize * head_dim..][..head_dim];
-        for head in row[offset..offset + heads * head_dim].chunks_exact_mut(head_dim) {
+        for head in row[..heads * head_dim].chunks_exact_mut(head_dim) {
             for i in 0..half {
                 let (c, s) = (S::of(angles[i]), S::of(angles[half + i] * direction));
                 let (x1, x2) = (head[i], head[half + i]);

@@ -17,8 +17,7 @@ pub fn swiglu_backward(gate_up: &[f64], dy: &[f64], width: usize) -> Vec<f64> {
     for (row, dy) in gate_up.chunks_exact(2 * width).zip(dy.chunks_exact(width)) {
         let (gate, up) = row.split_at(width);
         let sigma: Vec<f64> = gate.iter().map(|g| 1.0 / (1.0 + (-g).exp())).collect();
-        d_gate_up
-            .extend((0..width).map(|i| dy[i] * up[i] * sigma[i] * (1.0 + gate[i] * (1.0 - sigma[i]))));
+        d_gate_up.extend((0..width).map(|i| dy[i] * up[i] * sigma[i] * (1.0 + gate[i] * (1.0 - sigma[i]))));
         d_gate_up.extend((0..width).map(|i| dy[i] * gate[i] * sigma[i]));
     }
     d_gate_up
