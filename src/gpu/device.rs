@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::pipeline::PipelineCache;
 use super::tensor::{Dtype, Tensor};
-use super::{human_bytes, readback};
+use super::{Recorder, human_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -276,9 +276,9 @@ impl Gpu {
 
     /// Reads a whole tensor back.
     pub async fn read<T: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<T>> {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let pending = readback::PendingRead::encode(self, &mut encoder, tensor);
-        self.queue.submit([encoder.finish()]);
+        let mut recorder = Recorder::new(self);
+        let pending = recorder.read(tensor);
+        recorder.submit();
         pending.finish(self).await
     }
 
