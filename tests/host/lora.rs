@@ -106,6 +106,7 @@ fn targets_that_cannot_be() {
         (json!({ "target_modules": "q_proj" }), Config, "no module is left"),
         (json!({ "target_modules": ".*" }), Unsupported, "lm_head"),
         (json!({ "target_modules": ".*layers.*" }), Config, "model.layers, which is no linear module"),
+        (json!({ "target_modules": ".*\\.0\\.self_attn\\.q" }), Config, "no module is left"),
         (json!({ "target_modules": ["mlp"] }), Config, "mlp"),
         (json!({ "target_modules": ["1"] }), Config, "model.layers.1"),
         (json!({ "target_modules": "all-linear", "exclude_modules": ".*" }), Config, "no module is left"),
@@ -125,6 +126,11 @@ fn targets_that_cannot_be() {
         (json!({ "target_modules": ["q_proj"], "rank_pattern": { "(": 1 } }), Config, "rank_pattern"),
         // Here PEFT does less, or what the engine does not.
         (json!({ "target_modules": ["q_proj", "nonsense"] }), Config, "q_proj, k_proj, v_proj"),
+        (
+            json!({ "target_modules": ["q_proj"], "alpha_pattern": { "q_pro": 3 } }),
+            Config,
+            "alpha_pattern: \"q_pro\" matches no",
+        ),
         (json!({ "target_modules": ["q_proj"], "layers_to_transform": [4] }), Config, "layer 4"),
         (json!({ "target_modules": ["lm_head"] }), Unsupported, "lm_head"),
         (json!({ "target_modules": ".*(lm_head|q_proj)" }), Unsupported, "lm_head"),
