@@ -121,7 +121,7 @@ pub fn params(args: &ParamsArgs, json: bool) -> Result<()> {
     println!("{:<12} {:>7} {:>14} {:>6} {:>12}", "module", "layers", "in x out", "rank", "parameters");
     for m in &report.modules {
         let shape = format!("{} x {}", m.in_features, m.out_features);
-        println!("{:<12} {:>7} {shape:>14} {:>6} {:>12}", m.name, m.count, m.r, m.parameters);
+        println!("{:<12} {:>7} {shape:>14} {:>6} {:>12}", m.projection, m.count, m.r, m.parameters);
     }
     println!(
         "trainable params: {} || all params: {} || trainable%: {:.4}",

@@ -89,18 +89,9 @@ async fn start(
 ) -> Result<Start> {
     if args.resume {
         if let Some((path, checkpoint)) = latest_checkpoint(&args.out).await? {
-            let mut expected = init.map_or(lora, |adapter| adapter.config);
-            // Which model it was made for is not an option of the run.
-            expected.base_model_name_or_path.clone_from(&checkpoint.adapter.config.base_model_name_or_path);
-            if expected != checkpoint.adapter.config {
-                return Err(Error::config(format!(
-                    "{}: its adapter has other settings (rank, alpha, dropout or target modules) than these \
-                     options. Use the options of the interrupted run to resume it",
-                    path.display()
-                )));
-            }
             say(json, format!("resuming from {}", path.display()));
-            return Ok(Start::Checkpoint(Box::new(checkpoint)));
+            let expected = init.map_or(lora, |adapter| adapter.config);
+            return Ok(Start::Checkpoint(Box::new(checkpoint), expected));
         }
         warn(&format!("{} has no checkpoint yet; the run starts from its beginning", args.out.display()));
     }

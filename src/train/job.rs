@@ -6,7 +6,7 @@ use crate::base::Base;
 use crate::checkpoint::Adapter;
 use crate::config::{LoraConfig, TrainConfig};
 use crate::data::{Dataset, PrepareOptions, Prepared, prepare, split};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::Lora;
 
 /// Where the adapter comes from.
@@ -15,8 +15,8 @@ pub enum Start {
     New(LoraConfig),
     /// An adapter from a file, with its own configuration.
     Adapter(Adapter),
-    /// An interrupted run of the same settings and data.
-    Checkpoint(Box<Checkpoint>),
+    /// An interrupted run of the same settings and data; the adapter settings are those expected.
+    Checkpoint(Box<Checkpoint>, LoraConfig),
 }
 
 /// What is to be done.
@@ -77,9 +77,18 @@ impl Job {
         let lora_config = match &self.start {
             Start::New(config) => config,
             Start::Adapter(adapter) => &adapter.config,
-            Start::Checkpoint(checkpoint) => &checkpoint.adapter.config,
+            Start::Checkpoint(_, config) => config,
         };
-        lora_config.resolve(model)?;
+        let modules = lora_config.resolve(model)?;
+        if let Start::Checkpoint(checkpoint, _) = &self.start {
+            let found = &checkpoint.adapter.config;
+            if found.resolve(model)? != modules || found.lora_dropout != lora_config.lora_dropout {
+                return Err(Error::config(
+                    "the checkpoint's adapter has another rank, alpha, dropout or other target modules than \
+                     these options. Use the options of the interrupted run to resume it",
+                ));
+            }
+        }
         warnings.extend(lora_config.warnings(model));
 
         let prepared = prepare_for(base, &data, &self.train)?;
@@ -95,7 +104,7 @@ impl Job {
         let (examples, eval_examples) = (data.train.len(), data.evaluation.len());
         let gpu = base.model.gpu();
         let trainer = match self.start {
-            Start::Checkpoint(checkpoint) => Trainer::resume(&base.model, self.train, data, &checkpoint)?,
+            Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, self.train, data, &checkpoint)?,
             Start::New(mut config) => {
                 config.base_model_name_or_path = Some(base.name.clone());
                 let lora = Lora::new(gpu, &config, model, self.train.seed)?;

@@ -1,20 +1,21 @@
 //! Imports go one way: error <- config <- {source, checkpoint, tokenizer, data, gpu} <- kernels <- model
-//! <- {train, generate} <- {main, web}.
+//! <- base <- {train, generate} <- {demo, main, web}. (`demo` and `cli` are native only.)
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crate's modules from the lowest layer up.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["config"],
     &["source", "checkpoint", "tokenizer", "data", "gpu"],
     &["kernels"],
     &["model"],
+    &["base"],
     &["train", "generate"],
-    &["web"],
-    &["main", "lib"],
+    &["demo", "web"],
+    &["main", "cli", "lib"],
 ];
 /// Imports inside a layer.
 const WITHIN_A_LAYER: [(&str, &str); 4] =
