@@ -33,7 +33,7 @@ pub async fn backward(gpu: &Gpu) {
     }
 }
 
-/// Gates where exp(−gate) leaves f32's range: the result is 0 or `gate·up`, and finite.
+/// Gates where exp(−gate) would leave f32's range: the result is 0 or `gate·up`, and finite.
 pub async fn large_gates(gpu: &Gpu) {
     let gates = [-200.0, -100.0, -88.8, -80.0, -30.0, 0.0, 30.0, 80.0, 88.8, 100.0, 200.0];
     let width = gates.len();
