@@ -208,8 +208,7 @@ impl Gpu {
         let bytes = Tensor::byte_size(shape, dtype).ok_or_else(|| {
             Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows"))
         })?;
-        let limit =
-            self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
+        let limit = self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
         if bytes > limit {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
@@ -225,9 +224,7 @@ impl Gpu {
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.max(16),
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         self.allocated.fetch_add(bytes, Ordering::Relaxed);

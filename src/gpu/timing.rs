@@ -99,7 +99,11 @@ impl Profiler {
         let mut rows: Vec<_> = self
             .times
             .iter()
-            .map(|(kernel, &(dispatches, seconds))| KernelTime { kernel: kernel.clone(), dispatches, seconds })
+            .map(|(kernel, &(dispatches, seconds))| KernelTime {
+                kernel: kernel.clone(),
+                dispatches,
+                seconds,
+            })
             .collect();
         rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         rows
