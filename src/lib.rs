@@ -8,5 +8,6 @@ pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod source;
+pub mod tokenizer;
 
 pub use error::{Context, Error, ErrorKind, Result};
