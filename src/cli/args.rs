@@ -222,7 +222,9 @@ impl TrainArgs {
         if let Some(fraction) = self.eval_split
             && !(fraction > 0.0 && fraction < 1.0)
         {
-            return Err(Error::config(format!("--eval-split is {fraction}; expected a share between 0 and 1")));
+            return Err(Error::config(format!(
+                "--eval-split is {fraction}; expected a share between 0 and 1"
+            )));
         }
         Ok(config)
     }

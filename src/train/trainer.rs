@@ -269,7 +269,8 @@ impl Trainer {
             .collect();
         let targets = batches.iter().map(|b| b.targets).sum();
         let lr = self.config.learning_rate_at(self.submitted, self.total);
-        let step = Step::default().optimizer(&self.optimizer(), self.submitted as u64 + 1, lr).targets(targets);
+        let step =
+            Step::default().optimizer(&self.optimizer(), self.submitted as u64 + 1, lr).targets(targets);
         self.session.begin();
         for batch in &batches {
             let step = step.dropout(self.lora_dropout, mix(self.config.seed, self.micro_batches));
@@ -284,7 +285,8 @@ impl Trainer {
     }
 
     async fn report(&mut self) -> Result<Option<StepReport>> {
-        let Some(Pending { step, lr, tokens, targets, reads: [loss, norm] }) = self.pending.pop_front() else {
+        let Some(Pending { step, lr, tokens, targets, reads: [loss, norm] }) = self.pending.pop_front()
+        else {
             return Ok(None);
         };
         let gpu = self.session.model().gpu().clone();
@@ -303,11 +305,8 @@ impl Trainer {
         self.reported = step;
         let seconds = self.last_report.elapsed().as_secs_f64().max(1e-9);
         let tokens_per_second = tokens as f64 / seconds;
-        let eval_loss = if self.evaluates_after(step) && self.pending.is_empty() {
-            self.evaluate().await?
-        } else {
-            None
-        };
+        let eval_loss =
+            if self.evaluates_after(step) && self.pending.is_empty() { self.evaluate().await? } else { None };
         let improved = eval_loss.is_some_and(|loss| self.best.is_none_or(|(_, best)| loss < best));
         if let (true, Some(loss)) = (improved, eval_loss) {
             self.best = Some((step, loss));
