@@ -49,15 +49,9 @@ impl<'a> StreamDecoder<'a> {
             return Ok(None);
         };
         let new = new.to_owned();
-        // Forget what is out but for the last batch. A batch that gives no text by itself would make the next
-        // token look like the first of the text.
-        let batch = self.tokenizer.decode(&self.ids[self.shown..], self.skip_special_tokens)?;
-        if batch.is_empty() {
-            self.shown_text = text;
-        } else {
-            self.ids.drain(..self.shown);
-            self.shown_text = batch;
-        }
+        // Forget what is out but for the last batch: with it before them, later tokens are not the text's first.
+        self.shown_text = self.tokenizer.decode(&self.ids[self.shown..], self.skip_special_tokens)?;
+        self.ids.drain(..self.shown);
         self.shown = self.ids.len();
         Ok(Some(new))
     }

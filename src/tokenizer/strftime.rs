@@ -96,8 +96,8 @@ mod tests {
     fn agrees_with_python() {
         let all = "%Y %y %m %d %e %j %H %I %M %S %p %B %b %A %a %F %T %% %-d";
         let expected =
-            "2024 24 02 29  29 060 00 12 00 01 AM February Feb Thursday Thu 2024-02-29 00:00:01 % 29";
-        assert_eq!(strftime(all, 1_709_164_801).unwrap(), expected.replace("  29", " 29"));
+            "2024 24 02 29 29 060 00 12 00 01 AM February Feb Thursday Thu 2024-02-29 00:00:01 % 29";
+        assert_eq!(strftime(all, 1_709_164_801).unwrap(), expected);
         assert_eq!(strftime("%d %b %Y %I %p", 1_767_225_599).unwrap(), "31 Dec 2025 11 PM");
         assert_eq!(strftime("%-d.%-m. %j %a", 946_684_800).unwrap(), "1.1. 001 Sat");
         assert!(strftime("%Q", 0).unwrap_err().contains("%Q"));
