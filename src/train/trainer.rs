@@ -308,17 +308,12 @@ impl Trainer {
             ));
         }
         self.reported = step;
-<<<<<<< HEAD
         self.speeds.push_back((tokens, self.last_report.elapsed().as_secs_f64()));
         if self.speeds.len() > SPEED_WINDOW {
             self.speeds.pop_front();
         }
         let (sum, seconds) = self.speeds.iter().fold((0, 0.0), |(n, s), (tokens, t)| (n + tokens, s + t));
         let tokens_per_second = sum as f64 / seconds.max(1e-9);
-=======
-        let seconds = self.last_report.elapsed().as_secs_f64().max(1e-9);
-        let tokens_per_second = tokens as f64 / seconds;
->>>>>>> tok
         let eval_loss =
             if self.evaluates_after(step) && self.pending.is_empty() { self.evaluate().await? } else { None };
         let improved = eval_loss.is_some_and(|loss| self.best.is_none_or(|(_, best)| loss < best));
