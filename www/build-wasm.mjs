@@ -60,7 +60,7 @@ export function buildWasm() {
   });
   const suffix = process.platform === "win32" ? ".exe" : "";
   // Through a folder of its own: a build that is cut short leaves no half-written module behind.
-  const fresh = join(target, "wasm-pkg");
+  const fresh = join(www, "pkg.new");
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { recursive: true });
   run(

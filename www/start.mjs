@@ -7,7 +7,6 @@ import { parseArgs } from "node:util";
 import { buildWasm, run, StepError } from "./build-wasm.mjs";
 
 const www = dirname(fileURLToPath(import.meta.url));
-const root = dirname(www);
 const NODE_MINIMUM = [20, 19];
 const RUST_HELP = "Install Rust from https://rustup.rs, open a new terminal and run this again.";
 

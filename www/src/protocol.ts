@@ -30,6 +30,7 @@ export interface Commands {
   load_model: { args: { source: ModelSource }; result: ModelInfo };
   inspect_data: { args: { file: DataFile; max_length: number }; result: DataReport };
   count_parameters: { args: { r: number; target_modules: string[] }; result: ParameterCount };
+  has_adapter: { args: Record<never, never>; result: boolean };
   load_adapter: { args: { adapter: AdapterFiles }; result: null };
   start: { args: { options: RunOptions; train: DataFile; evaluation?: DataFile }; result: StartReport };
   /** Ends the run after the step in progress. */

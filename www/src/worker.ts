@@ -33,6 +33,9 @@ const handlers: Handlers = {
   async count_parameters(lora) {
     return ready().count_parameters(lora);
   },
+  async has_adapter() {
+    return ready().has_adapter();
+  },
   async load_adapter({ adapter }) {
     await ready().load_adapter(adapter.config, adapter.model);
     return null;
