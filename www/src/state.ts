@@ -126,6 +126,8 @@ export interface Run {
   bestEvalLoss?: number;
   bestStep?: number;
   secondsLeft?: number;
+  /** How long the steps so far have taken. */
+  seconds?: number;
   error?: string;
 }
 

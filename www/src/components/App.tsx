@@ -54,20 +54,18 @@ function Body() {
       return <Crashed failure={now.failure} />;
     case "ready":
       return (
-        <>
-          <div class="bench">
-            <div class="set-up">
-              <ModelPanel />
-              <DataPanel />
-              <SettingsPanel />
-            </div>
-            <div class="run">
-              <TrainPanel />
-            </div>
+        <div class="bench">
+          <div class="set-up">
+            <ModelPanel />
+            <DataPanel />
+            <SettingsPanel />
           </div>
-          <ComparePanel />
-          <DownloadPanel />
-        </>
+          <div class="run">
+            <TrainPanel />
+            <ComparePanel />
+            <DownloadPanel />
+          </div>
+        </div>
       );
   }
 }

@@ -18,12 +18,12 @@ export function ModelPanel() {
 function Status({ state }: { state: ModelState }) {
   switch (state.name) {
     case "loading": {
-      const verb = state.stage === "download" ? "Reading" : "Moving to the GPU:";
+      const verb = state.stage === "download" ? "Reading" : "Moving to the GPU";
       const known = state.total > 0;
       return (
         <>
           <label class="loading">
-            {verb} {state.title}
+            {verb}: {state.title}
             <progress {...(known ? { value: state.done, max: state.total } : {})} />
           </label>
           {known && (
@@ -87,7 +87,7 @@ function OwnModel() {
     const tokenizer_config = named("tokenizer_config.json");
     const chat_template = named("chat_template.jinja");
     void loadModel({
-      name: "your model",
+      name: "Your model",
       config,
       weights,
       tokenizer,

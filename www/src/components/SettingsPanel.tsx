@@ -10,7 +10,7 @@ export const SETTINGS_FORM = "settings";
 const SCHEDULES = [
   ["cosine", "Cosine, down to zero"],
   ["linear", "Linear, down to zero"],
-  ["constant_with_warmup", "Constant"],
+  ["constant", "Constant, after warm-up"],
 ] as const;
 
 export function SettingsPanel() {
@@ -54,8 +54,7 @@ function Basics() {
         label="Alpha"
         hint="Its strength: alpha ÷ rank"
         value={lora_alpha}
-        min={1}
-        step={1}
+        min={0}
         onChange={(value) => changeSettings({ lora_alpha: value })}
       />
       <NumberField
@@ -200,7 +199,7 @@ function Advanced() {
           label="Maximum length"
           hint="Tokens of an example"
           value={now.max_length}
-          min={1}
+          min={2}
           max={modelInfo.value?.max_position_embeddings ?? 1}
           step={1}
           onChange={(value) => changeSettings({ max_length: value })}

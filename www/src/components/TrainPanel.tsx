@@ -4,7 +4,6 @@ import {
   active,
   evalFile,
   evaluations,
-  generating,
   modelInfo,
   parameterCount,
   run,
@@ -63,7 +62,6 @@ function blocker(): string | undefined {
   if (!train.report) return "Reading the data…";
   if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
   if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
-  if (generating.value) return "Writing a comparison; training can start when it is done.";
   return undefined;
 }
 
@@ -88,16 +86,15 @@ function statusText({ status, start, last }: Run): string {
 
 function Progress({ now }: { now: Run }) {
   const total = now.start?.total_steps ?? 0;
-  const { last, secondsLeft } = now;
+  const { last, secondsLeft, seconds } = now;
   const figures = [
     ["Step", `${last?.step ?? 0} of ${total}`],
     ["Loss", last ? loss(last.loss) : "–"],
     ["Speed", last ? rate(last.tokens_per_second) : "–"],
     ["Learning rate", last ? scientific(last.lr) : "–"],
-    [
-      "Time left",
-      active.value && secondsLeft !== undefined && last && last.step < total ? `about ${duration(secondsLeft)}` : "–",
-    ],
+    active.value
+      ? ["Time left", secondsLeft === undefined ? "–" : `about ${duration(secondsLeft)}`]
+      : ["Took", seconds === undefined ? "–" : duration(seconds)],
   ] as const;
   return (
     <>

@@ -17,18 +17,20 @@ import {
 } from "../state";
 import { stayAwake } from "./awake";
 import { client } from "./engine";
-import { compareSamples } from "./compare";
+import { compareSamples, stopGenerating } from "./compare";
 import { keepAdapter } from "./keep";
 
 /** Steps whose times are averaged for the time left. */
 const PACE_WINDOW = 20;
 
 let stepTimes: number[] = [];
+let firstStepAt = 0;
 let letSleep: (() => void) | undefined;
 
 export async function startTraining(): Promise<void> {
   const train = trainFile.value?.file;
   if (!train || active.value) return;
+  stopGenerating();
   run.value = { status: "preparing" };
   steps.value = [];
   evaluations.value = [];
@@ -42,7 +44,8 @@ export async function startTraining(): Promise<void> {
       ...(evaluation ? { evaluation } : {}),
     });
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
-    stepTimes = [performance.now()];
+    firstStepAt = performance.now();
+    stepTimes = [firstStepAt];
     adapterLoaded.value = true;
     run.value = { ...run.value, status: run.value.status === "stopping" ? "stopping" : "training", start: report };
   } catch (error) {
@@ -93,15 +96,16 @@ export function onTrainingEvent(event: Extract<Event, { event: "step" | "adapter
 }
 
 function onStep(report: StepReport): void {
-  stepTimes = [...stepTimes, performance.now()].slice(-PACE_WINDOW - 1);
-  const [first = 0] = stepTimes;
-  const pace = (performance.now() - first) / Math.max(1, stepTimes.length - 1);
+  const now = performance.now();
+  stepTimes = [...stepTimes, now].slice(-PACE_WINDOW - 1);
+  const [first = now] = stepTimes;
+  const pace = (now - first) / Math.max(1, stepTimes.length - 1);
   steps.value = [...steps.value, report];
   if (report.eval_loss !== undefined) {
     evaluations.value = [...evaluations.value, { step: report.step, loss: report.eval_loss }];
   }
   const secondsLeft = ((report.total_steps - report.step) * pace) / 1000;
-  run.value = { ...run.value, last: report, secondsLeft };
+  run.value = { ...run.value, last: report, secondsLeft, seconds: (now - firstStepAt) / 1000 };
 }
 
 function save(files: AdapterFiles, step: number, complete: boolean): void {
