@@ -44,7 +44,7 @@ onPage("trains, evaluates, compares and downloads", async (page) => {
   await setNumber(page, "Steps", 40);
   await trainButton(page).click();
   await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
-  await panel(page, "Train").getByText("40 of 40").waitFor();
+  await panel(page, "Train").getByText("40 of 40", { exact: true }).waitFor();
   const heldOut = await panel(page, "Train").locator(".held-out").textContent();
   assert.match(heldOut, /3\.000 before training → 0\.\d+ at step 40/);
 
@@ -255,7 +255,7 @@ onPage("every control has a name, before and after a run", async (page) => {
   await trainButton(page).click();
   await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
   await page.getByText("Loss as a table").click();
-  assert.equal(await panel(page, "Train").locator("tbody tr").count(), 3);
+  await panel(page, "Train").locator("tbody tr").nth(2).waitFor();
   assert.deepEqual(await unnamed(page), []);
   assert.match(await page.locator("[aria-live=polite]").textContent(), /Training is done. Step 3 of 3/);
 });
