@@ -30,12 +30,13 @@ export function App() {
 function Device() {
   if (!device.value) return null;
   const { name, backend, features } = device.value;
-  const halves = features.includes("shader-f16") ? "16-bit arithmetic" : "32-bit arithmetic";
+  const halves = features.some((feature) => /shader.f16/i.test(feature));
   return (
     <p class="device">
       <span class="device-label">Runs on</span> <strong>{name || "your GPU"}</strong>
       <small>
-        {backend} · {halves}
+        {backend}
+        {halves && " with 16-bit floats"}
       </small>
     </p>
   );
@@ -63,8 +64,8 @@ function Body() {
           <div class="run">
             <TrainPanel />
             <ComparePanel />
-            <DownloadPanel />
           </div>
+          <DownloadPanel />
         </div>
       );
   }

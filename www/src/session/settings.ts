@@ -7,18 +7,20 @@ import { readAdapter, readLoraConfig } from "./adapter";
 /** Long enough not to count while a number is being typed. */
 const SETTLE_MS = 200;
 
-let settle: ReturnType<typeof setTimeout> | undefined;
+const timers = new Map<() => Promise<void>, ReturnType<typeof setTimeout>>();
+
+function settle(act: () => Promise<void>): void {
+  clearTimeout(timers.get(act));
+  timers.set(
+    act,
+    setTimeout(() => void act(), SETTLE_MS),
+  );
+}
 
 export function changeSettings(change: Partial<Settings>): void {
   settings.value = { ...settings.value, ...change };
-  const counts = "r" in change || "target_modules" in change;
-  const lengths = "max_length" in change;
-  if (!counts && !lengths) return;
-  clearTimeout(settle);
-  settle = setTimeout(() => {
-    void countParameters();
-    if (lengths && settings.value.max_length >= 1) void inspectData();
-  }, SETTLE_MS);
+  if ("r" in change || "target_modules" in change) settle(countParameters);
+  if ("max_length" in change && settings.value.max_length >= 2) settle(inspectData);
 }
 
 export async function countParameters(): Promise<void> {

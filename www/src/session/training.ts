@@ -7,7 +7,6 @@ import {
   evalFile,
   evaluations,
   initAdapter,
-  phase,
   run,
   savedAdapter,
   settings,
@@ -36,6 +35,7 @@ export async function startTraining(): Promise<void> {
   evaluations.value = [];
   stepTimes = [];
   letSleep = stayAwake();
+  addEventListener("beforeunload", askFirst);
   const evaluation = evalFile.value?.file;
   try {
     const report = await client().call("start", {
@@ -130,9 +130,10 @@ export function trainingCrashed(failure: Failure): void {
 function endRun(): void {
   letSleep?.();
   letSleep = undefined;
+  removeEventListener("beforeunload", askFirst);
 }
 
 /** Asks before a run in progress is left. */
-addEventListener("beforeunload", (event) => {
-  if (active.value && phase.value.name === "ready") event.preventDefault();
-});
+function askFirst(event: BeforeUnloadEvent): void {
+  event.preventDefault();
+}
