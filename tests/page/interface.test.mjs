@@ -212,6 +212,7 @@ onPage("an adapter survives the tab, until it is forgotten", async (page) => {
   const kept = page.getByText(/left its adapter in this browser/);
   await kept.waitFor();
   await page.getByRole("button", { name: "Forget it" }).click();
+  await kept.waitFor({ state: "detached" });
   await page.reload();
   await page.getByText("Ready.").waitFor();
   assert.equal(await kept.count(), 0);

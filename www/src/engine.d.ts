@@ -4,7 +4,9 @@ declare module "postil-engine" {
 
   export interface DeviceInfo {
     name: string;
+    /** `BrowserWebGpu` in a browser. */
     backend: string;
+    /** `DiscreteGpu`, `IntegratedGpu`, `Cpu`, `Other`… */
     device_type: string;
     features: string[];
     max_buffer_size: number;
@@ -155,11 +157,12 @@ declare module "postil-engine" {
     inspect_data(name: string, data: Uint8Array, options: { max_length: number }): DataReport;
     count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
-    step(): Promise<StepReport>;
+    /** `null` when the run is over. */
+    step(): Promise<StepReport | null>;
     finish(): Promise<FinishReport>;
     has_adapter(): boolean;
     load_adapter(config: Uint8Array, model: Uint8Array): Promise<void>;
     generate(prompt: string, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
-    export_adapter(): AdapterFiles;
+    export_adapter(): Promise<AdapterFiles>;
   }
 }

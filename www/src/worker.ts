@@ -10,7 +10,7 @@ const ADAPTER_COPY_INTERVAL_MS = 60_000;
 const port = self as unknown as MessagePort;
 
 let engine: Engine | undefined;
-let running: { stopping: boolean; step: number; copiedAt: number } | undefined;
+let running: { stopping: boolean; copiedAt: number } | undefined;
 let pumping = false;
 const queue: Request[] = [];
 const cancelled = new Set<number>();
@@ -42,7 +42,7 @@ const handlers: Handlers = {
   },
   async start({ options, train, evaluation }) {
     const report = await ready().start(options, train, evaluation);
-    running = { stopping: false, step: 0, copiedAt: performance.now() };
+    running = { stopping: false, copiedAt: performance.now() };
     return report;
   },
   async stop() {
@@ -100,31 +100,25 @@ async function answer(request: Request): Promise<void> {
 /** One training step, or the end of the run. */
 async function advance(run: NonNullable<typeof running>): Promise<void> {
   try {
-    if (!run.stopping) {
-      const report = await ready().step();
-      run.step = report.step;
+    const report = run.stopping ? null : await ready().step();
+    if (report) {
       emit({ event: "step", report });
       if (!report.done) {
         const due = performance.now() - run.copiedAt > ADAPTER_COPY_INTERVAL_MS;
-        if (report.eval_loss !== undefined || due) {
-          run.copiedAt = performance.now();
-          emitAdapter((adapter) => ({ event: "adapter", step: report.step, adapter }), await exportAdapter());
-        }
+        if (report.eval_loss === undefined && !due) return;
+        run.copiedAt = performance.now();
+        emitAdapter((adapter) => ({ event: "adapter", step: report.step, adapter }), await ready().export_adapter());
         return;
       }
     }
     running = undefined;
-    const report = await ready().finish();
+    const best = await ready().finish();
     const stopped = run.stopping;
-    emitAdapter((adapter) => ({ event: "finished", report, stopped, adapter }), await exportAdapter());
+    emitAdapter((adapter) => ({ event: "finished", report: best, stopped, adapter }), await ready().export_adapter());
   } catch (error) {
     running = undefined;
     emit({ event: "failed", failure: describe(error) });
   }
-}
-
-async function exportAdapter(): Promise<AdapterFiles> {
-  return await ready().export_adapter();
 }
 
 function emitAdapter(event: (adapter: AdapterFiles) => Event, { config, model }: AdapterFiles): void {

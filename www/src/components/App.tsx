@@ -29,14 +29,14 @@ export function App() {
 
 function Device() {
   if (!device.value) return null;
-  const { name, backend, features } = device.value;
-  const halves = features.some((feature) => /shader.f16/i.test(feature));
+  const { name, device_type, features } = device.value;
+  const software = device_type === "Cpu";
   return (
     <p class="device">
       <span class="device-label">Runs on</span> <strong>{name || "your GPU"}</strong>
       <small>
-        {backend}
-        {halves && " with 16-bit floats"}
+        {software ? "no graphics card: the processor stands in, slowly" : "through WebGPU"}
+        {features.some((feature) => /shader.f16/i.test(feature)) && ", with 16-bit floats"}
       </small>
     </p>
   );

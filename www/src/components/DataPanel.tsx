@@ -8,7 +8,7 @@ import { TokenPreview } from "./TokenPreview";
 
 /** Skipped lines listed by themselves; the rest is counted. */
 const LISTED_LINES = 20;
-const ACCEPT = ".jsonl,.json,.csv,.tsv,.txt";
+const ACCEPT = ".jsonl,.json";
 
 export function DataPanel() {
   const own = chosenData.value === OWN_FILES;

@@ -41,6 +41,6 @@ export async function keepAdapter(adapter: KeptAdapter): Promise<void> {
 }
 
 export async function forgetKept(): Promise<void> {
-  keptAdapter.value = undefined;
   await transact("readwrite", (store) => store.delete(KEY)).catch(() => {});
+  keptAdapter.value = undefined;
 }
