@@ -4,12 +4,9 @@ pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod error;
-pub mod generate;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod source;
-pub mod tokenizer;
-pub mod train;
 
 pub use error::{Context, Error, ErrorKind, Result};

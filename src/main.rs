@@ -1,1 +1,3 @@
+//! `postil`: arguments in, calls of the library, terminal out.
+
 fn main() {}

@@ -35,6 +35,13 @@ pub struct TensorInfo {
     pub end: u64,
 }
 
+impl TensorInfo {
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.begin
+    }
+}
+
 /// A safetensors file of which only the header is in memory.
 pub struct SafetensorsFile {
     source: Rc<dyn ByteSource>,
@@ -87,7 +94,7 @@ impl SafetensorsFile {
         let Some(info) = self.info(name) else {
             return Err(Error::format(format!("{file}: there is no tensor {name}")));
         };
-        let size = info.end - info.begin;
+        let size = info.bytes();
         let len = bytes.end.checked_sub(bytes.start).and_then(|len| usize::try_from(len).ok());
         match len {
             Some(len) if bytes.end <= size => self.source.read(info.begin + bytes.start, len).await,

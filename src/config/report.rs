@@ -24,6 +24,7 @@ pub struct ParameterReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModuleParameters {
     /// The projection's name, `q_proj`.
+    #[serde(rename = "name")]
     pub projection: &'static str,
     /// Number of modules, one a layer.
     pub count: usize,

@@ -58,8 +58,8 @@ impl Step {
         self.beta2 = settings.beta2 as f32;
         self.one_minus_beta2 = (1.0 - settings.beta2) as f32;
         self.epsilon = settings.epsilon as f32;
-        self.max_grad_norm =
-            if settings.max_grad_norm > 0.0 { settings.max_grad_norm as f32 } else { f32::MAX };
+        // No limit: a number that stays finite when the kernel divides it by 1e-6.
+        self.max_grad_norm = if settings.max_grad_norm > 0.0 { settings.max_grad_norm as f32 } else { 1e30 };
         self
     }
 

@@ -1,1 +1,10 @@
-//! Tests.
+//! Tests of what runs on the host alone: no GPU, no network.
+
+mod adapter;
+mod atomic;
+mod config;
+mod imports;
+mod lora;
+mod safetensors;
+mod schedule;
+mod source;
