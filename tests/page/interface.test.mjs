@@ -181,7 +181,8 @@ onPage("a loss that is not finite ends the run with the engine's words", async (
 
 for (const [name, words] of [
   ["device-lost.jsonl", "the GPU device was lost: driver restarted"],
-  ["trap.jsonl", "unreachable"],
+  ["trap.jsonl", "ran into an error of its own (unreachable)"],
+  ["silent-trap.jsonl", "ran into an error of its own (Uncaught RuntimeError: unreachable)"],
 ]) {
   onPage(`recovers from ${name}`, async (page) => {
     await page.getByText("Advanced").click();

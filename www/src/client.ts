@@ -1,5 +1,5 @@
 /** The page's side of the worker: commands as promises, events as callbacks. */
-import type { CommandName, Commands, Event, Failure, Reply } from "./protocol";
+import { trapped, type CommandName, type Commands, type Event, type Failure, type Reply } from "./protocol";
 
 /** An error from the worker, with the engine's kind and its complete message. */
 export class EngineError extends Error {
@@ -41,7 +41,9 @@ export class Client {
       event.preventDefault();
       this.crash({
         kind: "Worker",
-        message: event.message || "The part of the page that does the work could not be loaded.",
+        message: event.message
+          ? trapped(event.message)
+          : "The part of the page that does the work could not be loaded. Check the network and reload the page.",
         fatal: true,
       });
     };

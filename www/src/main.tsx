@@ -5,6 +5,9 @@ import { findKept } from "./session/keep";
 import "./styles/base.css";
 import "./styles/panels.css";
 
+// A file that misses its field would otherwise take the page's place.
+for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+
 render(<App />, document.getElementById("app")!);
 void start();
 void findKept();

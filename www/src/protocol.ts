@@ -67,3 +67,8 @@ export type Event =
   | { event: "adapter"; step: number; adapter: AdapterFiles }
   | { event: "finished"; report: FinishReport; stopped: boolean; adapter: AdapterFiles }
   | { event: "failed"; failure: Failure };
+
+/** What to say of an error that is a mistake of the program's own. */
+export function trapped(message: string): string {
+  return `The engine ran into an error of its own (${message}). The browser's console may say more; please report it.`;
+}

@@ -1,7 +1,7 @@
 /** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
 import init, { Engine, type AdapterFiles } from "postil-engine";
-import type { Cancel, CommandName, Commands, Event, Failure, Reply, Request } from "./protocol";
 import { readModel } from "./model-files";
+import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request } from "./protocol";
 
 /** How long a run goes at most without a copy of its adapter on the page. */
 const ADAPTER_COPY_INTERVAL_MS = 60_000;
@@ -72,6 +72,13 @@ port.onmessage = ({ data }: MessageEvent<Request | Cancel>) => {
   void pump();
 };
 
+// What nobody awaits reaches the page as the worker's `error` event.
+self.addEventListener("unhandledrejection", ({ reason }) => {
+  setTimeout(() => {
+    throw reason;
+  });
+});
+
 async function pump(): Promise<void> {
   if (pumping) return;
   pumping = true;
@@ -139,11 +146,10 @@ function emit(event: Event): void {
 }
 
 function describe(error: unknown): Failure {
-  const trapped = error instanceof WebAssembly.RuntimeError;
   const message = error instanceof Error ? error.message : String(error);
-  const named = error instanceof Error && "kind" in error ? String(error.kind) : undefined;
-  const kind = named ?? (trapped ? "Trap" : "Internal");
-  return { kind, message, fatal: trapped || kind === "Device" };
+  if (error instanceof WebAssembly.RuntimeError) return { kind: "Trap", message: trapped(message), fatal: true };
+  const kind = error instanceof Error && "kind" in error ? String(error.kind) : "Internal";
+  return { kind, message, fatal: kind === "Device" };
 }
 
 /** Lets messages in. Timers are clamped to milliseconds and throttled in hidden tabs; message channels are not. */

@@ -9,6 +9,9 @@ import { onTrainingEvent, trainingCrashed } from "./training";
 
 export const BUILT_IN: ModelSource = { name: "Built-in model", base: new URL("demo/", document.baseURI).href };
 
+/** Loaded again after a crash. */
+let chosen: ModelSource = BUILT_IN;
+
 export async function start(): Promise<void> {
   phase.value = { name: "starting" };
   const reason = await missing();
@@ -29,7 +32,7 @@ export async function start(): Promise<void> {
     return;
   }
   phase.value = { name: "ready" };
-  await Promise.all([loadModel(BUILT_IN), loadDataSets()]);
+  await Promise.all([loadModel(chosen), loadDataSets()]);
 }
 
 /** Asked of the browser itself, before anything large is downloaded. */
@@ -42,14 +45,16 @@ async function missing(): Promise<Unsupported | undefined> {
 }
 
 export async function loadModel(source: ModelSource): Promise<void> {
+  chosen = source;
   model.value = { name: "loading", title: source.name, stage: "download", done: 0, total: 0 };
   adapterLoaded.value = false;
   dropAdapter();
   try {
     const info = await client().call("load_model", { source });
+    const still = settings.value.target_modules.filter((name) => info.target_modules.includes(name));
     settings.value = {
       ...settings.value,
-      target_modules: info.target_modules,
+      target_modules: still.length > 0 ? still : info.target_modules,
       max_length: Math.min(settings.value.max_length, info.max_position_embeddings),
     };
     model.value = { name: "loaded", info };
