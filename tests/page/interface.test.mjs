@@ -77,11 +77,18 @@ onPage("generates between training steps, and the run goes on", async (page) => 
   await trainButton(page).click();
   await page.getByText(/Training on 4 examples/).waitFor();
   await page.getByRole("button", { name: "Generate" }).click();
-  await page.locator(".side.tuned").getByText("64 tokens").waitFor();
+  await page.locator(".side.tuned").getByText("100 tokens").waitFor();
   const step = async () => Number((await page.locator(".figures dd").first().textContent()).split(" ")[0]);
   const then = await step();
   await page.waitForTimeout(500);
   assert.ok((await step()) > then, "no step after generating");
+});
+
+onPage("tells example prompts apart by where they differ", async (page) => {
+  const examples = page.getByRole("group", { name: "Example prompts" }).getByRole("button");
+  assert.deepEqual(await examples.allTextContents(), ["…postil?", "…<b>margin</b>?"]);
+  await examples.nth(1).click();
+  assert.equal(await page.getByLabel("Prompt", { exact: true }).inputValue(), "What is a <b>margin</b>?");
 });
 
 onPage("stops writing", async (page) => {

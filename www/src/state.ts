@@ -168,7 +168,7 @@ export interface Sampling {
 
 export const prompt = signal("");
 export const chat = signal(false);
-export const sampling = signal<Sampling>({ temperature: 0.7, top_k: 40, top_p: 0.95, max_new_tokens: 64, seed: 0 });
+export const sampling = signal<Sampling>({ temperature: 0.7, top_k: 40, top_p: 0.95, max_new_tokens: 100, seed: 0 });
 
 export interface Output {
   status: "waiting" | "writing" | "done" | "stopped" | "failed";

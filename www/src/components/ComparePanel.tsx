@@ -49,9 +49,7 @@ export function ComparePanel() {
       <div class="comparisons">
         {comparisons.value.map(({ id, prompt: text, base, tuned }) => (
           <article class="comparison" key={id}>
-            <p class="asked">
-              <span class="asked-label">Prompt</span> {text}
-            </p>
+            <Asked text={text} />
             <div class="sides">
               <Side title="Base model" output={base} />
               {tuned && <Side title="With your adapter" output={tuned} tuned />}
@@ -61,6 +59,36 @@ export function ComparePanel() {
       </div>
     </Panel>
   );
+}
+
+/** Prompts longer than this are folded away in the results. */
+const FOLDED = 160;
+
+function Asked({ text }: { text: string }) {
+  if (text.length <= FOLDED) {
+    return (
+      <p class="asked">
+        <span class="asked-label">Prompt</span> {text}
+      </p>
+    );
+  }
+  return (
+    <details>
+      <summary>Prompt: …{text.trimEnd().slice(-FOLDED / 2)}</summary>
+      <p class="asked">{text}</p>
+    </details>
+  );
+}
+
+/** Prompts of one data set begin alike; what differs tells them apart. */
+function excerpts(texts: readonly string[]): string[] {
+  const [first = "", ...rest] = texts;
+  let shared = rest.length > 0 ? first.length : 0;
+  for (const text of rest) {
+    while (!text.startsWith(first.slice(0, shared))) shared--;
+  }
+  const cut = first.slice(0, shared).search(/\S*$/);
+  return texts.map((text) => (cut > 0 ? "…" : "") + text.slice(cut).trim().slice(0, FOLDED));
 }
 
 function PromptBox() {
@@ -79,9 +107,14 @@ function PromptBox() {
       </div>
       {examples.length > 0 && (
         <div class="examples" role="group" aria-label="Example prompts">
-          {examples.map((text) => (
-            <button type="button" class="example-prompt" key={text} onClick={() => (prompt.value = text)}>
-              {text}
+          {excerpts(examples).map((excerpt, index) => (
+            <button
+              type="button"
+              class="example-prompt"
+              key={excerpt}
+              onClick={() => (prompt.value = examples[index] ?? "")}
+            >
+              {excerpt}
             </button>
           ))}
         </div>

@@ -59,6 +59,11 @@ function Facts({ info }: { info: ModelInfo }) {
   return (
     <>
       <p class="model-name">{info.name}</p>
+      {info.name === BUILT_IN.name && (
+        <p>
+          A small Llama made for this page. It has read simple stories and tells them plainly, so a short training shows.
+        </p>
+      )}
       <dl class="facts">
         {facts.map(([term, value]) => (
           <div key={term}>

@@ -7,7 +7,7 @@ import { client, useClient } from "./engine";
 import { countParameters, dropAdapter } from "./settings";
 import { onTrainingEvent, trainingCrashed } from "./training";
 
-export const BUILT_IN: ModelSource = { name: "Built-in model", base: new URL("demo/", document.baseURI).href };
+export const BUILT_IN: ModelSource = { name: "Story model, built in", base: new URL("demo/", document.baseURI).href };
 
 /** Loaded again after a crash. */
 let chosen: ModelSource = BUILT_IN;
