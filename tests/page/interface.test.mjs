@@ -9,7 +9,7 @@ let server;
 
 before(async () => {
   folder = await build({ fake: true });
-  server = await serve([folder, `${here}fake`]);
+  server = await serve([`${here}fake`, folder]);
 });
 
 after(async () => {
