@@ -52,6 +52,8 @@ impl Finished {
 /// The command, to be started.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postil"));
+    // Without it Mesa complains on stderr.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
