@@ -7,7 +7,7 @@ import { build, file, openPage, panel, remove, serve, setNumber, unnamed, unzipS
 
 /** A software GPU on a busy machine: minutes, not seconds. */
 const TIMEOUT = 10 * 60_000;
-const STEPS = 30;
+const STEPS = 20;
 /** The longest that the page may not answer: shorter than what people take for a frozen page. */
 const LONGEST_PAUSE_MS = 500;
 
@@ -16,7 +16,7 @@ let server;
 
 before(async () => {
   folder = await build();
-  server = await serve([folder]);
+  server = await serve([...(process.env.DEMO ? [process.env.DEMO] : []), folder]);
 });
 
 after(async () => {
@@ -50,8 +50,9 @@ async function smallRun(page, steps) {
   await setNumber(page, "Steps", steps);
   await setNumber(page, "Rank", 4);
   await setNumber(page, "Batch size", 2);
+  await setNumber(page, "Learning rate", 0.005);
   await page.getByText("Advanced").click();
-  await setNumber(page, "Maximum length", 64);
+  await setNumber(page, "Maximum length", 32);
   await setNumber(page, "Warm-up steps", 2);
   await setNumber(page, "Evaluate every", STEPS);
   await page.getByText("Sampling").click();

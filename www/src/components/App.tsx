@@ -30,14 +30,19 @@ export function App() {
 function Device() {
   if (!device.value) return null;
   const { name, device_type, features } = device.value;
-  const software = device_type === "Cpu";
+  if (device_type === "Cpu") {
+    return (
+      <p class="device">
+        <span class="device-label">Runs on</span> <strong>the processor</strong>
+        <small>no graphics card was found: training is slow</small>
+      </p>
+    );
+  }
+  const halves = features.some((feature) => /shader.f16/i.test(feature));
   return (
     <p class="device">
       <span class="device-label">Runs on</span> <strong>{name || "your GPU"}</strong>
-      <small>
-        {software ? "no graphics card: the processor stands in, slowly" : "through WebGPU"}
-        {features.some((feature) => /shader.f16/i.test(feature)) && ", with 16-bit floats"}
-      </small>
+      <small>through WebGPU{halves && ", with 16-bit floats"}</small>
     </p>
   );
 }
