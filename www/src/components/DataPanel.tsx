@@ -116,8 +116,6 @@ function Counts({ report }: { report: DataReport }) {
       <li>
         {count(report.target_tokens)} of {plural(report.total_tokens, "token")} trained on ({share} %)
       </li>
-      {report.truncated > 0 && <li>{plural(report.truncated, "example")} cut at the maximum length</li>}
-      {report.without_targets > 0 && <li>{plural(report.without_targets, "example")} left out: nothing to train on</li>}
     </ul>
   );
 }

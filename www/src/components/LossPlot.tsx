@@ -3,11 +3,12 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { loss } from "../format";
-import { evaluations, steps } from "../state";
+import { evaluations, run, steps } from "../state";
 
 const HEIGHT = 260;
-/** Weight of the past in the smoothed line. */
-const SMOOTHING = 0.9;
+/** The smoothed line looks back over this share of the run, and at most so many steps. */
+const SMOOTHED_SHARE = 1 / 15;
+const SMOOTHED_STEPS = 20;
 
 /** Training loss (each step, and smoothed) and held-out loss, drawn at most once a frame. */
 export function LossPlot() {
@@ -78,11 +79,13 @@ function data(): [number[], Column, Column, Column] {
     smooth.push(null);
     heldOut.push(baseline);
   }
+  const total = run.value.start?.total_steps ?? 0;
+  const past = 1 - 1 / Math.min(SMOOTHED_STEPS, Math.max(1, total * SMOOTHED_SHARE));
   let average = 0;
   let weight = 0;
   for (const { step, loss } of reports) {
-    average = SMOOTHING * average + (1 - SMOOTHING) * loss;
-    weight = SMOOTHING * weight + (1 - SMOOTHING);
+    average = past * average + (1 - past) * loss;
+    weight = past * weight + (1 - past);
     x.push(step);
     raw.push(loss);
     smooth.push(average / weight);

@@ -43,7 +43,7 @@ export function TrainPanel() {
       </p>
       <Announcer />
       {now.error && <Notice kind="error">{now.error}</Notice>}
-      {now.start && <Warnings list={now.start.warnings} />}
+      {now.start && <Warnings list={unseen(now.start.warnings)} />}
       {now.start && <Progress now={now} />}
       <LossPlot />
       <HeldOut />
@@ -63,6 +63,12 @@ function blocker(): string | undefined {
   if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
   if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
   return undefined;
+}
+
+/** A run repeats what its data's reports say already. */
+function unseen(warnings: string[]): string[] {
+  const seen = [trainFile.value, evalFile.value].flatMap((loaded) => loaded?.report?.warnings ?? []);
+  return warnings.filter((warning) => !seen.some((text) => warning.endsWith(text)));
 }
 
 function statusText({ status, start, last }: Run): string {
