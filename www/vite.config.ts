@@ -42,6 +42,8 @@ export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   // Relative addresses: the built page works from any folder of any static host.
   base: "./",
+  // One page: a missing file is a 404, not the page again.
+  appType: "mpa",
   plugins: [contentSecurityPolicy()],
   resolve: {
     alias: { "postil-engine": fileURLToPath(new URL("pkg/postil.js", import.meta.url)) },
