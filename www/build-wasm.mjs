@@ -55,9 +55,10 @@ export function buildWasm() {
   if (existsSync(module) && statSync(module).mtimeMs >= statSync(compiled).mtimeMs) return module;
 
   const toolsTarget = join(target, "wasm-tools");
-  run("cargo", ["build", "--locked", "--manifest-path", join(www, "tools", "Cargo.toml"), "--target-dir", toolsTarget], {
-    help: compilerHelp,
-  });
+  // The tools' own dependencies are warned of by the compiler; nothing here can change that.
+  const quiet = ["--config", 'future-incompat-report.frequency="never"'];
+  const manifest = ["--manifest-path", join(www, "tools", "Cargo.toml")];
+  run("cargo", ["build", "--locked", ...quiet, ...manifest, "--target-dir", toolsTarget], { help: compilerHelp });
   const suffix = process.platform === "win32" ? ".exe" : "";
   // Through a folder of its own: a build that is cut short leaves no half-written module behind.
   const fresh = join(www, "pkg.new");
