@@ -1,0 +1,186 @@
+// Stands in for the WebAssembly module where a test needs an error, or a pace, that the real one cannot show on demand.
+// The training file's name asks for it; see `MISHAPS`.
+
+const MISHAPS = {
+  "not-finite.jsonl": () => failure("NotFinite", "the loss is not a finite number at step 3; lower learning_rate (now 0.001)"),
+  "device-lost.jsonl": () => failure("Device", "the GPU device was lost: driver restarted"),
+  "trap.jsonl": () => new WebAssembly.RuntimeError("unreachable"),
+};
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function failure(kind, message) {
+  return Object.assign(new Error(message), { kind });
+}
+
+export default async function init() {}
+
+export class Engine {
+  #adapter = false;
+  #run;
+  #busy = false;
+
+  static async create() {
+    return new Engine();
+  }
+
+  device() {
+    return { name: "Fake GPU", backend: "WebGPU", device_type: "Cpu", features: [], max_buffer_size: 2 ** 28 };
+  }
+
+  async load_model(files, onProgress) {
+    const config = JSON.parse(new TextDecoder().decode(files.config));
+    onProgress?.(files.weights.size, files.weights.size);
+    this.#adapter = false;
+    return { ...config, name: files.name };
+  }
+
+  inspect_data(name, data) {
+    this.#alone();
+    const lines = new TextDecoder().decode(data).split("\n");
+    const skipped = [];
+    const texts = [];
+    for (const [index, line] of lines.entries()) {
+      if (line.trim() === "") continue;
+      try {
+        const { prompt, completion } = JSON.parse(line);
+        texts.push([
+          { text: prompt, trained: false },
+          { text: completion, trained: true },
+        ]);
+      } catch {
+        skipped.push({ line: index + 1, reason: "not a JSON object" });
+      }
+    }
+    if (texts.length === 0) throw failure("Data", `${name}: no line holds an example; line 1: not a JSON object`);
+    const total = texts.length * 20;
+    return {
+      format: "prompt and completion",
+      records: texts.length,
+      skipped,
+      examples: texts.length,
+      truncated: 0,
+      without_targets: 0,
+      target_tokens: total / 2,
+      total_tokens: total,
+      warnings: skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : [],
+      preview: texts.slice(0, 3),
+    };
+  }
+
+  count_parameters({ r, target_modules }) {
+    this.#alone();
+    const modules = target_modules.map((name) => ({
+      name,
+      count: 4,
+      in_features: 64,
+      out_features: 64,
+      r,
+      parameters: 4 * r * 128,
+    }));
+    const trainable = modules.reduce((sum, { parameters }) => sum + parameters, 0);
+    const warnings = r > 64 ? [`r ${r} is larger than hidden_size 64`] : [];
+    return { trainable, total: 1e6 + trainable, percent: (100 * trainable) / (1e6 + trainable), modules, warnings };
+  }
+
+  async start({ train, init_adapter }, file, evaluation) {
+    return this.#exclusive(async () => {
+      await pause(20);
+      this.#run = { step: 0, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
+      this.#adapter = true;
+      return {
+        total_steps: train.max_steps,
+        examples: 4,
+        eval_examples: evaluation ? 2 : 0,
+        warnings: init_adapter ? ["training goes on from an adapter"] : [],
+        ...(evaluation ? { eval_loss: 3 } : {}),
+      };
+    });
+  }
+
+  async step() {
+    return this.#exclusive(async () => {
+      await pause(15);
+      const run = this.#run;
+      run.step += 1;
+      // A panic between polls: nobody's promise is rejected, and the call never ends.
+      if (run.file === "silent-trap.jsonl" && run.step === 3) {
+        setTimeout(() => {
+          throw new WebAssembly.RuntimeError("unreachable");
+        });
+        await new Promise(() => {});
+      }
+      const mishap = MISHAPS[run.file];
+      if (mishap && run.step === 3) throw mishap();
+      const done = run.step === run.total;
+      const evaluate = run.evaluation && (done || run.step % run.every === 0);
+      return {
+        step: run.step,
+        total_steps: run.total,
+        loss: 3 * Math.exp(-run.step / 20) + 0.1,
+        lr: 0.001,
+        grad_norm: 1,
+        tokens: 160,
+        tokens_per_second: 10_000,
+        done,
+        ...(evaluate ? { eval_loss: 3 * Math.exp(-run.step / 25) + 0.2 } : {}),
+      };
+    });
+  }
+
+  async finish() {
+    return this.#exclusive(async () => ({ best_eval_loss: 0.5, best_step: this.#run.step }));
+  }
+
+  has_adapter() {
+    return this.#adapter;
+  }
+
+  async load_adapter(config) {
+    return this.#exclusive(async () => {
+      if (JSON.parse(new TextDecoder().decode(config)).r > 64) {
+        throw failure("Format", "adapter_model.safetensors: lora_A of q_proj is [8, 64]; expected [128, 64]");
+      }
+      this.#adapter = true;
+    });
+  }
+
+  async generate(prompt, options, onText) {
+    return this.#exclusive(async () => {
+      const began = performance.now();
+      let text = "";
+      let tokens = 0;
+      const words = options.adapter ? ["tuned ", "<b>answer</b> "] : ["base ", "answer "];
+      while (tokens < options.max_new_tokens) {
+        await pause(10);
+        const piece = words[tokens % words.length];
+        text += piece;
+        tokens += 1;
+        if (!onText(piece)) return { text, tokens, tokens_per_second: 100, stopped: "caller" };
+      }
+      const seconds = (performance.now() - began) / 1000;
+      return { text, tokens, tokens_per_second: tokens / seconds, stopped: "length" };
+    });
+  }
+
+  export_adapter() {
+    this.#alone();
+    const config = { peft_type: "LORA", r: 16, lora_alpha: 32, target_modules: ["q_proj"] };
+    return { config: new TextEncoder().encode(JSON.stringify(config)), model: new Uint8Array([1, 2, 3, 4]) };
+  }
+
+  // What wasm-bindgen does when a second call comes while one is under way.
+  #alone() {
+    if (this.#busy) throw new Error("recursive use of an object detected");
+  }
+
+  async #exclusive(act) {
+    this.#alone();
+    this.#busy = true;
+    try {
+      return await act();
+    } finally {
+      this.#busy = false;
+    }
+  }
+}

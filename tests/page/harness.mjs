@@ -1,0 +1,149 @@
+// Builds the page, serves it from a sub-folder as a static host would, and drives a real browser.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { extname, join, normalize, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+export const here = fileURLToPath(new URL(".", import.meta.url));
+export const www = fileURLToPath(new URL("../../www/", import.meta.url));
+const require = createRequire(join(www, "package.json"));
+const { chromium } = require("playwright-core");
+export const { unzipSync, zipSync } = require("fflate");
+
+const WEBGPU_FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+const QUIET_FLAGS = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
+
+/** The built page in a new folder: with the real engine, or with the fake one and its demo files. */
+export async function build({ fake = false } = {}) {
+  const vite = await import(pathToFileURL(join(require.resolve("vite/package.json"), "../dist/node/index.js")).href);
+  const out = await mkdtemp(join(tmpdir(), "postil-page-"));
+  if (!fake && !existsSync(join(www, "pkg", "postil.js"))) {
+    throw new Error("www/pkg is missing: run `npm --prefix www run wasm` first");
+  }
+  const alias = { "postil-engine": join(here, "fake", "engine.js") };
+  await vite.build({
+    root: www,
+    configFile: join(www, "vite.config.ts"),
+    logLevel: "warn",
+    build: { outDir: out, emptyOutDir: true },
+    ...(fake ? { resolve: { alias } } : {}),
+  });
+  return out;
+}
+
+/** Serves the first of `folders` that has a file, under `/some/where/`; everything else is 404. */
+export async function serve(folders) {
+  const server = createServer(async (request, response) => {
+    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    const inside = path.startsWith("/some/where/") ? normalize(path.slice("/some/where/".length) || "index.html") : "..";
+    for (const folder of inside.startsWith("..") ? [] : folders) {
+      const body = await readFile(join(folder, ...inside.split(sep))).catch(() => undefined);
+      if (body === undefined) continue;
+      response.writeHead(200, {
+        "Content-Type": TYPES[extname(inside)] ?? "application/octet-stream",
+        "Content-Length": body.length,
+      });
+      response.end(body);
+      return;
+    }
+    response.writeHead(404).end();
+  });
+  await new Promise((resolve) => server.listen(0, "localhost", resolve));
+  return { url: `http://localhost:${server.address().port}/some/where/`, close: () => server.close() };
+}
+
+/** A page and its browser. `problems` collects what no test may see: console errors, policy violations, foreign requests. */
+export async function openPage(url, { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = {}) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
+    ignoreDefaultArgs: ["--headless"],
+  });
+  const context = await browser.newContext({ viewport, colorScheme, acceptDownloads: true });
+  const problems = [];
+  const requests = [];
+  context.on("request", (request) => {
+    requests.push(request.url());
+    const { protocol, origin } = new URL(request.url());
+    if (!["data:", "blob:"].includes(protocol) && origin !== new URL(url).origin) {
+      problems.push(`request to ${request.url()}`);
+    }
+  });
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
+      console.error(`policy violation: ${violatedDirective} ${blockedURI}`),
+    );
+  });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (message.type() === "error") problems.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => problems.push(`page error: ${error.message}`));
+  await page.goto(url);
+  return {
+    page,
+    problems,
+    requests,
+    async close() {
+      await browser.close();
+      assert.deepEqual(problems, []);
+    },
+  };
+}
+
+export async function remove(folder) {
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** The part of the page under a heading. */
+export function panel(page, title) {
+  return page.getByRole("region", { name: title, exact: true });
+}
+
+export async function setNumber(page, label, value) {
+  await page.getByRole("spinbutton", { name: label, exact: true }).fill(String(value));
+}
+
+/** Files as the browser would get them from a chooser. */
+export function file(name, content, mimeType = "application/octet-stream") {
+  return { name, mimeType, buffer: Buffer.from(content) };
+}
+
+/** What assistive technology could not name: controls without a label, images without a text, doubled ids. */
+export async function unnamed(page) {
+  return await page.evaluate(() => {
+    const controls = [...document.querySelectorAll("button, input, select, textarea, progress, [role=img], summary")];
+    const name = (element) =>
+      element.getAttribute("aria-label") ||
+      [...(element.labels ?? [])].map((label) => label.textContent).join("") ||
+      (element.matches("button, summary") ? element.textContent : "");
+    const nameless = controls.filter((element) => !name(element).trim()).map((element) => element.outerHTML.slice(0, 120));
+    const ids = [...document.querySelectorAll("[id]")].map(({ id }) => id);
+    const doubled = ids.filter((id, index) => ids.indexOf(id) !== index).map((id) => `doubled id ${id}`);
+    const dangling = [...document.querySelectorAll("[aria-describedby], [aria-labelledby]")]
+      .flatMap((element) => [element.getAttribute("aria-describedby"), element.getAttribute("aria-labelledby")])
+      .filter((id) => id && !document.getElementById(id))
+      .map((id) => `no element has the id ${id}`);
+    return [...nameless, ...doubled, ...dangling];
+  });
+}

@@ -1,0 +1,217 @@
+// The whole path on the real engine: load, train, loss falls, compare, download, load the adapter again.
+// SCREENSHOT=path saves a picture of the page after training.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { build, file, openPage, panel, remove, serve, setNumber, unnamed, unzipSync } from "./harness.mjs";
+
+/** A software GPU on a busy machine: minutes, not seconds. */
+const TIMEOUT = 10 * 60_000;
+const STEPS = 20;
+/** The longest that the page may not answer: shorter than what people take for a frozen page. */
+const LONGEST_PAUSE_MS = 500;
+
+let folder;
+let server;
+
+before(async () => {
+  folder = await build();
+  server = await serve([...(process.env.DEMO ? [process.env.DEMO] : []), folder]);
+});
+
+after(async () => {
+  server?.close();
+  if (folder) await remove(folder);
+});
+
+/** Runs a test on a fresh page whose built-in model and data are loaded. */
+function onPage(name, act, options) {
+  test(name, { timeout: TIMEOUT }, async () => {
+    const opened = await openPage(server.url, options);
+    opened.page.setDefaultTimeout(TIMEOUT);
+    try {
+      await opened.page.getByText("Ready.").waitFor();
+      await act(opened.page);
+    } catch (error) {
+      const alerts = await opened.page.getByRole("alert").allTextContents().catch(() => []);
+      const seen = [...opened.problems, ...alerts];
+      await opened.close().catch(() => {});
+      throw seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
+    }
+    await opened.close();
+  });
+}
+
+const trainButton = (page) => page.getByRole("button", { name: "Train", exact: true });
+const done = (page) => panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+
+/** A small run, so that a software GPU ends it in time. */
+async function smallRun(page, steps) {
+  await setNumber(page, "Steps", steps);
+  await setNumber(page, "Rank", 4);
+  await setNumber(page, "Batch size", 2);
+  await setNumber(page, "Learning rate", 0.005);
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Maximum length", 32);
+  await setNumber(page, "Warm-up steps", 2);
+  await setNumber(page, "Evaluate every", STEPS);
+  await page.getByText("Sampling").click();
+  await setNumber(page, "Maximum tokens", 8);
+  // The counts of the data follow the maximum length.
+  await page.waitForTimeout(500);
+}
+
+async function downloadAdapter(page) {
+  const waiting = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Download adapter.zip" }).click();
+  const zip = await readFile(await (await waiting).path());
+  return { zip, files: unzipSync(zip) };
+}
+
+/** Name to shape, from a safetensors file's header. */
+function shapes(bytes) {
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  delete header.__metadata__;
+  const end = Math.max(...Object.values(header).map(({ data_offsets }) => data_offsets[1]));
+  assert.equal(bytes.length, 8 + length + end);
+  return Object.fromEntries(Object.entries(header).map(([name, { shape }]) => [name, shape]));
+}
+
+onPage(
+  "trains the built-in model: the loss falls, the outputs differ, the adapter is PEFT's",
+  async (page) => {
+    const config = await page.evaluate(async () => await (await fetch("demo/config.json")).json());
+    const facts = await panel(page, "Model").locator(".facts").textContent();
+    assert.match(facts, new RegExp(`Layers${config.num_hidden_layers}Hidden size${config.hidden_size}`));
+    await panel(page, "Data").locator(".example mark").first().waitFor();
+    await smallRun(page, STEPS);
+
+    // Measured on the page's own thread from here to the end of the run.
+    await page.evaluate(() => {
+      window.longestPause = 0;
+      let last = performance.now();
+      setInterval(() => {
+        const now = performance.now();
+        window.longestPause = Math.max(window.longestPause, now - last);
+        last = now;
+      }, 20);
+    });
+    await trainButton(page).click();
+    await done(page);
+    const longest = await page.evaluate(() => window.longestPause);
+    assert.ok(longest < LONGEST_PAUSE_MS, `the page did not answer for ${longest.toFixed(0)} ms`);
+
+    await page.getByText("Loss as a table").click();
+    await panel(page, "Train").locator("tbody tr").nth(STEPS - 1).waitFor();
+    const cells = await panel(page, "Train").locator("tbody tr td:nth-child(2)").allTextContents();
+    const losses = cells.map(Number);
+    assert.equal(losses.length, STEPS);
+    const mean = (part) => part.reduce((sum, loss) => sum + loss, 0) / part.length;
+    const first = mean(losses.slice(0, 5));
+    const last = mean(losses.slice(-5));
+    assert.ok(last < 0.95 * first, `mean loss of five steps: ${first} at the start, ${last} at the end`);
+    const drawn = await panel(page, "Train").locator(".plot-area").getAttribute("aria-label");
+    assert.match(drawn, new RegExp(`${STEPS} steps`));
+
+    const heldOut = panel(page, "Train").locator(".held-out strong");
+    if (await heldOut.count()) {
+      const [before, afterwards] = (await heldOut.allTextContents()).map(Number);
+      assert.ok(afterwards < before, `held-out loss ${before} before, ${afterwards} after`);
+    }
+
+    const compare = panel(page, "Compare");
+    await compare.locator(".comparison").first().waitFor();
+    await compare.getByRole("button", { name: "Generate" }).waitFor();
+    for (const comparison of await compare.locator(".comparison").all()) {
+      assert.equal(await comparison.getByText(/\d+ tokens, /).count(), 2, await comparison.textContent());
+    }
+    if (process.env.SCREENSHOT) {
+      await page.getByText("Loss as a table").click();
+      await page.screenshot({ path: process.env.SCREENSHOT });
+    }
+    assert.deepEqual(await unnamed(page), []);
+
+    const { zip, files } = await downloadAdapter(page);
+    assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
+    const written = JSON.parse(new TextDecoder().decode(files["adapter_config.json"]));
+    assert.equal(written.peft_type, "LORA");
+    assert.equal(written.task_type, "CAUSAL_LM");
+    assert.equal(written.r, 4);
+    assert.equal(written.lora_alpha, 32);
+    const found = shapes(files["adapter_model.safetensors"]);
+    assert.equal(Object.keys(found).length, config.num_hidden_layers * 7 * 2);
+    const name = (layer, module, side) => `base_model.model.model.layers.${layer}.${module}.lora_${side}.weight`;
+    const { hidden_size, intermediate_size } = config;
+    assert.deepEqual(found[name(0, "mlp.down_proj", "A")], [4, intermediate_size]);
+    assert.deepEqual(found[name(0, "mlp.down_proj", "B")], [hidden_size, 4]);
+    assert.deepEqual(found[name(config.num_hidden_layers - 1, "self_attn.q_proj", "A")], [4, hidden_size]);
+
+    // The adapter loads again, on a page that knows nothing of it.
+    await page.reload();
+    await page.getByText("Ready.").waitFor();
+    await page.getByText("Start from an existing adapter").click();
+    await page.getByLabel("Adapter files").setInputFiles(file("adapter.zip", zip));
+    await page.getByText(/Training goes on from adapter.zip/).waitFor();
+    await page.getByText("Sampling").click();
+    await setNumber(page, "Maximum tokens", 4);
+    await page.getByRole("button", { name: "Generate" }).click();
+    await page.locator(".side.tuned").getByText(/\d+ tokens, /).waitFor();
+  },
+  { viewport: { width: 1360, height: 1180 } },
+);
+
+onPage("stops a run, and the adapter so far can be had", async (page) => {
+  await smallRun(page, 100_000);
+  await trainButton(page).click();
+  await page.getByText(/Training on/).waitFor();
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText(/Stopped at step \d+/).waitFor();
+  const { files } = await downloadAdapter(page);
+  assert.ok(Object.keys(shapes(files["adapter_model.safetensors"])).length > 0);
+});
+
+onPage("names the lines of a file that it cannot use", async (page) => {
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  const lines = ['{"text":"A first line."}', "{broken", '{"text":"A third line."}', '{"text":7}'];
+  await page.getByLabel("Training file").setInputFiles(file("mixed.jsonl", lines.join("\n")));
+  const data = panel(page, "Data");
+  await data.getByText("2 lines skipped").waitFor();
+  const listed = await data.locator(".skipped li strong").allTextContents();
+  assert.deepEqual(listed, ["Line 2:", "Line 4:"]);
+  await page.getByLabel("Training file").setInputFiles(file("bad.jsonl", "{broken\n"));
+  await data.getByRole("alert").getByText(/line 1/i).waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+});
+
+onPage("shows markup in data and generated text as text", async (page) => {
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  const markup = "<img src=x onerror='window.hacked=true'>";
+  const record = JSON.stringify({ prompt: markup, completion: "<script>window.hacked=true</script>" });
+  await page.getByLabel("Training file").setInputFiles(file("<b>x</b>.jsonl", record));
+  await panel(page, "Data").locator(".example").getByText(markup).waitFor();
+  await page.getByLabel("Prompt", { exact: true }).fill(markup);
+  await page.getByText("Sampling").click();
+  await setNumber(page, "Maximum tokens", 4);
+  await page.getByRole("button", { name: "Generate" }).click();
+  await page.locator(".side").getByText(/\d+ tokens, /).waitFor();
+  assert.equal(await page.locator("#app img, #app script, #app b").count(), 0);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+});
+
+onPage("says what is wrong with a model's files", async (page) => {
+  await page.getByText("Use another model").click();
+  const model = page.getByLabel("Model files");
+  await model.setInputFiles([file("config.json", "{}")]);
+  await page.getByText("Missing: tokenizer.json, model.safetensors").waitFor();
+  await model.setInputFiles([
+    file("config.json", "{}"),
+    file("tokenizer.json", "{}"),
+    file("model.safetensors", "not a model"),
+  ]);
+  const alert = panel(page, "Model").getByRole("alert");
+  await alert.waitFor();
+  assert.match(await alert.textContent(), /config\.json|tokenizer\.json|model\.safetensors/);
+  await page.getByRole("button", { name: "Load the built-in model" }).click();
+  await page.getByText("Ready.").waitFor();
+});

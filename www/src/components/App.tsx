@@ -1,0 +1,77 @@
+import { device, phase } from "../state";
+import { ComparePanel } from "./ComparePanel";
+import { Crashed, StartFailed, Starting, Unsupported } from "./Conditions";
+import { DataPanel } from "./DataPanel";
+import { DownloadPanel } from "./DownloadPanel";
+import { ModelPanel } from "./ModelPanel";
+import { SettingsPanel } from "./SettingsPanel";
+import { TrainPanel } from "./TrainPanel";
+
+export function App() {
+  return (
+    <>
+      <header class="masthead">
+        <div>
+          <h1>Postil</h1>
+          <p>Fine-tune a language model in this tab, on your own GPU. Nothing leaves your machine.</p>
+        </div>
+        <Device />
+      </header>
+      <main>
+        <Body />
+      </main>
+      <footer class="colophon">
+        Your data, the model and the adapter stay in this tab; the page talks to no server but the one it came from.
+      </footer>
+    </>
+  );
+}
+
+function Device() {
+  if (!device.value) return null;
+  const { name, device_type, features } = device.value;
+  if (device_type === "Cpu") {
+    return (
+      <p class="device">
+        <span class="device-label">Runs on</span> <strong>the processor</strong>
+        <small>no graphics card was found: training is slow</small>
+      </p>
+    );
+  }
+  const halves = features.some((feature) => /shader.f16/i.test(feature));
+  return (
+    <p class="device">
+      <span class="device-label">Runs on</span> <strong>{name || "your GPU"}</strong>
+      <small>through WebGPU{halves && ", with 16-bit floats"}</small>
+    </p>
+  );
+}
+
+function Body() {
+  const now = phase.value;
+  switch (now.name) {
+    case "starting":
+      return <Starting />;
+    case "unsupported":
+      return <Unsupported reason={now.reason} message={now.message} />;
+    case "failed":
+      return <StartFailed message={now.message} />;
+    case "crashed":
+      return <Crashed failure={now.failure} />;
+    case "ready":
+      return (
+        <div class="bench">
+          <div class="set-up">
+            <ModelPanel />
+            <DataPanel />
+            <SettingsPanel />
+          </div>
+          <div class="run">
+            <TrainPanel />
+            <ComparePanel />
+          </div>
+          <DownloadPanel />
+        </div>
+      );
+  }
+}

@@ -1,0 +1,93 @@
+/** What the page shows when it cannot show its work. */
+import { start } from "../session/boot";
+import { saveFile, zipAdapter } from "../session/adapter";
+import type { Failure } from "../protocol";
+import { run, savedAdapter, type Unsupported as Reason } from "../state";
+import { Notice } from "./Panel";
+
+export function Starting() {
+  return (
+    <p class="starting" role="status">
+      Looking for a GPU and loading the engine…
+    </p>
+  );
+}
+
+const REASONS: Record<Reason, string> = {
+  insecure:
+    "Browsers give a page the GPU only over a secure connection. Open this page over https://, or from localhost.",
+  "no-webgpu": "Postil computes on the GPU through WebGPU, and this browser does not have it.",
+  "no-adapter":
+    "This browser has WebGPU but offers no GPU to it. The graphics driver may be too old or blocked, or hardware acceleration may be switched off in the browser's settings.",
+};
+
+const BROWSERS = [
+  ["Chrome and Edge", "Windows, macOS, ChromeOS and Android; Linux with some GPUs"],
+  ["Safari 26 and newer", "macOS, iOS and iPadOS"],
+  ["Firefox 141 and newer", "Windows; from 145 on also Macs with Apple silicon"],
+];
+
+export function Unsupported({ reason, message }: { reason: Reason; message: string | undefined }) {
+  return (
+    <article class="explanation">
+      <h2>This browser cannot train here</h2>
+      <p>{REASONS[reason]}</p>
+      {message && <p class="detail">{message}</p>}
+      {reason !== "insecure" && (
+        <>
+          <h3>Browsers with WebGPU</h3>
+          <table>
+            <tbody>
+              {BROWSERS.map(([browser, where]) => (
+                <tr key={browser}>
+                  <th scope="row">{browser}</th>
+                  <td>{where}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          <p>Open this page in one of them. The same training also runs from a terminal, with the program postil.</p>
+        </>
+      )}
+    </article>
+  );
+}
+
+export function StartFailed({ message }: { message: string }) {
+  return (
+    <article class="explanation">
+      <h2>The engine did not start</h2>
+      <Notice kind="error">{message}</Notice>
+      <button type="button" onClick={() => void start()}>
+        Try again
+      </button>
+    </article>
+  );
+}
+
+export function Crashed({ failure }: { failure: Failure }) {
+  const saved = savedAdapter.value;
+  const lost = run.value.status === "failed";
+  return (
+    <article class="explanation">
+      <h2>The engine has stopped</h2>
+      <Notice kind="error">{failure.message}</Notice>
+      <p>
+        {failure.kind === "Device"
+          ? "The GPU was taken away: the driver restarted, the computer slept, or memory ran out. "
+          : "The part of the page that does the work ended unexpectedly; memory may have run out. "}
+        {lost && "The run it was in has ended. A smaller batch size or maximum length needs less memory."}
+      </p>
+      <p class="actions">
+        <button type="button" class="primary" onClick={() => void start()}>
+          Start again
+        </button>
+        {saved && (
+          <button type="button" onClick={() => saveFile(zipAdapter(saved.files), "adapter.zip")}>
+            Download the adapter as of step {saved.step}
+          </button>
+        )}
+      </p>
+    </article>
+  );
+}

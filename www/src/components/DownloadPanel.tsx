@@ -1,0 +1,62 @@
+import { bytes } from "../format";
+import { saveFile, zipAdapter } from "../session/adapter";
+import { forgetKept } from "../session/keep";
+import { keptAdapter, savedAdapter } from "../state";
+import { Panel } from "./Panel";
+
+const LOADING = `from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("path/to/base-model")
+model = PeftModel.from_pretrained(base, "path/to/adapter")`;
+
+export function DownloadPanel() {
+  const saved = savedAdapter.value;
+  return (
+    <Panel number={6} title="Take the adapter">
+      {saved ? (
+        <>
+          <p class="actions">
+            <button type="button" class="primary" onClick={() => saveFile(zipAdapter(saved.files), "adapter.zip")}>
+              Download adapter.zip
+            </button>
+            <span class="run-status">
+              As of step {saved.step}, {bytes(saved.files.config.length + saved.files.model.length)}
+              {!saved.complete && "; a newer one follows as training goes on"}
+            </span>
+          </p>
+          <p>
+            The zip holds <code>adapter_config.json</code> and <code>adapter_model.safetensors</code> in PEFT’s form.
+            Unpacked, they load on the base model they were trained on:
+          </p>
+          <pre tabIndex={0} aria-label="Loading the adapter in Python">
+            <code>{LOADING}</code>
+          </pre>
+        </>
+      ) : (
+        <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT.</p>
+      )}
+      <Kept />
+    </Panel>
+  );
+}
+
+function Kept() {
+  const kept = keptAdapter.value;
+  if (!kept) return null;
+  const when = new Date(kept.date).toLocaleString();
+  return (
+    <p class="actions kept">
+      <span>
+        {kept.complete ? "A run" : "An unfinished run"} of an earlier visit left its adapter in this browser ({when}, step{" "}
+        {kept.step}).
+      </span>
+      <button type="button" onClick={() => saveFile(zipAdapter(kept.files), "adapter.zip")}>
+        Download it
+      </button>
+      <button type="button" onClick={() => void forgetKept()}>
+        Forget it
+      </button>
+    </p>
+  );
+}

@@ -1,0 +1,133 @@
+import { useId } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+
+interface NumberFieldProps {
+  label: string;
+  hint?: string;
+  value: number;
+  min?: number;
+  max?: number;
+  /** Absent: any number; 1: whole numbers. */
+  step?: number;
+  onChange: (value: number) => void;
+}
+
+const parse = (text: string) => (text.trim() === "" ? Number.NaN : Number(text));
+
+/** A labelled number. What is typed stays as typed; an unfinished number counts as not a number. */
+export function NumberField({ label, hint, value, min, max, step, onChange }: NumberFieldProps) {
+  const id = useId();
+  const text = useSignal(String(value));
+  if (!Object.is(parse(text.value), value)) text.value = Number.isNaN(value) ? "" : String(value);
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        type="number"
+        inputMode="decimal"
+        required
+        value={text.value}
+        min={min}
+        max={max}
+        step={step ?? "any"}
+        aria-describedby={hint ? `${id}-hint` : undefined}
+        onInput={({ currentTarget }) => {
+          text.value = currentTarget.value;
+          onChange(parse(currentTarget.value));
+        }}
+      />
+      {hint && (
+        <small id={`${id}-hint`} class="hint">
+          {hint}
+        </small>
+      )}
+    </div>
+  );
+}
+
+interface SelectFieldProps {
+  label: string;
+  hint?: string;
+  value: string;
+  options: readonly (readonly [value: string, label: string])[];
+  onChange: (value: string) => void;
+}
+
+export function SelectField({ label, hint, value, options, onChange }: SelectFieldProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <select
+        id={id}
+        value={value}
+        aria-describedby={hint ? `${id}-hint` : undefined}
+        onChange={({ currentTarget }) => onChange(currentTarget.value)}
+      >
+        {options.map(([key, name]) => (
+          <option key={key} value={key}>
+            {name}
+          </option>
+        ))}
+      </select>
+      {hint && (
+        <small id={`${id}-hint`} class="hint">
+          {hint}
+        </small>
+      )}
+    </div>
+  );
+}
+
+interface FileFieldProps {
+  label: string;
+  hint?: string;
+  accept: string;
+  multiple?: boolean;
+  onFiles: (files: File[]) => void;
+}
+
+/** A file chooser that is also a place to drop files on. */
+export function FileField({ label, hint, accept, multiple = false, onFiles }: FileFieldProps) {
+  const id = useId();
+  const over = useSignal(false);
+  const take = (list: FileList | null | undefined) => {
+    const files = [...(list ?? [])];
+    if (files.length > 0) onFiles(multiple ? files : files.slice(0, 1));
+  };
+  return (
+    <div
+      class={over.value ? "file-field over" : "file-field"}
+      onDragOver={(event) => {
+        event.preventDefault();
+        over.value = true;
+      }}
+      onDragLeave={() => (over.value = false)}
+      onDrop={(event) => {
+        event.preventDefault();
+        over.value = false;
+        take(event.dataTransfer?.files);
+      }}
+    >
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        type="file"
+        accept={accept}
+        multiple={multiple}
+        aria-describedby={hint ? `${id}-hint` : undefined}
+        onChange={({ currentTarget }) => {
+          take(currentTarget.files);
+          // The same file can be chosen again after it was changed.
+          currentTarget.value = "";
+        }}
+      />
+      {hint && (
+        <small id={`${id}-hint`} class="hint">
+          {hint}
+        </small>
+      )}
+    </div>
+  );
+}

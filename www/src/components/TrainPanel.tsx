@@ -1,0 +1,142 @@
+import { duration, loss, plural, rate, scientific } from "../format";
+import { stopTraining } from "../session/training";
+import {
+  active,
+  evalFile,
+  evaluations,
+  modelInfo,
+  parameterCount,
+  run,
+  savedAdapter,
+  steps,
+  trainFile,
+  type Run,
+} from "../state";
+import { LossPlot } from "./LossPlot";
+import { LossTable } from "./LossTable";
+import { Notice, Panel, Warnings } from "./Panel";
+import { Announcer } from "./Announcer";
+import { SETTINGS_FORM } from "./SettingsPanel";
+
+export function TrainPanel() {
+  const now = run.value;
+  const missing = blocker();
+  return (
+    <Panel number={4} title="Train">
+      <p class="actions">
+        {active.value ? (
+          <button
+            type="button"
+            class="primary"
+            key="stop"
+            disabled={now.status === "stopping"}
+            onClick={() => void stopTraining()}
+          >
+            Stop
+          </button>
+        ) : (
+          <button type="submit" class="primary" key="train" form={SETTINGS_FORM} disabled={missing !== undefined}>
+            Train
+          </button>
+        )}
+        <span class="run-status">{missing ?? statusText(now)}</span>
+      </p>
+      <Announcer />
+      {now.error && <Notice kind="error">{now.error}</Notice>}
+      {now.start && <Warnings list={unseen(now.start.warnings)} />}
+      {now.start && <Progress now={now} />}
+      <LossPlot />
+      <HeldOut />
+      {steps.value.length > 0 && <LossTable />}
+    </Panel>
+  );
+}
+
+/** Why there is nothing to train yet. */
+function blocker(): string | undefined {
+  if (active.value) return undefined;
+  if (!modelInfo.value) return "Waiting for the model.";
+  const train = trainFile.value;
+  if (!train) return "Choose the data to train on.";
+  if (train.error) return "The training data cannot be used as it is.";
+  if (!train.report) return "Reading the data…";
+  if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
+  if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
+  return undefined;
+}
+
+/** A run repeats what its data's reports say already. */
+function unseen(warnings: string[]): string[] {
+  const seen = [trainFile.value, evalFile.value].flatMap((loaded) => loaded?.report?.warnings ?? []);
+  return warnings.filter((warning) => !seen.some((text) => warning.endsWith(text)));
+}
+
+function statusText({ status, start, last }: Run): string {
+  switch (status) {
+    case "idle":
+      return "Ready.";
+    case "preparing":
+      return "Preparing: planning memory, compiling for the GPU, first held-out loss…";
+    case "training":
+      return start ? `Training on ${plural(start.examples, "example")}.` : "Training.";
+    case "stopping":
+      return "Stopping after this step…";
+    case "finished":
+      return "Done.";
+    case "stopped":
+      return `Stopped at step ${last?.step ?? 0}. The adapter is as of that step.`;
+    case "failed":
+      return savedAdapter.value ? `Ended by an error. The adapter as of step ${savedAdapter.value.step} is kept.` : "Ended by an error.";
+  }
+}
+
+function Progress({ now }: { now: Run }) {
+  const total = now.start?.total_steps ?? 0;
+  const { last, secondsLeft, seconds } = now;
+  const figures = [
+    ["Step", `${last?.step ?? 0} of ${total}`],
+    ["Loss", last ? loss(last.loss) : "–"],
+    ["Speed", last ? rate(last.tokens_per_second) : "–"],
+    ["Learning rate", last ? scientific(last.lr) : "–"],
+    active.value
+      ? ["Time left", secondsLeft === undefined ? "–" : `about ${duration(secondsLeft)}`]
+      : ["Took", seconds === undefined ? "–" : duration(seconds)],
+  ] as const;
+  return (
+    <>
+      <progress class="run-progress" aria-label="Training steps" value={last?.step ?? 0} max={Math.max(1, total)} />
+      <dl class="facts figures">
+        {figures.map(([term, value]) => (
+          <div key={term}>
+            <dt>{term}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </>
+  );
+}
+
+function HeldOut() {
+  const before = evaluations.value.at(0);
+  const after = evaluations.value.at(-1);
+  if (!before || !after) return null;
+  const { bestEvalLoss, bestStep } = run.value;
+  return (
+    <p class="held-out">
+      Held-out loss: <strong>{loss(before.loss)}</strong>
+      {before.step === 0 ? " before training" : ` at step ${before.step}`}
+      {after !== before && (
+        <>
+          {" → "}
+          <strong>{loss(after.loss)}</strong> at step {after.step}
+        </>
+      )}
+      {bestEvalLoss !== undefined && bestStep !== undefined && bestStep !== after.step && (
+        <>
+          ; lowest {loss(bestEvalLoss)} at step {bestStep}
+        </>
+      )}
+    </p>
+  );
+}

@@ -1,0 +1,168 @@
+/** The WebAssembly module (`src/web.rs`), as the worker sees it. Every error thrown carries `kind` and a complete message. */
+declare module "postil-engine" {
+  export default function init(options?: { module_or_path?: URL | string }): Promise<unknown>;
+
+  export interface DeviceInfo {
+    name: string;
+    /** `BrowserWebGpu` in a browser. */
+    backend: string;
+    /** `DiscreteGpu`, `IntegratedGpu`, `Cpu`, `Other`… */
+    device_type: string;
+    features: string[];
+    max_buffer_size: number;
+  }
+
+  export interface ModelFiles {
+    name: string;
+    config: Uint8Array;
+    weights: Blob;
+    tokenizer: Uint8Array;
+    tokenizer_config?: Uint8Array;
+    chat_template?: string;
+  }
+
+  export interface ModelInfo {
+    name: string;
+    parameters: number;
+    num_hidden_layers: number;
+    hidden_size: number;
+    vocab_size: number;
+    max_position_embeddings: number;
+    has_chat_template: boolean;
+    /** Names of the linear layers an adapter can be put on. */
+    target_modules: string[];
+  }
+
+  export interface PreviewPiece {
+    text: string;
+    trained: boolean;
+  }
+
+  export interface DataReport {
+    format: string;
+    records: number;
+    skipped: { line: number; reason: string }[];
+    examples: number;
+    truncated: number;
+    without_targets: number;
+    target_tokens: number;
+    total_tokens: number;
+    warnings: string[];
+    preview: PreviewPiece[][];
+  }
+
+  export interface ModuleCount {
+    name: string;
+    count: number;
+    in_features: number;
+    out_features: number;
+    r: number;
+    parameters: number;
+  }
+
+  export interface ParameterCount {
+    trainable: number;
+    total: number;
+    percent: number;
+    modules: ModuleCount[];
+    warnings: string[];
+  }
+
+  export interface LoraOptions {
+    r: number;
+    lora_alpha: number;
+    lora_dropout: number;
+    target_modules: string[] | string;
+  }
+
+  export interface TrainOptions {
+    max_steps: number;
+    per_device_train_batch_size: number;
+    gradient_accumulation_steps: number;
+    learning_rate: number;
+    lr_scheduler_type: string;
+    warmup_steps: number;
+    max_length: number;
+    seed: number;
+    eval_steps: number;
+  }
+
+  export interface AdapterFiles {
+    /** `adapter_config.json` */
+    config: Uint8Array;
+    /** `adapter_model.safetensors` */
+    model: Uint8Array;
+  }
+
+  export interface RunOptions {
+    lora: LoraOptions;
+    train: TrainOptions;
+    init_adapter?: AdapterFiles;
+  }
+
+  export interface DataFile {
+    name: string;
+    data: Uint8Array;
+  }
+
+  export interface StartReport {
+    total_steps: number;
+    examples: number;
+    eval_examples: number;
+    warnings: string[];
+    /** Held-out loss before the first step. */
+    eval_loss?: number;
+  }
+
+  export interface StepReport {
+    step: number;
+    total_steps: number;
+    loss: number;
+    lr: number;
+    grad_norm: number;
+    tokens: number;
+    tokens_per_second: number;
+    eval_loss?: number;
+    done: boolean;
+  }
+
+  export interface FinishReport {
+    best_eval_loss?: number;
+    best_step?: number;
+  }
+
+  export interface GenerateOptions {
+    max_new_tokens: number;
+    temperature: number;
+    top_k: number;
+    top_p: number;
+    seed: number;
+    /** With the adapter, or the base alone. */
+    adapter: boolean;
+    /** Put the prompt through the model's chat template. */
+    chat: boolean;
+  }
+
+  export interface GenerateReport {
+    text: string;
+    tokens: number;
+    tokens_per_second: number;
+    stopped: "eos" | "length" | "caller";
+  }
+
+  export class Engine {
+    static create(): Promise<Engine>;
+    device(): DeviceInfo;
+    load_model(files: ModelFiles, on_progress?: (done: number, total: number) => void): Promise<ModelInfo>;
+    inspect_data(name: string, data: Uint8Array, options: { max_length: number }): DataReport;
+    count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
+    start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
+    /** `null` when the run is over. */
+    step(): Promise<StepReport | null>;
+    finish(): Promise<FinishReport>;
+    has_adapter(): boolean;
+    load_adapter(config: Uint8Array, model: Uint8Array): Promise<void>;
+    generate(prompt: string, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
+    export_adapter(): Promise<AdapterFiles>;
+  }
+}

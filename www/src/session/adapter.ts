@@ -1,0 +1,82 @@
+/** Adapter files in and out: PEFT's pair of files, alone or in a zip. */
+import { unzipSync, zipSync } from "fflate";
+import type { AdapterFiles } from "postil-engine";
+import type { InitAdapter, Settings } from "../state";
+
+export const CONFIG_NAME = "adapter_config.json";
+export const MODEL_NAME = "adapter_model.safetensors";
+
+/** Above the largest adapter a browser could train; keeps a hostile zip from filling memory. */
+const MAX_ADAPTER_BYTES = 2 ** 30;
+
+const EXPECTED = `Choose ${CONFIG_NAME} and ${MODEL_NAME}, or one zip that holds both.`;
+
+export async function readAdapter(files: File[]): Promise<InitAdapter> {
+  const total = files.reduce((sum, { size }) => sum + size, 0);
+  if (total > MAX_ADAPTER_BYTES) throw new Error(`These files are larger than any adapter this page can use. ${EXPECTED}`);
+  const [zip] = files;
+  if (files.length === 1 && zip && /\.zip$/i.test(zip.name)) {
+    return { name: zip.name, files: unpack(zip.name, new Uint8Array(await zip.arrayBuffer())) };
+  }
+  const config = files.find(({ name }) => name.endsWith(".json"));
+  const model = files.find(({ name }) => name.endsWith(".safetensors"));
+  if (!config || !model) {
+    const given = files.map(({ name }) => name).join(", ");
+    throw new Error(`An adapter is two files, and what was chosen is: ${given}. ${EXPECTED}`);
+  }
+  const [configBytes, modelBytes] = await Promise.all([config.arrayBuffer(), model.arrayBuffer()]);
+  return { name: model.name, files: { config: new Uint8Array(configBytes), model: new Uint8Array(modelBytes) } };
+}
+
+function unpack(name: string, bytes: Uint8Array): AdapterFiles {
+  const base = (path: string) => path.split("/").pop();
+  let entries: Record<string, Uint8Array>;
+  try {
+    entries = unzipSync(bytes, {
+      filter: (entry) =>
+        [CONFIG_NAME, MODEL_NAME].includes(base(entry.name) ?? "") && entry.originalSize <= MAX_ADAPTER_BYTES,
+    });
+  } catch {
+    throw new Error(`${name} is not a zip file that can be read. ${EXPECTED}`);
+  }
+  const find = (wanted: string) => Object.entries(entries).find(([path]) => base(path) === wanted)?.[1];
+  const config = find(CONFIG_NAME);
+  const model = find(MODEL_NAME);
+  if (!config || !model) throw new Error(`${name} does not hold both files of an adapter. ${EXPECTED}`);
+  return { config, model };
+}
+
+/** The settings an adapter brings along; the engine has the last word on whether they are right. */
+export function readLoraConfig(config: Uint8Array): Partial<Settings> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(new TextDecoder().decode(config));
+  } catch {
+    throw new Error(`${CONFIG_NAME} is not JSON.`);
+  }
+  if (typeof parsed !== "object" || parsed === null) throw new Error(`${CONFIG_NAME} is not a JSON object.`);
+  const { r, lora_alpha, target_modules } = parsed as Record<string, unknown>;
+  const found: Partial<Settings> = {};
+  if (typeof r === "number") found.r = r;
+  if (typeof lora_alpha === "number") found.lora_alpha = lora_alpha;
+  if (Array.isArray(target_modules)) found.target_modules = target_modules.filter((name) => typeof name === "string");
+  return found;
+}
+
+export function zipAdapter({ config, model }: AdapterFiles): Blob {
+  // Weights do not compress: level 0 stores them.
+  const bytes = zipSync({
+    [CONFIG_NAME]: config,
+    [MODEL_NAME]: [model, { level: 0 }],
+  });
+  return new Blob([bytes], { type: "application/zip" });
+}
+
+export function saveFile(blob: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  // The browser has taken hold of the data by the next task.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

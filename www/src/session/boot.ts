@@ -1,0 +1,87 @@
+/** Starting up: what the browser has, the worker, the model. And starting again after a crash. */
+import { Client, EngineError } from "../client";
+import type { Event, Failure, ModelSource } from "../protocol";
+import { adapterLoaded, device, model, phase, settings, type Unsupported } from "../state";
+import { inspectData, loadDataSets } from "./data";
+import { client, useClient } from "./engine";
+import { countParameters, dropAdapter } from "./settings";
+import { onTrainingEvent, trainingCrashed } from "./training";
+
+export const BUILT_IN: ModelSource = { name: "Story model, built in", base: new URL("demo/", document.baseURI).href };
+
+/** Loaded again after a crash. */
+let chosen: ModelSource = BUILT_IN;
+
+export async function start(): Promise<void> {
+  phase.value = { name: "starting" };
+  const reason = await missing();
+  if (reason) {
+    phase.value = { name: "unsupported", reason };
+    return;
+  }
+  useClient(new Client(onEvent, onCrash));
+  try {
+    device.value = await client().call("create", {});
+  } catch (error) {
+    if (error instanceof EngineError && error.fatal) return;
+    const message = error instanceof Error ? error.message : String(error);
+    phase.value =
+      error instanceof EngineError && error.kind === "NoGpu"
+        ? { name: "unsupported", reason: "no-adapter", message }
+        : { name: "failed", message };
+    return;
+  }
+  phase.value = { name: "ready" };
+  await Promise.all([loadModel(chosen), loadDataSets()]);
+}
+
+/** Asked of the browser itself, before anything large is downloaded. */
+async function missing(): Promise<Unsupported | undefined> {
+  if (!isSecureContext) return "insecure";
+  const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
+  if (!gpu) return "no-webgpu";
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  return adapter ? undefined : "no-adapter";
+}
+
+export async function loadModel(source: ModelSource): Promise<void> {
+  chosen = source;
+  model.value = { name: "loading", title: source.name, stage: "download", done: 0, total: 0 };
+  adapterLoaded.value = false;
+  dropAdapter();
+  try {
+    const info = await client().call("load_model", { source });
+    const still = settings.value.target_modules.filter((name) => info.target_modules.includes(name));
+    settings.value = {
+      ...settings.value,
+      target_modules: still.length > 0 ? still : info.target_modules,
+      max_length: Math.min(settings.value.max_length, info.max_position_embeddings),
+    };
+    model.value = { name: "loaded", info };
+  } catch (error) {
+    model.value = { name: "failed", message: error instanceof Error ? error.message : String(error) };
+    return;
+  }
+  await Promise.all([countParameters(), inspectData()]);
+}
+
+function onEvent(event: Event): void {
+  switch (event.event) {
+    case "download":
+    case "upload":
+      if (model.value.name === "loading") {
+        model.value = { ...model.value, stage: event.event, done: event.done, total: event.total };
+      }
+      return;
+    case "text":
+      return;
+    default:
+      onTrainingEvent(event);
+  }
+}
+
+function onCrash(failure: Failure): void {
+  trainingCrashed(failure);
+  adapterLoaded.value = false;
+  phase.value = { name: "crashed", failure };
+}

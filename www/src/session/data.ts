@@ -1,0 +1,113 @@
+/** Choosing data: the built-in sets or the user's files, and what the engine makes of them. */
+import type { DataFile } from "postil-engine";
+import { download } from "../model-files";
+import {
+  OWN_FILES,
+  chat,
+  chosenData,
+  chosenSet,
+  dataSets,
+  dataSetsError,
+  evalFile,
+  type DataSet,
+  type LoadedFile,
+  modelInfo,
+  prompt,
+  settings,
+  trainFile,
+} from "../state";
+import { client } from "./engine";
+
+/** Larger files belong in the command-line program: a page holds them in memory more than once. */
+const MAX_DATA_BYTES = 256 * 2 ** 20;
+
+const INDEX = new URL("demo/data/index.json", document.baseURI);
+
+/** Counts choices, so that an answer to an older one is dropped. */
+let choice = 0;
+
+export async function loadDataSets(): Promise<void> {
+  try {
+    dataSets.value = JSON.parse(await (await download(INDEX)).text()) as DataSet[];
+  } catch (error) {
+    dataSetsError.value = `The built-in data sets are not available. ${error instanceof Error ? error.message : ""}`;
+    return;
+  }
+  const first = dataSets.value[0];
+  if (first && chosenData.value === OWN_FILES && !trainFile.value) await chooseSet(first.id);
+}
+
+export async function chooseSet(id: string): Promise<void> {
+  chosenData.value = id;
+  trainFile.value = undefined;
+  evalFile.value = undefined;
+  const mine = ++choice;
+  const set = chosenSet.value;
+  if (!set) return;
+  prompt.value = set.prompts[0] ?? "";
+  chat.value = set.chat;
+  try {
+    const [train, evaluation] = await Promise.all([fetchData(set.train), set.eval ? fetchData(set.eval) : undefined]);
+    if (mine !== choice) return;
+    trainFile.value = { file: train };
+    evalFile.value = evaluation && { file: evaluation };
+  } catch (error) {
+    if (mine !== choice) return;
+    const message = error instanceof Error ? error.message : String(error);
+    trainFile.value = { file: { name: set.train, data: new Uint8Array() }, error: message };
+    return;
+  }
+  await inspectData();
+}
+
+async function fetchData(path: string): Promise<DataFile> {
+  const blob = await download(new URL(path, INDEX));
+  return { name: path, data: new Uint8Array(await blob.arrayBuffer()) };
+}
+
+export function chooseOwnFiles(): void {
+  choice++;
+  chosenData.value = OWN_FILES;
+  trainFile.value = undefined;
+  evalFile.value = undefined;
+}
+
+export async function takeFile(role: "train" | "eval", file: File): Promise<void> {
+  const target = role === "train" ? trainFile : evalFile;
+  if (chosenData.value !== OWN_FILES) chooseOwnFiles();
+  if (file.size > MAX_DATA_BYTES) {
+    const error = `${file.name} has ${Math.ceil(file.size / 2 ** 20)} MiB; the page takes up to ${MAX_DATA_BYTES / 2 ** 20} MiB. Split it.`;
+    target.value = { file: { name: file.name, data: new Uint8Array() }, error };
+    return;
+  }
+  const mine = choice;
+  const data = new Uint8Array(await file.arrayBuffer());
+  if (mine !== choice) return;
+  const loaded: LoadedFile = { file: { name: file.name, data } };
+  target.value = loaded;
+  await inspect(target, loaded);
+  const format = target.value?.report?.format ?? "";
+  if (role === "train") chat.value = /chat|messages|sharegpt/i.test(format) && !!modelInfo.value?.has_chat_template;
+}
+
+export function dropEvalFile(): void {
+  evalFile.value = undefined;
+}
+
+/** Looks at the chosen files again: the model or the length limit has changed. */
+export async function inspectData(): Promise<void> {
+  await Promise.all([trainFile, evalFile].map((target) => target.value && inspect(target, target.value)));
+}
+
+async function inspect(target: typeof trainFile, { file }: LoadedFile): Promise<void> {
+  // The reports are in tokens: they need the model's tokenizer.
+  if (!modelInfo.value || file.data.length === 0) return;
+  let found: LoadedFile;
+  try {
+    const report = await client().call("inspect_data", { file, max_length: settings.value.max_length });
+    found = { file, report };
+  } catch (error) {
+    found = { file, error: error instanceof Error ? error.message : String(error) };
+  }
+  if (target.value?.file === file) target.value = found;
+}

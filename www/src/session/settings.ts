@@ -1,0 +1,63 @@
+/** The adapter's and the run's settings, and what follows from them. */
+import { initAdapter, initAdapterError, adapterLoaded, modelInfo, parameterCount, settings, type Settings } from "../state";
+import { client } from "./engine";
+import { inspectData } from "./data";
+import { readAdapter, readLoraConfig } from "./adapter";
+
+/** Long enough not to count while a number is being typed. */
+const SETTLE_MS = 200;
+
+const timers = new Map<() => Promise<void>, ReturnType<typeof setTimeout>>();
+
+function settle(act: () => Promise<void>): void {
+  clearTimeout(timers.get(act));
+  timers.set(
+    act,
+    setTimeout(() => void act(), SETTLE_MS),
+  );
+}
+
+export function changeSettings(change: Partial<Settings>): void {
+  settings.value = { ...settings.value, ...change };
+  if ("r" in change || "target_modules" in change) settle(countParameters);
+  if ("max_length" in change && settings.value.max_length >= 2) settle(inspectData);
+}
+
+export async function countParameters(): Promise<void> {
+  if (!modelInfo.value) return;
+  const { r, target_modules } = settings.value;
+  if (target_modules.length === 0) {
+    parameterCount.value = { error: "Choose at least one module to put the adapter on." };
+    return;
+  }
+  if (!Number.isInteger(r) || r < 1) {
+    parameterCount.value = { error: "The rank is a whole number, 1 or more." };
+    return;
+  }
+  try {
+    parameterCount.value = { count: await client().call("count_parameters", { r, target_modules }) };
+  } catch (error) {
+    parameterCount.value = { error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Takes an adapter from the user: the two PEFT files, or one zip with both. The engine checks that it fits the model. */
+export async function takeAdapter(files: File[]): Promise<void> {
+  initAdapterError.value = undefined;
+  initAdapter.value = undefined;
+  try {
+    const adapter = await readAdapter(files);
+    const lora = readLoraConfig(adapter.files.config);
+    await client().call("load_adapter", { adapter: adapter.files });
+    initAdapter.value = adapter;
+    adapterLoaded.value = true;
+    changeSettings(lora);
+  } catch (error) {
+    initAdapterError.value = error instanceof Error ? error.message : String(error);
+  }
+}
+
+export function dropAdapter(): void {
+  initAdapter.value = undefined;
+  initAdapterError.value = undefined;
+}

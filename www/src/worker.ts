@@ -1,0 +1,165 @@
+/** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
+import init, { Engine, type AdapterFiles } from "postil-engine";
+import { readModel } from "./model-files";
+import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request } from "./protocol";
+
+/** How long a run goes at most without a copy of its adapter on the page. */
+const ADAPTER_COPY_INTERVAL_MS = 60_000;
+
+/** A dedicated worker's global scope has the shape of a message port. */
+const port = self as unknown as MessagePort;
+
+let engine: Engine | undefined;
+let running: { stopping: boolean; copiedAt: number } | undefined;
+let pumping = false;
+const queue: Request[] = [];
+const cancelled = new Set<number>();
+
+type Handlers = { [Name in CommandName]: (args: Commands[Name]["args"], id: number) => Promise<Commands[Name]["result"]> };
+
+const handlers: Handlers = {
+  async create() {
+    await init();
+    engine = await Engine.create();
+    return engine.device();
+  },
+  async load_model({ source }) {
+    const files = await readModel(source, (done, total) => emit({ event: "download", done, total }));
+    return await ready().load_model(files, (done, total) => emit({ event: "upload", done, total }));
+  },
+  async inspect_data({ file, max_length }) {
+    return ready().inspect_data(file.name, file.data, { max_length });
+  },
+  async count_parameters(lora) {
+    return ready().count_parameters(lora);
+  },
+  async has_adapter() {
+    return ready().has_adapter();
+  },
+  async load_adapter({ adapter }) {
+    await ready().load_adapter(adapter.config, adapter.model);
+    return null;
+  },
+  async start({ options, train, evaluation }) {
+    const report = await ready().start(options, train, evaluation);
+    running = { stopping: false, copiedAt: performance.now() };
+    return report;
+  },
+  async stop() {
+    if (running) running.stopping = true;
+    return null;
+  },
+  async generate({ prompt, options }, id) {
+    try {
+      return await ready().generate(prompt, options, (piece) => {
+        emit({ event: "text", id, piece });
+        return !cancelled.has(id);
+      });
+    } finally {
+      cancelled.delete(id);
+    }
+  },
+};
+
+port.onmessage = ({ data }: MessageEvent<Request | Cancel>) => {
+  if ("cancel" in data) {
+    cancelled.add(data.cancel);
+    return;
+  }
+  // Stop goes ahead of whatever waits.
+  if (data.command === "stop") queue.unshift(data);
+  else queue.push(data);
+  void pump();
+};
+
+// What nobody awaits reaches the page as the worker's `error` event.
+self.addEventListener("unhandledrejection", ({ reason }) => {
+  setTimeout(() => {
+    throw reason;
+  });
+});
+
+async function pump(): Promise<void> {
+  if (pumping) return;
+  pumping = true;
+  try {
+    for (;;) {
+      const request = queue.shift();
+      if (request) await answer(request);
+      else if (running) await advance(running);
+      else return;
+      await nextTask();
+    }
+  } finally {
+    pumping = false;
+  }
+}
+
+async function answer(request: Request): Promise<void> {
+  try {
+    const handler = handlers[request.command] as (args: unknown, id: number) => Promise<Commands[CommandName]["result"]>;
+    send({ id: request.id, result: await handler(request.args, request.id) });
+  } catch (error) {
+    send({ id: request.id, failure: describe(error) });
+  }
+}
+
+/** One training step, or the end of the run. */
+async function advance(run: NonNullable<typeof running>): Promise<void> {
+  try {
+    const report = run.stopping ? null : await ready().step();
+    if (report) {
+      emit({ event: "step", report });
+      if (!report.done) {
+        const due = performance.now() - run.copiedAt > ADAPTER_COPY_INTERVAL_MS;
+        if (report.eval_loss === undefined && !due) return;
+        run.copiedAt = performance.now();
+        emitAdapter((adapter) => ({ event: "adapter", step: report.step, adapter }), await ready().export_adapter());
+        return;
+      }
+    }
+    running = undefined;
+    const best = await ready().finish();
+    const stopped = run.stopping;
+    emitAdapter((adapter) => ({ event: "finished", report: best, stopped, adapter }), await ready().export_adapter());
+  } catch (error) {
+    running = undefined;
+    emit({ event: "failed", failure: describe(error) });
+  }
+}
+
+function emitAdapter(event: (adapter: AdapterFiles) => Event, { config, model }: AdapterFiles): void {
+  port.postMessage(event({ config, model }), [config.buffer as ArrayBuffer, model.buffer as ArrayBuffer]);
+}
+
+function ready(): Engine {
+  if (!engine) throw new Error("The engine has not been created.");
+  return engine;
+}
+
+function send(reply: Reply): void {
+  port.postMessage(reply);
+}
+
+function emit(event: Event): void {
+  port.postMessage(event);
+}
+
+function describe(error: unknown): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof WebAssembly.RuntimeError) return { kind: "Trap", message: trapped(message), fatal: true };
+  const kind = error instanceof Error && "kind" in error ? String(error.kind) : "Internal";
+  return { kind, message, fatal: kind === "Device" };
+}
+
+/** Lets messages in. Timers are clamped to milliseconds and throttled in hidden tabs; message channels are not. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
