@@ -110,7 +110,9 @@ struct StepInfo<'a> {
 }
 
 #[derive(Serialize)]
-struct BestInfo {
+struct EndInfo {
+    /// The step that the adapter is of.
+    step: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_eval_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,9 +314,9 @@ impl Engine {
     pub async fn finish(&mut self) -> Result<JsValue, JsValue> {
         let trainer = self.running()?;
         while trainer.drain().await.map_err(throw)?.is_some() {}
-        let best = trainer.best();
+        let (step, best) = (trainer.progress().step, trainer.best());
         self.trainer = None;
-        to_js(&BestInfo { best_eval_loss: best.map(|b| b.1), best_step: best.map(|b| b.0) })
+        to_js(&EndInfo { step, best_eval_loss: best.map(|b| b.1), best_step: best.map(|b| b.0) })
     }
 
     /// Whether there is an adapter to generate with or to export.
