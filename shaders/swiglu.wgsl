@@ -1,6 +1,7 @@
 // y = silu(gate) ⊙ up   (Shazeer, arXiv:2002.05202)
 // Shapes    gate_up [rows, 2·width]: gate, then up; y [rows, width].
 // Dispatch  ⌈rows·width/256⌉ workgroups of 256, in x and y.
+// Numerics  f32; below a gate of −80 exp would near f32's end, where division promises nothing.
 // Output    y =
 struct Params { rows: u32, width: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -17,5 +18,5 @@ fn main(
   if i >= params.rows * params.width { return; }
   let at = i / params.width * 2u * params.width + i % params.width;
   let gate = gate_up[at];
-  y[i] = gate / (1.0 + exp(-gate)) * gate_up[at + params.width];
+  y[i] = gate / (1.0 + exp(min(-gate, 80.0))) * gate_up[at + params.width];
 }

@@ -1,6 +1,7 @@
 // d_gate = dy·up·σ·(1 + gate·(1 − σ)), d_up = dy·gate·σ, with σ = sigmoid(gate)
 // Shapes    gate_up, d_gate_up [rows, 2·width]: gate, then up; dy [rows, width].
 // Dispatch  ⌈rows·width/256⌉ workgroups of 256, in x and y.
+// Numerics  as in swiglu.wgsl.
 // Output    d_gate_up =
 struct Params { rows: u32, width: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,7 +20,7 @@ fn main(
   let at = i / params.width * 2u * params.width + i % params.width;
   let gate = gate_up[at];
   let up = gate_up[at + params.width];
-  let sigma = 1.0 / (1.0 + exp(-gate));
+  let sigma = 1.0 / (1.0 + exp(min(-gate, 80.0)));
   d_gate_up[at] = dy[i] * up * sigma * (1.0 + gate * (1.0 - sigma));
   d_gate_up[at + params.width] = dy[i] * gate * sigma;
 }

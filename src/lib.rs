@@ -1,8 +1,27 @@
-//! Postil: LoRA fine-tuning of language models on one's own GPU.
+//! Postil: LoRA fine-tuning of language models on one's own GPU, natively and in the browser.
+//!
+//! `W_eff = W0 + (α/r)·B·A` (Hu et al., arXiv:2106.09685): the base's weights are frozen and stay in GPU
+//! memory as stored, only `A` and `B` are trained, and `B·A` is never formed.
+//!
+//! # Modules, in the order of their imports
+//!
+//! [`error`] ← [`config`] ← {[`source`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
+//! [`model`] ← [`base`] ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
+//!
+//! # One training step
+//!
+//! A [`Batch`](data::Batch) is rows of tokens, documents laid end to end, uploaded once. The plan for its
+//! number of rows ([`gpu::Plan`]: pipelines, bind groups, grids) was recorded by [`model`] the first time
+//! that it was needed and is replayed: forward, loss in chunks of tokens, backward into one flat gradient
+//! buffer. After the last micro-batch the optimizer clips and applies it, and while the loss is read back
+//! the next step is already under way ([`train::Trainer`]).
 
+pub mod base;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod demo;
 pub mod error;
 pub mod generate;
 pub mod gpu;
@@ -11,5 +30,7 @@ pub mod model;
 pub mod source;
 pub mod tokenizer;
 pub mod train;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
 
 pub use error::{Context, Error, ErrorKind, Result};

@@ -1,4 +1,4 @@
-// One workgroup of LANES per row, rows spread over x and z of the grid (each may have 65,535 at most).
+// One workgroup of LANES per row, rows spread over x and y of the grid (each may have 65,535 at most).
 const LANES: u32 = 64u;
 var<workgroup> lane_sum: array<f32, LANES>;
 

@@ -1,1 +1,22 @@
-//! (see the crate documentation)
+//! What a run is made of, before any byte of a model is read: the model's `config.json`
+//! ([`ModelConfig`]), the adapter ([`LoraConfig`], PEFT's field names) and the training run
+//! ([`TrainConfig`], the Hugging Face trainer's field names).
+//!
+//! Everything here comes from files and forms that others wrote: a value is checked when it is read,
+//! and what the engine cannot do is refused by the name of its field.
+
+mod lora;
+mod matching;
+mod model;
+mod module;
+mod report;
+mod resolve;
+mod train;
+
+pub use lora::{InitLoraWeights, LoraConfig};
+pub use matching::{ExcludeModules, TargetModules};
+pub use model::ModelConfig;
+pub use module::{ModuleId, Projection};
+pub use report::{ModuleParameters, ParameterReport, parameter_report};
+pub use resolve::AdaptedModule;
+pub use train::{Schedule, TrainConfig};

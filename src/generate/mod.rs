@@ -1,1 +1,116 @@
-//! (see the crate documentation)
+//! Generation: a key-value cache, sampling, and text as it comes.
+
+mod decoder;
+mod sampler;
+
+pub use decoder::Decoder;
+pub use sampler::{Sampler, SamplingOptions};
+
+use web_time::Instant;
+
+use crate::base::Base;
+use crate::error::{Error, Result};
+use crate::model::Lora;
+use crate::tokenizer::{Message, StreamDecoder};
+
+/// What to go on from.
+#[derive(Debug, Clone)]
+pub enum Prompt {
+    /// Text as it stands.
+    Text(String),
+    /// A conversation, put into the model's chat template.
+    Chat(Vec<Message>),
+}
+
+/// Why generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stopped {
+    /// The model ended its text.
+    Eos,
+    /// `max_new_tokens`, or the end of the model's context.
+    Length,
+    /// The caller asked for it.
+    Caller,
+}
+
+/// A finished generation.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Generated {
+    /// The new text.
+    pub text: String,
+    /// Number of new tokens.
+    pub tokens: usize,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// New tokens by the time since the prompt was read.
+    pub tokens_per_second: f64,
+    /// Why it ended.
+    pub stopped: Stopped,
+}
+
+/// Continues `prompt`, with the adapter if one is given. `on_text` gets text as soon as it is complete
+/// (a character may take several tokens) and returns false to stop.
+///
+/// # Errors
+/// An empty prompt, one that leaves no room in the model's context, or bad options.
+pub async fn generate(
+    base: &Base,
+    lora: Option<&Lora>,
+    prompt: &Prompt,
+    options: &SamplingOptions,
+    on_text: &mut dyn FnMut(&str) -> bool,
+) -> Result<Generated> {
+    let mut sampler = Sampler::new(options)?;
+    let ids = match prompt {
+        Prompt::Text(text) => base.tokenizer.encode(text, true)?,
+        Prompt::Chat(messages) => {
+            let text = base.tokenizer.render_chat(messages, true)?;
+            base.tokenizer.encode(&text, false)?
+        }
+    };
+    let context = base.model.config().max_position_embeddings;
+    base.check_ids(&ids)?;
+    if ids.is_empty() {
+        return Err(Error::data("the prompt is empty; give the model at least one token to go on from"));
+    }
+    if ids.len() >= context {
+        return Err(Error::data(format!(
+            "the prompt has {} tokens, but the model's context (max_position_embeddings) holds {context}. \
+             Shorten the prompt",
+            ids.len()
+        )));
+    }
+    let room = options.max_new_tokens.min(context - ids.len());
+    let mut decoder = Decoder::new(&base.model, lora, ids.len() + room)?;
+    let mut logits = decoder.feed(&ids).await?;
+    let start = Instant::now();
+    let mut stream = StreamDecoder::new(&base.tokenizer);
+    let mut text = String::new();
+    let mut tokens = 0;
+    let mut stopped = Stopped::Length;
+    while tokens < room {
+        let id = sampler.sample(&logits);
+        tokens += 1;
+        if base.stop.contains(&id) {
+            stopped = Stopped::Eos;
+            break;
+        }
+        if let Some(piece) = stream.push(id)? {
+            text.push_str(&piece);
+            if !on_text(&piece) {
+                stopped = Stopped::Caller;
+                break;
+            }
+        }
+        if tokens < room {
+            logits = decoder.feed(&[id]).await?;
+        }
+    }
+    if let Some(piece) = stream.finish()? {
+        text.push_str(&piece);
+        on_text(&piece);
+    }
+    let tokens_per_second = tokens as f64 / start.elapsed().as_secs_f64().max(1e-9);
+    Ok(Generated { text, tokens, prompt_tokens: ids.len(), tokens_per_second, stopped })
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::pipeline::PipelineCache;
 use super::tensor::{Dtype, Tensor};
-use super::{human_bytes, readback};
+use super::{Recorder, human_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -146,10 +146,7 @@ impl Gpu {
         let adapter = choose(selector).await?;
         let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let summary = AdapterSummary::of(&adapter);
-        let mut limits = adapter.limits();
-        // Chromium's software adapter offers exactly 1 GiB and then fails to bind that much.
-        let cap = u64::MAX >> 1;
-        limits.max_buffer_size = limits.max_buffer_size.min(cap);
+        let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("postil"),
             required_features: if timestamps {
@@ -208,8 +205,7 @@ impl Gpu {
         let bytes = Tensor::byte_size(shape, dtype).ok_or_else(|| {
             Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows"))
         })?;
-        let limit =
-            self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
+        let limit = self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
         if bytes > limit {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
@@ -225,9 +221,7 @@ impl Gpu {
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.max(16),
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         self.allocated.fetch_add(bytes, Ordering::Relaxed);
@@ -282,9 +276,9 @@ impl Gpu {
 
     /// Reads a whole tensor back.
     pub async fn read<T: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<T>> {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let pending = readback::PendingRead::encode(self, &mut encoder, tensor);
-        self.queue.submit([encoder.finish()]);
+        let mut recorder = Recorder::new(self);
+        let pending = recorder.read(tensor);
+        recorder.submit();
         pending.finish(self).await
     }
 

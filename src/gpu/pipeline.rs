@@ -30,14 +30,14 @@ pub trait Params: bytemuck::Pod {
 }
 
 /// One compiled form of a kernel: WGSL files put together, never edited.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Shader {
     /// Stem of the kernel's WGSL file.
     pub kernel: &'static str,
     /// Which alternatives were put in, such as `"bf16"`; empty if there is one form only.
-    pub variant: &'static str,
-    /// The files, shared parts first.
-    pub parts: &'static [&'static str],
+    pub variant: String,
+    /// The files' texts, shared parts first.
+    pub parts: Vec<&'static str>,
     /// Fields of `struct Params`.
     pub params: &'static [Param],
 }
@@ -61,18 +61,17 @@ impl Shader {
 /// Compiled pipelines by (kernel, variant).
 #[derive(Default)]
 pub(super) struct PipelineCache {
-    compiled: Mutex<HashMap<(&'static str, &'static str), wgpu::ComputePipeline>>,
+    compiled: Mutex<HashMap<String, wgpu::ComputePipeline>>,
 }
 
 impl Gpu {
     /// The pipeline of a shader, compiled at its first use.
     pub(super) fn pipeline(&self, shader: &Shader) -> wgpu::ComputePipeline {
         let mut compiled = self.pipelines.compiled.lock().expect("no panic holds this lock");
-        let key = (shader.kernel, shader.variant);
+        let label = shader.label();
         compiled
-            .entry(key)
+            .entry(label.clone())
             .or_insert_with(|| {
-                let label = shader.label();
                 let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                     label: Some(&label),
                     source: wgpu::ShaderSource::Wgsl(shader.source().into()),

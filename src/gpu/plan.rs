@@ -2,7 +2,7 @@
 
 use super::device::Gpu;
 use super::pipeline::{Params, Shader};
-use super::readback::PendingRead;
+use super::readback::{Mapping, PendingRead};
 use super::tensor::Tensor;
 use super::timing::Profiler;
 
@@ -42,9 +42,9 @@ impl Plan {
     }
 
     /// The shaders that it runs, in order: the record of which variants a run used.
-    pub fn shaders(&self) -> impl Iterator<Item = Shader> + '_ {
+    pub fn shaders(&self) -> impl Iterator<Item = &Shader> {
         self.ops.iter().filter_map(|op| match op {
-            Op::Dispatch(dispatch) => Some(dispatch.shader),
+            Op::Dispatch(dispatch) => Some(&dispatch.shader),
             _ => None,
         })
     }
@@ -208,12 +208,13 @@ impl StepBuffer {
 pub struct Recorder<'g> {
     gpu: &'g Gpu,
     encoder: wgpu::CommandEncoder,
+    mappings: Vec<Mapping>,
 }
 
 impl<'g> Recorder<'g> {
     /// Starts a submission.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, encoder: gpu.device.create_command_encoder(&Default::default()) }
+        Self { gpu, encoder: gpu.device.create_command_encoder(&Default::default()), mappings: Vec::new() }
     }
 
     /// Replays a plan; with a profiler, each dispatch is timed.
@@ -231,7 +232,7 @@ impl<'g> Recorder<'g> {
                 }
                 Op::Dispatch(first) => {
                     if let Some(profiler) = profiler.as_deref_mut() {
-                        profiler.encode(self.gpu, &mut self.encoder, first);
+                        profiler.encode(&mut self.encoder, first);
                         continue;
                     }
                     // One pass for a whole run of dispatches: a pass costs far more than a dispatch.
@@ -247,12 +248,20 @@ impl<'g> Recorder<'g> {
 
     /// Adds a copy of a tensor to the host, to be awaited after [`Self::submit`].
     pub fn read(&mut self, tensor: &Tensor) -> PendingRead {
-        PendingRead::encode(self.gpu, &mut self.encoder, tensor)
+        let (pending, mapping) = PendingRead::encode(self.gpu, &mut self.encoder, tensor);
+        self.mappings.push(mapping);
+        pending
+    }
+
+    /// Writes the first `count` timestamps of a set to a buffer.
+    pub(super) fn resolve(&mut self, queries: &wgpu::QuerySet, count: u32, target: &wgpu::Buffer) {
+        self.encoder.resolve_query_set(queries, 0..count, target, 0);
     }
 
     /// Hands everything to the GPU.
     pub fn submit(self) {
-        self.gpu.queue.submit([self.encoder.finish()]);
+        let index = self.gpu.queue.submit([self.encoder.finish()]);
+        self.mappings.into_iter().for_each(|mapping| mapping.start(index.clone()));
     }
 }
 

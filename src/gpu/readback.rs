@@ -1,5 +1,8 @@
 //! Reading results back without stopping the GPU.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use futures_channel::oneshot;
 
 use super::device::Gpu;
@@ -10,12 +13,32 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct PendingRead {
     staging: wgpu::Buffer,
     bytes: u64,
+    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    submission: Rc<OnceCell<wgpu::SubmissionIndex>>,
+}
+
+/// The other end of a [`PendingRead`]: what is to happen once its copy was submitted.
+pub(super) struct Mapping {
+    staging: wgpu::Buffer,
+    sender: oneshot::Sender<Result<(), wgpu::BufferAsyncError>>,
+    submission: Rc<OnceCell<wgpu::SubmissionIndex>>,
+}
+
+impl Mapping {
+    /// Asks for the bytes at once, so that later submissions are not waited for.
+    pub(super) fn start(self, index: wgpu::SubmissionIndex) {
+        let _ = self.submission.set(index);
+        let sender = self.sender;
+        self.staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+            // The receiver is gone only when nobody waits any more.
+            let _ = sender.send(result);
+        });
+    }
 }
 
 impl PendingRead {
-    /// Adds the copy to `encoder`; the bytes are there once it was submitted and [`Self::finish`]
-    /// was awaited.
-    pub(super) fn encode(gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, tensor: &Tensor) -> Self {
+    /// Adds the copy to `encoder`; the mapping is started when that is submitted.
+    pub(super) fn encode(gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, tensor: &Tensor) -> (Self, Mapping) {
         let bytes = tensor.bytes();
         let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
@@ -25,7 +48,10 @@ impl PendingRead {
         });
         let (buffer, offset) = tensor.raw();
         encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes.max(4));
-        Self { staging, bytes }
+        let (sender, mapped) = oneshot::channel();
+        let submission = Rc::new(OnceCell::new());
+        let mapping = Mapping { staging: staging.clone(), sender, submission: Rc::clone(&submission) };
+        (Self { staging, bytes, mapped, submission }, mapping)
     }
 
     /// Waits for the copy and returns its elements.
@@ -33,15 +59,14 @@ impl PendingRead {
     /// # Errors
     /// Whatever the device reported in the meantime, or [`ErrorKind::Device`] if it is lost.
     pub async fn finish<T: bytemuck::Pod>(self, gpu: &Gpu) -> Result<Vec<T>> {
-        let (sender, receiver) = oneshot::channel();
-        self.staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is gone only when nobody waits any more.
-            let _ = sender.send(result);
-        });
         // In a browser the event loop calls back; natively somebody has to drive the device.
         #[cfg(not(target_arch = "wasm32"))]
-        gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| lost(&error))?;
-        let mapped = receiver.await.map_err(|error| lost(&error))?;
+        gpu.device
+            .poll(wgpu::PollType::Wait { submission_index: self.submission.get().cloned(), timeout: None })
+            .map_err(|error| lost(&error))?;
+        #[cfg(target_arch = "wasm32")]
+        drop(self.submission);
+        let mapped = self.mapped.await.map_err(|error| lost(&error))?;
         gpu.check()?;
         mapped.map_err(|error| lost(&error))?;
         let view = self.staging.slice(..self.bytes.max(4)).get_mapped_range();

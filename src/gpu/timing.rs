@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::device::Gpu;
-use super::plan::{Dispatch, encode};
+use super::plan::{Dispatch, Recorder, encode};
+use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
 
 /// Dispatches timed between two read-backs; a query set holds two timestamps for each.
@@ -54,7 +55,7 @@ impl Profiler {
         Ok(Self { queries, resolved, pending: Vec::new(), times: BTreeMap::new() })
     }
 
-    pub(super) fn encode(&mut self, _gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, dispatch: &Dispatch) {
+    pub(super) fn encode(&mut self, encoder: &mut wgpu::CommandEncoder, dispatch: &Dispatch) {
         let first = 2 * self.pending.len() as u32;
         let timed = first + 1 < 2 * CAPACITY;
         let writes = wgpu::ComputePassTimestampWrites {
@@ -79,11 +80,10 @@ impl Profiler {
             return Ok(());
         }
         let count = 2 * labels.len() as u32;
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        encoder.resolve_query_set(&self.queries, 0..count, &self.resolved, 0);
-        let copy = super::Tensor::whole(self.resolved.clone(), &[count as usize, 2], super::Dtype::U32);
-        let pending = super::PendingRead::encode(gpu, &mut encoder, &copy);
-        gpu.queue.submit([encoder.finish()]);
+        let mut recorder = Recorder::new(gpu);
+        recorder.resolve(&self.queries, count, &self.resolved);
+        let pending = recorder.read(&Tensor::whole(self.resolved.clone(), &[count as usize, 2], Dtype::U32));
+        recorder.submit();
         let ticks: Vec<u64> = pending.finish(gpu).await?;
         let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
         for (label, pair) in labels.into_iter().zip(ticks.chunks_exact(2)) {
@@ -99,7 +99,11 @@ impl Profiler {
         let mut rows: Vec<_> = self
             .times
             .iter()
-            .map(|(kernel, &(dispatches, seconds))| KernelTime { kernel: kernel.clone(), dispatches, seconds })
+            .map(|(kernel, &(dispatches, seconds))| KernelTime {
+                kernel: kernel.clone(),
+                dispatches,
+                seconds,
+            })
             .collect();
         rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         rows

@@ -1,1 +1,98 @@
-//! (see the crate documentation)
+//! One file per kernel family: parameter block, shape checks, variant choice, dispatch grid.
+//!
+//! The pattern, in four places with one stem: `shaders/rms_norm.wgsl` is the kernel,
+//! `src/kernels/rms_norm.rs` its Rust side, `tests/reference/rms_norm.rs` the same in f64 and
+//! `tests/kernels/rms_norm.rs` the comparison. A function here adds one dispatch to a
+//! [`PlanBuilder`](crate::gpu::PlanBuilder). Shapes that do not fit are mistakes of the caller inside
+//! this crate (everything that comes from outside was checked before), so they panic.
+//!
+//! A variant is made by putting whole WGSL files together: weight storage, tile, dropout. All of them
+//! keep to WebGPU's default limits and to f32 arithmetic.
+
+pub mod adamw;
+pub mod attention;
+pub mod cross_entropy;
+pub mod gather;
+pub mod matmul;
+pub mod reduce;
+pub mod rms_norm;
+pub mod rope;
+pub mod step;
+pub mod swiglu;
+
+use crate::gpu::{Dtype, Params, Shader, Tensor};
+
+/// "None" in an index list: no target, no row.
+pub const NONE: u32 = u32::MAX;
+
+/// Most workgroups in one dimension of a grid, in every implementation.
+const MAX_GRID: usize = 65_535;
+
+/// The text of a file in `shaders/`.
+macro_rules! wgsl {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
+    };
+}
+use wgsl;
+
+const STEP: &str = wgsl!("shared/step");
+const ROW: &str = wgsl!("shared/row");
+const WEIGHT_F32: &str = wgsl!("shared/weight_f32");
+const WEIGHT_F16: &str = wgsl!("shared/weight_f16");
+const WEIGHT_BF16: &str = wgsl!("shared/weight_bf16");
+
+/// Element types in which frozen weights may lie in GPU memory.
+pub const WEIGHT_DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
+
+/// Name and file of a weight storage.
+fn weight_part(dtype: Dtype) -> (&'static str, &'static str) {
+    match dtype {
+        Dtype::F32 => ("f32", WEIGHT_F32),
+        Dtype::F16 => ("f16", WEIGHT_F16),
+        Dtype::BF16 => ("bf16", WEIGHT_BF16),
+        Dtype::U32 => panic!("a weight has a floating-point type"),
+    }
+}
+
+fn shader<P: Params>(kernel: &'static str, variant: impl Into<String>, parts: &[&'static str]) -> Shader {
+    Shader { kernel, variant: variant.into(), parts: parts.to_vec(), params: P::FIELDS }
+}
+
+/// Every shader that the crate can run, for the tests that hold each against its Rust twin and
+/// translate it for other platforms, and for `postil doctor`.
+pub fn all_shaders() -> Vec<Shader> {
+    [
+        adamw::shaders(),
+        attention::shaders(),
+        cross_entropy::shaders(),
+        gather::shaders(),
+        matmul::shaders(),
+        reduce::shaders(),
+        rms_norm::shaders(),
+        rope::shaders(),
+        swiglu::shaders(),
+    ]
+    .concat()
+}
+
+/// A grid of at least `count` workgroups over x and y.
+fn spread(count: usize) -> [u32; 3] {
+    let x = count.min(MAX_GRID);
+    [x as u32, if x == 0 { 0 } else { count.div_ceil(x) as u32 }, 1]
+}
+
+/// A grid with one invocation of a 256-wide workgroup per element.
+fn per_element(count: usize) -> [u32; 3] {
+    spread(count.div_ceil(256))
+}
+
+/// Panics unless `tensor` holds `rows` rows of `columns` elements.
+#[track_caller]
+fn expect_shape(name: &str, tensor: &Tensor, rows: usize, columns: usize) {
+    assert!(
+        tensor.rows() == rows && tensor.columns() == columns,
+        "{name} is {:?}, expected [{rows}, {columns}]",
+        tensor.shape()
+    );
+}

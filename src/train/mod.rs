@@ -1,1 +1,22 @@
-//! (see the crate documentation)
+//! Training: one optimizer step after the other, evaluation, checkpoints.
+//!
+//! Semantics are those of transformers' `Trainer` with PEFT: the loss of an optimizer step is the sum over
+//! the target tokens of all its micro-batches divided by their number, the gradient is clipped by its
+//! global norm, then AdamW.
+
+mod evaluate;
+mod job;
+mod session;
+mod state;
+mod trainer;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod run_dir;
+
+pub use evaluate::{Evaluation, Evaluator};
+pub use job::{Job, ReadyJob, Start, prepare_for};
+#[cfg(not(target_arch = "wasm32"))]
+pub use run_dir::{RunDir, latest_checkpoint};
+pub use session::Session;
+pub use state::{Checkpoint, TrainerState};
+pub use trainer::{Progress, StepReport, Trainer, TrainingData};

@@ -1,1 +1,8 @@
-//! Tests.
+//! The command line as a person uses it: the real binary, the built-in model, files on disk.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod bad_input;
+mod commands;
+mod common;
+mod resume;
+mod train;

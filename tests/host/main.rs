@@ -1,1 +1,12 @@
-//! Tests.
+//! Tests of what runs on the host alone: no GPU, no network.
+
+mod adapter;
+mod atomic;
+mod config;
+mod data;
+mod imports;
+mod lora;
+mod safetensors;
+mod schedule;
+mod source;
+mod tokenizer;

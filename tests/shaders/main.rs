@@ -1,1 +1,243 @@
-//! Tests.
+//! Every shader that the crate can make, without a GPU: it is valid WGSL within WebGPU's default limits,
+//! translates to Metal's and Direct3D's languages, agrees with its Rust twin, and documents itself.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use naga::back::{hlsl, msl};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, TypeInner};
+use postil::gpu::{Param, ParamKind, Params, Shader};
+use postil::kernels::all_shaders;
+use postil::kernels::step::Step;
+
+/// WebGPU's default limits, which the baseline variants keep to.
+const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_INVOCATIONS: u32 = 256;
+const MAX_WORKGROUP_MEMORY: u32 = 16 * 1024;
+const MAX_BINDING: u32 = 1000;
+
+fn parse(shader: &Shader) -> Module {
+    let source = shader.source();
+    naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{}: {}", shader.label(), error.emit_to_string(&source)))
+}
+
+/// Validates with no optional capability: no f16, no subgroups. (`unpack2x16float`, which every WebGPU
+/// implementation has, is a capability to naga because OpenGL may lack it.)
+fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
+    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        .validate(module)
+        .unwrap_or_else(|error| panic!("{}: {}", shader.label(), error.emit_to_string(&shader.source())))
+}
+
+#[test]
+fn all_are_valid() {
+    for shader in all_shaders() {
+        validate(&shader, &parse(&shader));
+    }
+}
+
+/// Pipelines are kept by label.
+#[test]
+fn labels_are_unique() {
+    let mut seen = BTreeSet::new();
+    for shader in all_shaders() {
+        assert!(seen.insert(shader.label()), "{} occurs twice", shader.label());
+    }
+}
+
+#[test]
+fn all_translate_to_metal() {
+    for shader in all_shaders() {
+        let module = parse(&shader);
+        let info = validate(&shader, &module);
+        let (text, translation) =
+            msl::write_string(&module, &info, &msl::Options::default(), &msl::PipelineOptions::default())
+                .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+        for name in &translation.entry_point_names {
+            let name = name.as_ref().unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+            assert!(text.contains(&format!("kernel void {name}")), "{}: no kernel {name}", shader.label());
+        }
+    }
+}
+
+#[test]
+fn all_translate_to_direct3d() {
+    for shader in all_shaders() {
+        let module = parse(&shader);
+        let info = validate(&shader, &module);
+        let (mut text, options) = (String::new(), hlsl::Options::default());
+        let entry_points = hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+            .write(&module, &info, None)
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label()))
+            .entry_point_names;
+        for name in entry_points {
+            let name = name.unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+            assert!(text.contains(&format!("void {name}(")), "{}: no function {name}", shader.label());
+        }
+    }
+}
+
+/// Whether the module has a struct of this name, and that it is laid out like `fields`.
+fn check_struct(shader: &Shader, module: &Module, name: &str, fields: &[Param]) -> bool {
+    let Some((_, found)) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)) else {
+        return false;
+    };
+    let TypeInner::Struct { members, span } = &found.inner else {
+        panic!("{}: {name} is not a struct", shader.label())
+    };
+    let wgsl: Vec<_> = members
+        .iter()
+        .map(|member| {
+            let TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
+                panic!("{}: {name}.{:?} is not a scalar", shader.label(), member.name)
+            };
+            (member.name.clone().unwrap_or_default(), scalar.kind, scalar.width, member.offset)
+        })
+        .collect();
+    let rust: Vec<_> = (0..)
+        .zip(fields)
+        .map(|(i, field)| {
+            let kind = match field.kind {
+                ParamKind::U32 => ScalarKind::Uint,
+                ParamKind::F32 => ScalarKind::Float,
+            };
+            (field.name.to_owned(), kind, 4, 4 * i)
+        })
+        .collect();
+    assert_eq!(wgsl, rust, "{}: struct {name} in WGSL (left) and in Rust (right)", shader.label());
+    assert_eq!(*span as usize, 4 * fields.len(), "{}: size of struct {name}", shader.label());
+    true
+}
+
+#[test]
+fn parameter_blocks_equal_their_rust_twins() {
+    let mut steps = 0;
+    for shader in all_shaders() {
+        let module = parse(&shader);
+        assert!(check_struct(&shader, &module, "Params", shader.params), "{} has Params", shader.label());
+        steps += usize::from(check_struct(&shader, &module, "Step", Step::FIELDS));
+    }
+    assert!(steps > 0, "some shader uses the step's values");
+    assert_eq!(size_of::<Step>(), 4 * Step::FIELDS.len());
+}
+
+/// The binding scheme of `gpu::Plan`: parameters at 0, storage buffers from 1 on without a gap, the
+/// step's values at 9.
+#[test]
+fn bindings_follow_the_scheme() {
+    for shader in all_shaders() {
+        let (module, label) = (parse(&shader), shader.label());
+        let mut storage = Vec::new();
+        for (_, global) in module.global_variables.iter() {
+            let Some(binding) = &global.binding else { continue };
+            assert!(binding.group == 0 && binding.binding < MAX_BINDING, "{label}: {:?}", global.name);
+            let type_name = module.types[global.ty].name.as_deref();
+            match (global.space, type_name) {
+                (AddressSpace::Storage { .. }, _) => storage.push(binding.binding),
+                (AddressSpace::Uniform, Some("Params")) => assert_eq!(binding.binding, 0, "{label}: Params"),
+                (AddressSpace::Uniform, Some("Step")) => assert_eq!(binding.binding, 9, "{label}: Step"),
+                (space, _) => panic!("{label}: {:?} is bound in {space:?}", global.name),
+            }
+        }
+        storage.sort_unstable();
+        assert!(storage.len() <= MAX_STORAGE_BUFFERS, "{label} binds {} storage buffers", storage.len());
+        let expected: Vec<u32> = (1..=storage.len() as u32).collect();
+        assert_eq!(storage, expected, "{label}: bindings of the storage buffers");
+    }
+}
+
+#[test]
+fn all_keep_to_the_default_limits() {
+    for shader in all_shaders() {
+        let (module, label) = (parse(&shader), shader.label());
+        let [entry] = &module.entry_points[..] else { panic!("{label} has one entry point") };
+        assert_eq!(entry.name, "main", "{label}");
+        assert!(entry.workgroup_size.iter().all(|&n| n > 0), "{label}: {:?}", entry.workgroup_size);
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        assert!(invocations <= MAX_INVOCATIONS, "{label}: {invocations} invocations in a workgroup");
+        let memory: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
+            .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16))
+            .sum();
+        assert!(memory <= MAX_WORKGROUP_MEMORY, "{label}: {memory} bytes of workgroup memory");
+    }
+}
+
+/// All WGSL files below `folder`, with their texts.
+fn wgsl_files(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            files.extend(wgsl_files(&path));
+        } else {
+            assert_eq!(path.extension().and_then(|e| e.to_str()), Some("wgsl"), "{}", path.display());
+            let text = std::fs::read_to_string(&path).expect("a text file");
+            files.insert(path, text);
+        }
+    }
+    files
+}
+
+fn shader_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")
+}
+
+/// Shaders are whole files put together: none is unused, and the last is the kernel's own.
+#[test]
+fn all_files_are_used_whole() {
+    let (files, shaders) = (wgsl_files(&shader_folder()), all_shaders());
+    for (path, text) in &files {
+        let used = shaders.iter().any(|shader| shader.parts.contains(&text.as_str()));
+        assert!(used, "{} is in no shader", path.display());
+    }
+    for shader in &shaders {
+        let own = &files[&shader_folder().join(shader.kernel).with_extension("wgsl")];
+        assert_eq!(shader.parts.last(), Some(&own.as_str()), "{}: the kernel's own file", shader.label());
+        for part in &shader.parts {
+            assert!(files.values().any(|text| text == part), "{}: a part is no file", shader.label());
+        }
+    }
+}
+
+/// The fields of a file's header: what comes before the first, then each by its name.
+fn header(text: &str) -> BTreeMap<&str, String> {
+    let mut fields: BTreeMap<&str, String> = BTreeMap::new();
+    let mut current = "";
+    for line in text.lines().map_while(|line| line.strip_prefix("// ")) {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        // A field's name stands at the margin, its text at a fixed column.
+        let line = if rest.starts_with(' ') && !name.is_empty() {
+            current = name;
+            rest
+        } else {
+            line
+        };
+        let field = fields.entry(current).or_default();
+        field.push_str(line.trim());
+        field.push(' ');
+    }
+    fields
+}
+
+#[test]
+fn kernels_document_themselves() {
+    for (path, text) in wgsl_files(&shader_folder()) {
+        let (header, path) = (header(&text), path.display());
+        let field = |name: &str| header.get(name).map_or("", |text| text.trim());
+        assert!(!field("").is_empty(), "{path}: no description at the top");
+        if path.to_string().contains("shared") {
+            continue;
+        }
+        assert!(field("").contains(['=', '←']), "{path}: the description has no equation");
+        for name in ["Shapes", "Dispatch", "Output"] {
+            assert!(!field(name).is_empty(), "{path}: the header has no {name}");
+        }
+        assert!(field("Output").contains('='), "{path}: Output says neither = nor +=");
+    }
+}

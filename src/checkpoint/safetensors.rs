@@ -1,0 +1,300 @@
+//! The safetensors format: an 8-byte little-endian length, a JSON header of that length, then the
+//! tensors' bytes.
+//!
+//! The header is parsed here and not by the `safetensors` crate, whose offsets are `usize`: a browser
+//! has 32 bits of those and models are larger. The crate supplies the element types and writes files.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
+
+use ::safetensors::{Dtype, View};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::error::{Error, Result};
+use crate::source::ByteSource;
+
+/// Bytes of the header's length.
+const LENGTH_BYTES: u64 = 8;
+/// The format's own bound on the header.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+const METADATA: &str = "__metadata__";
+
+/// Where a tensor is and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape, slowest dimension first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Offset of the tensor's first byte in the file.
+    pub begin: u64,
+    /// Offset after its last byte; `end - begin` is exactly what `dtype` and `shape` need.
+    pub end: u64,
+}
+
+impl TensorInfo {
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.begin
+    }
+}
+
+/// A safetensors file of which only the header is in memory.
+pub struct SafetensorsFile {
+    source: Rc<dyn ByteSource>,
+    header: Header,
+}
+
+impl SafetensorsFile {
+    /// Reads and checks the header: every tensor's bytes lie in the file, are as many as its type and
+    /// shape need, and together they fill the file without gap or overlap.
+    ///
+    /// # Errors
+    ///
+    /// `Format`, naming the file and the tensor, and what reading the source gives.
+    pub async fn open(source: Rc<dyn ByteSource>) -> Result<Self> {
+        let name = source.name();
+        let length = source.read(0, LENGTH_BYTES as usize).await?;
+        let header_bytes = header_length(name, &length, source.len())?;
+        let json = source.read(LENGTH_BYTES, header_bytes).await?;
+        let header = Header::parse(name, &json, source.len())?;
+        Ok(Self { source, header })
+    }
+
+    /// What messages call the file.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// The tensors' names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.header.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensor called `name`, if there is one.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.header.tensors.get(name)
+    }
+
+    /// The header's free-form texts.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.header.metadata
+    }
+
+    /// Reads `bytes` of the tensor called `name`, counted from its start.
+    ///
+    /// # Errors
+    ///
+    /// `Format` when there is no such tensor or it has fewer bytes, and what reading the source gives.
+    pub async fn read(&self, name: &str, bytes: Range<u64>) -> Result<Vec<u8>> {
+        let file = self.name();
+        let Some(info) = self.info(name) else {
+            return Err(Error::format(format!("{file}: there is no tensor {name}")));
+        };
+        let size = info.bytes();
+        let len = bytes.end.checked_sub(bytes.start).and_then(|len| usize::try_from(len).ok());
+        match len {
+            Some(len) if bytes.end <= size => self.source.read(info.begin + bytes.start, len).await,
+            _ => Err(Error::format(format!(
+                "{file}: tensor {name} has {size} bytes; bytes {} to {} were asked for",
+                bytes.start, bytes.end
+            ))),
+        }
+    }
+}
+
+/// The checked header of a file.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// The header's length from the file's first 8 bytes, checked against the file's length.
+fn header_length(file: &str, length: &[u8], file_bytes: u64) -> Result<usize> {
+    let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+    let room = file_bytes.saturating_sub(LENGTH_BYTES).min(MAX_HEADER_BYTES);
+    if length > room {
+        return Err(Error::format(format!(
+            "{file}: not a safetensors file, or truncated: its first 8 bytes promise a header of {length} bytes, \
+             and it can have at most {room}"
+        )));
+    }
+    Ok(length as usize)
+}
+
+impl Header {
+    /// Reads the header of a file that is in memory.
+    pub(super) fn of_bytes(file: &str, bytes: &[u8]) -> Result<Self> {
+        let Some((length, rest)) = bytes.split_at_checked(LENGTH_BYTES as usize) else {
+            let found = bytes.len();
+            return Err(Error::format(format!("{file}: truncated: a header needs 8 bytes, found {found}")));
+        };
+        let header_bytes = header_length(file, length, bytes.len() as u64)?;
+        Self::parse(file, &rest[..header_bytes], bytes.len() as u64)
+    }
+
+    /// Parses and checks the JSON header of a file of `file_bytes` bytes.
+    fn parse(file: &str, json: &[u8], file_bytes: u64) -> Result<Self> {
+        let raw: RawHeader = serde_json::from_slice(json).map_err(|error| {
+            Error::format(format!("{file}: the safetensors header is not valid: {error}"))
+        })?;
+        let data_begin = LENGTH_BYTES + json.len() as u64;
+        let mut tensors = BTreeMap::new();
+        for (name, raw) in raw.tensors {
+            let info = raw
+                .check(data_begin, file_bytes)
+                .map_err(|error| error.context(format!("{file}: tensor {name}")))?;
+            tensors.insert(name, info);
+        }
+
+        let mut in_order: Vec<(&String, &TensorInfo)> = tensors.iter().collect();
+        in_order.sort_by_key(|(_, info)| (info.begin, info.end));
+        let mut expected = data_begin;
+        for (name, info) in in_order {
+            if info.begin != expected {
+                let fault =
+                    if info.begin < expected { "overlaps the tensor before it" } else { "leaves a gap" };
+                return Err(Error::format(format!(
+                    "{file}: tensor {name} {fault}: expected it to start at byte {expected}, found {}",
+                    info.begin
+                )));
+            }
+            expected = info.end;
+        }
+        if expected != file_bytes {
+            return Err(Error::format(format!(
+                "{file}: the tensors end at byte {expected}, but the file has {file_bytes} bytes"
+            )));
+        }
+        Ok(Self { tensors, metadata: raw.metadata })
+    }
+}
+
+/// A header as it is written; names are unique.
+struct RawHeader {
+    tensors: Vec<(String, RawTensor)>,
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTensor {
+    dtype: Dtype,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+impl RawTensor {
+    /// Turns offsets into the data into offsets into the file, and checks them against the shape.
+    fn check(self, data_begin: u64, file_bytes: u64) -> Result<TensorInfo> {
+        let (dtype, shape) = (self.dtype, self.shape);
+        let bits = shape.iter().try_fold(dtype.bitsize() as u64, |bits, &size| bits.checked_mul(size));
+        let expected = match bits {
+            Some(bits) if bits.is_multiple_of(8) => bits / 8,
+            Some(_) => {
+                return Err(Error::format(format!("{dtype} {shape:?} does not end at a whole byte")));
+            }
+            None => {
+                return Err(Error::format(format!("the size of {dtype} {shape:?} overflows")));
+            }
+        };
+        let (begin, end) = self.data_offsets;
+        if end.checked_sub(begin) != Some(expected) {
+            return Err(Error::format(format!(
+                "{dtype} {shape:?} needs {expected} bytes, but its data_offsets are {begin} to {end}"
+            )));
+        }
+        let room = file_bytes - data_begin;
+        if end > room {
+            return Err(Error::format(format!(
+                "truncated: its data_offsets are {begin} to {end}, but the file has {room} bytes of data"
+            )));
+        }
+        // A dimension can pass 32 bits only beside a zero.
+        let shape = shape.into_iter().map(usize::try_from).collect::<Result<Vec<usize>, _>>();
+        let shape = shape.map_err(|_| Error::format("a dimension is too large"))?;
+        Ok(TensorInfo { dtype, shape, begin: data_begin + begin, end: data_begin + end })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HeaderVisitor;
+
+        impl<'de> Visitor<'de> for HeaderVisitor {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+                let mut seen = BTreeSet::new();
+                let mut header = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new() };
+                while let Some(name) = map.next_key::<String>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("{name} appears twice")));
+                    }
+                    if name == METADATA {
+                        header.metadata = map.next_value()?;
+                    } else {
+                        header.tensors.push((name, map.next_value()?));
+                    }
+                }
+                Ok(header)
+            }
+        }
+
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+/// A tensor to write: name, element type, shape and bytes.
+type NamedTensor<'a> = (&'a str, Dtype, Vec<usize>, Cow<'a, [u8]>);
+
+struct Bytes<'a>(Dtype, &'a [usize], &'a [u8]);
+
+impl View for Bytes<'_> {
+    fn dtype(&self) -> Dtype {
+        self.0
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.1
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.2)
+    }
+
+    fn data_len(&self) -> usize {
+        self.2.len()
+    }
+}
+
+/// The bytes of a safetensors file with `tensors` (in the order the format wants) and `metadata`.
+///
+/// # Errors
+///
+/// `Format` for a name that appears twice, or bytes that are not as many as type and shape need.
+pub fn write_safetensors(
+    tensors: &[NamedTensor<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
+    let mut seen = BTreeSet::from([METADATA]);
+    for (name, ..) in tensors {
+        if !seen.insert(name) {
+            return Err(Error::format(format!(
+                "cannot write a safetensors file: two tensors are called {name}"
+            )));
+        }
+    }
+    let views = tensors.iter().map(|(name, dtype, shape, data)| (*name, Bytes(*dtype, shape, data)));
+    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    ::safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata))
+        .map_err(|error| Error::format(format!("cannot write a safetensors file: {error}")))
+}

@@ -1,0 +1,171 @@
+//! `postil eval`, `generate`, `params` and `doctor`.
+
+use std::io::Write;
+use std::path::Path;
+use std::rc::Rc;
+
+use postil::base::Base;
+use postil::checkpoint::Adapter;
+use postil::config::{ModelConfig, TrainConfig, parameter_report};
+use postil::generate::{Prompt, SamplingOptions};
+use postil::gpu::{Gpu, human_bytes, list_adapters};
+use postil::model::Lora;
+use postil::tokenizer::Message;
+use postil::train::{Evaluator, prepare_for};
+use postil::{Error, ErrorKind, Result, kernels};
+
+use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
+use super::{base_files, demo_data, describe, load_base, read_data, say, warn};
+
+fn load_adapter(base: &Base, dir: Option<&Path>) -> Result<Option<Rc<Lora>>> {
+    let Some(dir) = dir else { return Ok(None) };
+    let adapter = Adapter::load(dir)?;
+    let lora = Lora::from_adapter(base.model.gpu(), &adapter, base.model.config())
+        .map_err(|error| error.context(dir.display()))?;
+    Ok(Some(Rc::new(lora)))
+}
+
+/// Mean loss in nats per target token.
+pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
+    let config = TrainConfig {
+        max_length: args.max_length,
+        per_device_train_batch_size: args.batch_size,
+        assistant_only_loss: !args.train_on_all,
+        ..TrainConfig::default()
+    };
+    config.validate()?;
+    let data = match demo_data(&args.data)? {
+        Some(demo) => describe(demo.evaluation()?, &args.data, json)?,
+        None => read_data(Path::new(&args.data), json)?,
+    };
+    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let base = load_base(&gpu, &args.model.model, json).await?;
+    let lora = load_adapter(&base, args.adapter.as_deref())?;
+    let prepared = prepare_for(&base, &data, &config)?;
+    prepared.warnings.iter().for_each(|warning| warn(warning));
+    let mut evaluator = Evaluator::new(&base.model, lora, &prepared.examples, args.batch_size)?;
+    let result = evaluator.loss(&prepared.examples, args.batch_size).await?;
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({
+                "loss": result.loss, "target_tokens": result.targets, "examples": prepared.examples.len(),
+            })
+        );
+    } else {
+        println!(
+            "loss {:.6} nats per target token over {} target tokens in {} examples",
+            result.loss,
+            result.targets,
+            prepared.examples.len()
+        );
+    }
+    Ok(())
+}
+
+/// Streams the continuation of a prompt.
+pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
+    let options = SamplingOptions {
+        max_new_tokens: args.max_new_tokens,
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        seed: args.seed,
+    };
+    let prompt = if args.chat {
+        Prompt::Chat(vec![Message { role: "user".to_owned(), content: args.prompt.clone() }])
+    } else {
+        Prompt::Text(args.prompt.clone())
+    };
+    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let base = load_base(&gpu, &args.model.model, json).await?;
+    let lora = load_adapter(&base, args.adapter.as_deref())?;
+    let mut out = std::io::stdout();
+    let mut failed = None;
+    let mut on_text = |piece: &str| {
+        if json {
+            return true;
+        }
+        // A closed pipe ends the generation; it is not an error of ours.
+        let written = write!(out, "{piece}").and_then(|()| out.flush());
+        failed = written.err();
+        failed.is_none()
+    };
+    let result = postil::generate::generate(&base, lora.as_deref(), &prompt, &options, &mut on_text).await?;
+    if let Some(error) = failed.filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
+        return Err(Error::io("writing to the terminal", &error));
+    }
+    if json {
+        let line = serde_json::to_string(&result)
+            .map_err(|error| Error::config(format!("the result cannot be written: {error}")))?;
+        println!("{line}");
+    } else {
+        let _ = writeln!(out);
+        say(json, format!("[{} tokens, {:.1} tokens/s]", result.tokens, result.tokens_per_second));
+    }
+    Ok(())
+}
+
+/// Trainable and total parameters, as PEFT's `print_trainable_parameters` counts them.
+pub fn params(args: &ParamsArgs, json: bool) -> Result<()> {
+    let lora = args.lora.config()?;
+    let model = ModelConfig::from_json(&base_files(&args.model.model)?.config)?;
+    let report = parameter_report(&lora, &model)?;
+    lora.warnings(&model).iter().for_each(|warning| warn(warning));
+    if json {
+        let line = serde_json::to_string(&report)
+            .map_err(|error| Error::config(format!("the report cannot be written: {error}")))?;
+        println!("{line}");
+        return Ok(());
+    }
+    println!("{:<12} {:>7} {:>14} {:>6} {:>12}", "module", "layers", "in x out", "rank", "parameters");
+    for m in &report.modules {
+        let shape = format!("{} x {}", m.in_features, m.out_features);
+        println!("{:<12} {:>7} {shape:>14} {:>6} {:>12}", m.projection, m.count, m.r, m.parameters);
+    }
+    println!(
+        "trainable params: {} || all params: {} || trainable%: {:.4}",
+        report.trainable, report.total, report.percent
+    );
+    Ok(())
+}
+
+/// What this machine has, and what would run on it.
+pub async fn doctor(args: &DeviceArg, json: bool) -> Result<()> {
+    let adapters = list_adapters().await;
+    let opened = Gpu::open(args.device.as_deref()).await;
+    let shaders: Vec<_> = kernels::all_shaders().iter().map(|shader| shader.label()).collect();
+    if json {
+        let chosen = opened.as_ref().ok().map(|gpu| gpu.caps().adapter.clone());
+        let report = serde_json::json!({ "adapters": adapters, "chosen": chosen, "kernels": shaders });
+        println!("{report}");
+    } else {
+        for (i, a) in adapters.iter().enumerate() {
+            println!("{i}: {} ({}, {}, {})", a.name, a.backend, a.device_type, a.driver);
+            println!(
+                "   features: {}",
+                if a.features.is_empty() { "none".into() } else { a.features.join(", ") }
+            );
+            println!(
+                "   limits: buffer {}, storage binding {}, workgroup memory {}, {} invocations, {} storage buffers",
+                human_bytes(a.max_buffer_size),
+                human_bytes(a.max_storage_buffer_binding_size),
+                human_bytes(a.max_compute_workgroup_storage_size.into()),
+                a.max_compute_invocations_per_workgroup,
+                a.max_storage_buffers_per_shader_stage
+            );
+        }
+        if let Ok(gpu) = &opened {
+            println!("would run on: {}", gpu.caps().adapter.name);
+            println!("kernel variants (f32 arithmetic, WebGPU's default limits): {}", shaders.join(", "));
+        }
+    }
+    match opened {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NoGpu && adapters.is_empty() => Err(Error::new(
+            ErrorKind::NoGpu,
+            "no GPU found. Install a driver with Vulkan (on Linux also the loader, `libvulkan1`), Metal or DX12",
+        )),
+        Err(error) => Err(error),
+    }
+}

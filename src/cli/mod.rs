@@ -1,0 +1,116 @@
+//! One file per command; what they share is here.
+
+mod args;
+mod commands;
+mod train;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use postil::base::{Base, BaseFiles, read_folder};
+use postil::data::Dataset;
+use postil::gpu::Gpu;
+use postil::{Error, ErrorKind, Result, demo};
+
+use args::{Cli, Command};
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = pollster::block_on(async {
+        match &cli.command {
+            Command::Train(args) => train::train(args, cli.json).await,
+            Command::Eval(args) => commands::eval(args, cli.json).await,
+            Command::Generate(args) => commands::generate(args, cli.json).await,
+            Command::Params(args) => commands::params(args, cli.json),
+            Command::Doctor(args) => commands::doctor(args, cli.json).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if cli.json {
+                let kind = format!("{:?}", error.kind());
+                println!(
+                    "{}",
+                    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } })
+                );
+            }
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a warning where it does not disturb what a machine reads.
+fn warn(warning: &str) {
+    eprintln!("warning: {warning}");
+}
+
+/// One line of information, left out under `--json`.
+fn say(json: bool, text: impl AsRef<str>) {
+    if !json {
+        eprintln!("{}", text.as_ref());
+    }
+}
+
+fn base_files(model: &str) -> Result<BaseFiles> {
+    if model == demo::NAME { Ok(demo::base_files()) } else { read_folder(Path::new(model)) }
+}
+
+/// Loads the model with a progress bar for its bytes.
+async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
+    let files = base_files(model)?;
+    let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    bar.set_message("loading");
+    let base = Base::load(gpu, files, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })
+    .await;
+    bar.finish_and_clear();
+    base
+}
+
+fn bar(json: bool, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is a literal");
+    let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    ProgressBar::with_draw_target(None, target).with_style(style)
+}
+
+/// Reads a data set, and says what it is and which lines are left out.
+fn read_data(path: &Path, json: bool) -> Result<Dataset> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path.display(), &error))?;
+    describe(Dataset::parse_jsonl(&bytes, &path.display().to_string())?, &path.display().to_string(), json)
+}
+
+/// What a person should know of a data set before it is used.
+fn describe(data: Dataset, name: &str, json: bool) -> Result<Dataset> {
+    const SHOWN: usize = 20;
+    say(json, format!("{name}: {} records, format {}", data.records.len(), data.format));
+    for line in data.skipped.iter().take(SHOWN) {
+        warn(&format!("{name}: line {} is left out: {}", line.line, line.reason));
+    }
+    if data.skipped.len() > SHOWN {
+        warn(&format!("{name}: {} more lines are left out", data.skipped.len() - SHOWN));
+    }
+    Ok(data)
+}
+
+/// "demo" or "demo:NAME".
+fn demo_data(data: &str) -> Result<Option<&'static demo::DemoData>> {
+    match data.split_once(':') {
+        _ if data == demo::NAME => Ok(Some(demo::DATA.first().expect("there is built-in data"))),
+        Some((demo::NAME, name)) => demo::DATA.iter().find(|d| d.id == name).map(Some).ok_or_else(|| {
+            let names: Vec<_> = demo::DATA.iter().map(|d| d.id).collect();
+            Error::new(
+                ErrorKind::Config,
+                format!("there is no built-in data \"{name}\"; expected one of {}", names.join(", ")),
+            )
+        }),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,282 @@
+//! `postil train`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use postil::base::Base;
+use postil::checkpoint::{Adapter, atomic};
+use postil::data::Dataset;
+use postil::gpu::{Gpu, human_bytes};
+use postil::train::{Job, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint};
+use postil::{Error, Result};
+
+use super::args::TrainArgs;
+use super::{bar, demo_data, describe, load_base, read_data, say, warn};
+
+/// Trains, from the first step to the written adapter.
+pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
+    // Everything that can be wrong without a GPU is found before one is opened.
+    let config = args.config()?;
+    let lora = args.lora.config()?;
+    let (data, evaluation) = read(args, json)?;
+    if args.init_adapter.is_some() && args.lora.any() {
+        return Err(Error::config(
+            "--init-adapter brings its own rank, alpha, dropout and target modules; leave --rank, --alpha, \
+             --dropout and --target-modules out",
+        ));
+    }
+    let init = args.init_adapter.as_deref().map(Adapter::load).transpose()?;
+    let dir = RunDir::open(&args.out, args.resume)?;
+    let start = start(args, lora, init, json).await?;
+
+    let stop = stop_flag()?;
+    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
+    let base = load_base(&gpu, &args.model.model, json).await?;
+    let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split };
+    let mut job = job.prepare(&base)?;
+    job.warnings.iter().for_each(|warning| warn(warning));
+    say(
+        json,
+        format!(
+            "training on {} examples ({} target tokens), {} held out; {} steps",
+            job.examples,
+            job.target_tokens,
+            job.eval_examples,
+            job.trainer.progress().total
+        ),
+    );
+    if args.profile {
+        job.trainer.profile()?;
+    }
+    let mut run = Run {
+        dir,
+        log: args.log.as_deref().map(|path| Log::open(path, job.trainer.progress().step)).transpose()?,
+        bar: bar(json, "{wide_bar} {pos}/{len} {msg} eta {eta}"),
+        json,
+    };
+    let outcome = run.steps(&mut job.trainer, &stop).await;
+    run.bar.finish_and_clear();
+    // Whatever happened, what was learned is kept.
+    let saved = run.save(&job.trainer, outcome.as_ref().is_ok_and(|o| o.stopped)).await;
+    let outcome = outcome.map_err(|error| match &saved {
+        Ok(()) => error.context(format!("the adapter so far is in {}", args.out.display())),
+        Err(_) => error,
+    })?;
+    saved?;
+    finish(args, &base, &gpu, &job, &outcome, json)
+}
+
+fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
+    let own = args.eval_data.as_deref().map(|path| read_data(path, json)).transpose()?;
+    let Some(demo) = demo_data(&args.data)? else {
+        return Ok((read_data(Path::new(&args.data), json)?, own));
+    };
+    let data = describe(demo.train()?, &args.data, json)?;
+    let evaluation = match (own, args.eval_split) {
+        (None, None) => Some(demo.evaluation()?),
+        (own, _) => own,
+    };
+    Ok((data, evaluation))
+}
+
+async fn start(
+    args: &TrainArgs,
+    lora: postil::config::LoraConfig,
+    init: Option<Adapter>,
+    json: bool,
+) -> Result<Start> {
+    if args.resume {
+        if let Some((path, checkpoint)) = latest_checkpoint(&args.out).await? {
+            say(json, format!("resuming from {}", path.display()));
+            let expected = init.map_or(lora, |adapter| adapter.config);
+            return Ok(Start::Checkpoint(Box::new(checkpoint), expected));
+        }
+        warn(&format!("{} has no checkpoint yet; the run starts from its beginning", args.out.display()));
+    }
+    Ok(init.map_or_else(|| Start::New(lora), Start::Adapter))
+}
+
+/// Set by Ctrl-C. A second one ends the program at once.
+fn stop_flag() -> Result<Arc<AtomicUsize>> {
+    let flag = Arc::new(AtomicUsize::new(0));
+    let handler = Arc::clone(&flag);
+    ctrlc::set_handler(move || {
+        if handler.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::process::exit(130);
+        }
+        eprintln!(
+            "\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)"
+        );
+    })
+    .map_err(|error| Error::config(format!("Ctrl-C cannot be caught: {error}")))?;
+    Ok(flag)
+}
+
+/// A run as it goes.
+struct Run {
+    dir: RunDir,
+    log: Option<Log>,
+    bar: indicatif::ProgressBar,
+    json: bool,
+}
+
+/// How the steps ended.
+struct Outcome {
+    stopped: bool,
+    last: Option<StepReport>,
+    first_eval: Option<f64>,
+    tokens: usize,
+    seconds: f64,
+}
+
+impl Run {
+    async fn steps(&mut self, trainer: &mut Trainer, stop: &AtomicUsize) -> Result<Outcome> {
+        let total = trainer.progress().total;
+        self.bar.set_length(total as u64);
+        self.bar.set_position(trainer.progress().step as u64);
+        let first_eval = if trainer.progress().step == 0 { trainer.evaluate().await? } else { None };
+        if let Some(loss) = first_eval {
+            self.note(format!("held-out loss before training: {loss:.4}"));
+        }
+        let start = Instant::now();
+        let mut outcome = Outcome { stopped: false, last: None, first_eval, tokens: 0, seconds: 0.0 };
+        loop {
+            outcome.stopped = stop.load(Ordering::SeqCst) > 0;
+            let report = if outcome.stopped { trainer.drain().await? } else { trainer.step().await? };
+            let Some(report) = report else { break };
+            outcome.tokens += report.tokens;
+            outcome.seconds = start.elapsed().as_secs_f64();
+            self.report(&report, total)?;
+            if report.improved {
+                self.dir.save_best(&trainer.adapter().await?)?;
+            }
+            if trainer.saves_after(report.step) && !outcome.stopped {
+                self.dir.save_checkpoint(&trainer.checkpoint().await?)?;
+            }
+            outcome.last = Some(report);
+        }
+        outcome.stopped &= trainer.progress().step < total;
+        Ok(outcome)
+    }
+
+    fn report(&mut self, report: &StepReport, total: usize) -> Result<()> {
+        if let Some(log) = &mut self.log {
+            log.add(report)?;
+        }
+        self.bar.set_position(report.step as u64);
+        self.bar.set_message(format!("loss {:.4}  {:.0} tok/s ", report.loss, report.tokens_per_second));
+        if let Some(loss) = report.eval_loss {
+            let best = if report.improved { " (best so far)" } else { "" };
+            self.note(format!("step {}: held-out loss {loss:.4}{best}", report.step));
+        } else if self.bar.is_hidden() && (report.step == 1 || report.step.is_multiple_of(total.div_ceil(10)))
+        {
+            // Without a terminal there is no bar: a line now and then.
+            let line = format!(
+                "step {}/{total}: loss {:.4}, {:.0} tok/s",
+                report.step, report.loss, report.tokens_per_second
+            );
+            say(self.json, line);
+        }
+        Ok(())
+    }
+
+    fn note(&self, line: String) {
+        if self.bar.is_hidden() {
+            say(self.json, line);
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    /// The adapter as it is; for a run that was stopped also a checkpoint to go on from.
+    async fn save(&self, trainer: &Trainer, stopped: bool) -> Result<()> {
+        if stopped {
+            let path = self.dir.save_checkpoint(&trainer.checkpoint().await?)?;
+            say(self.json, format!("stopped; continue from {} with --resume", path.display()));
+        }
+        self.dir.save_adapter(&trainer.adapter().await?)
+    }
+}
+
+fn finish(
+    args: &TrainArgs,
+    base: &Base,
+    gpu: &Gpu,
+    job: &ReadyJob,
+    outcome: &Outcome,
+    json: bool,
+) -> Result<()> {
+    let progress = job.trainer.progress();
+    let per_second = outcome.tokens as f64 / outcome.seconds.max(1e-9);
+    let last_eval = outcome.last.as_ref().and_then(|report| report.eval_loss);
+    let best = job.trainer.best();
+    let out = args.out.display();
+    if json {
+        let profile = job.trainer.session().profiler().map(|p| p.report());
+        let summary = serde_json::json!({
+            "out": args.out, "model": base.name, "steps": progress.step, "total_steps": progress.total,
+            "loss": outcome.last.as_ref().map(|r| r.loss), "eval_loss_before": outcome.first_eval,
+            "eval_loss": last_eval, "best_eval_loss": best.map(|b| b.1), "best_step": best.map(|b| b.0),
+            "tokens": outcome.tokens, "tokens_per_second": per_second, "seconds": outcome.seconds,
+            "allocated_bytes": gpu.allocated_bytes(), "device": gpu.caps().adapter.name, "profile": profile,
+        });
+        println!("{summary}");
+        return Ok(());
+    }
+    println!(
+        "{} steps, {} tokens in {:.1} s ({per_second:.0} tokens/s), {} of GPU memory",
+        progress.step,
+        outcome.tokens,
+        outcome.seconds,
+        human_bytes(gpu.allocated_bytes())
+    );
+    if let (Some(before), Some(after)) = (outcome.first_eval, last_eval) {
+        println!("held-out loss {before:.4} -> {after:.4}");
+    }
+    if let Some((step, loss)) = best {
+        println!("best held-out loss {loss:.4} after step {step}: {out}/best");
+    }
+    println!("adapter: {out}");
+    if let Some(profiler) = job.trainer.session().profiler() {
+        println!("\n{:<34} {:>10} {:>12}", "kernel", "dispatches", "ms");
+        for time in profiler.report() {
+            println!("{:<34} {:>10} {:>12.3}", time.kernel, time.dispatches, time.seconds * 1e3);
+        }
+    }
+    Ok(())
+}
+
+/// One JSON object per step, in a file.
+struct Log {
+    path: PathBuf,
+    file: std::fs::File,
+}
+
+impl Log {
+    /// Opens the file; of an interrupted run's lines those up to `step` stay.
+    fn open(path: &Path, step: usize) -> Result<Self> {
+        let io = |error: &std::io::Error| Error::io(path.display(), error);
+        let kept = if step == 0 { String::new() } else { std::fs::read_to_string(path).unwrap_or_default() };
+        let kept: String = kept
+            .lines()
+            .filter(|line| {
+                let logged = serde_json::from_str::<serde_json::Value>(line).ok();
+                logged.and_then(|line| line["step"].as_u64()).is_some_and(|logged| logged <= step as u64)
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        atomic::write_file(path, kept.as_bytes())?;
+        let file = std::fs::OpenOptions::new().append(true).open(path).map_err(|error| io(&error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn add(&mut self, report: &StepReport) -> Result<()> {
+        let line = serde_json::to_string(report)
+            .map_err(|error| Error::config(format!("a step's report cannot be written: {error}")))?;
+        writeln!(self.file, "{line}").map_err(|error| Error::io(self.path.display(), &error))
+    }
+}

@@ -1,0 +1,61 @@
+//! The built-in model and data, inside the binary: what is used when nothing else is named. The page
+//! loads the same files (`www/public/demo/`); `www/demo/` has the programs that made them.
+
+use std::rc::Rc;
+
+use crate::base::BaseFiles;
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::source::MemorySource;
+
+/// The built-in model's and data's name.
+pub const NAME: &str = "demo";
+
+macro_rules! asset {
+    ($path:literal) => {
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/www/public/demo/", $path))
+    };
+}
+
+/// The built-in model.
+pub fn base_files() -> BaseFiles {
+    BaseFiles {
+        name: "postil-demo".to_owned(),
+        config: asset!("config.json").to_vec(),
+        weights: Rc::new(MemorySource::new("model.safetensors", asset!("model.safetensors").as_slice())),
+        tokenizer: asset!("tokenizer.json").to_vec(),
+        tokenizer_config: Some(asset!("tokenizer_config.json").to_vec()),
+        chat_template: None,
+        generation_config: None,
+    }
+}
+
+/// A built-in data set.
+pub struct DemoData {
+    /// Its name, as in `demo:NAME`.
+    pub id: &'static str,
+    train: &'static [u8],
+    evaluation: &'static [u8],
+}
+
+impl DemoData {
+    /// Records to train on.
+    pub fn train(&self) -> Result<Dataset> {
+        Dataset::parse_jsonl(self.train, self.id)
+    }
+
+    /// Records held out.
+    pub fn evaluation(&self) -> Result<Dataset> {
+        Dataset::parse_jsonl(self.evaluation, &format!("{} (held out)", self.id))
+    }
+}
+
+/// The built-in data sets; the first is `demo` itself.
+pub const DATA: &[DemoData] = &[
+    DemoData {
+        id: "pirate",
+        train: asset!("data/pirate.jsonl"),
+        evaluation: asset!("data/pirate-eval.jsonl"),
+    },
+    DemoData { id: "json", train: asset!("data/json.jsonl"), evaluation: asset!("data/json-eval.jsonl") },
+];

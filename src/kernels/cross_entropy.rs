@@ -1,0 +1,39 @@
+//! Cross-entropy and its gradient over one chunk of rows, in place. See `shaders/cross_entropy.wgsl`.
+
+use super::{ROW, STEP, shader, spread, wgsl};
+use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::params;
+
+params! {
+    /// Parameter block of `cross_entropy.wgsl`.
+    pub struct CrossEntropyParams { rows: u32, vocab: u32, loss_offset: u32, backward: u32, }
+}
+
+fn cross_entropy_shader() -> Shader {
+    shader::<CrossEntropyParams>("cross_entropy", "", &[STEP, ROW, wgsl!("cross_entropy")])
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    vec![cross_entropy_shader()]
+}
+
+/// Rows `first..first + logits.rows()` of `targets` and `loss` belong to `logits [rows, vocab]`, which
+/// becomes its own gradient (times the step's `loss_scale`) if `backward`.
+pub fn cross_entropy(
+    plan: &mut PlanBuilder,
+    targets: &Tensor,
+    logits: &Tensor,
+    loss: &Tensor,
+    first: usize,
+    backward: bool,
+) {
+    let rows = logits.rows();
+    assert!(first + rows <= targets.len() && first + rows <= loss.len(), "every row has a target and a loss");
+    let params = CrossEntropyParams {
+        rows: rows as u32,
+        vocab: logits.columns() as u32,
+        loss_offset: first as u32,
+        backward: backward.into(),
+    };
+    plan.dispatch_with_step(cross_entropy_shader(), &params, &[targets, logits, loss], spread(rows));
+}

@@ -1,0 +1,352 @@
+//! Matrix products: with a frozen weight (NT forward, NN backward), with the LoRA path as an extension of
+//! K, and for the adapter's own gradients (TN). See `shaders/matmul_{nt,nn,tn}.wgsl`.
+//!
+//! Sums run over K in rising order whatever the tile, so a result depends neither on the tile nor on the
+//! number of rows.
+
+use super::{STEP, WEIGHT_DTYPES, expect_shape, shader, weight_part, wgsl};
+use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
+use crate::params;
+
+params! {
+    /// Parameter block of `matmul_nt.wgsl`.
+    pub struct MatmulNtParams {
+        m: u32, n: u32, k: u32, r: u32,
+        ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+        has_bias: u32, has_residual: u32,
+        scale: f32,
+        dropout_module: u32,
+    }
+}
+
+params! {
+    /// Parameter block of `matmul_nn.wgsl`.
+    pub struct MatmulNnParams {
+        m: u32, n: u32, k: u32, r: u32,
+        ldx: u32, x_offset: u32,
+        accumulate: u32,
+        scale: f32,
+        dropout_module: u32,
+    }
+}
+
+params! {
+    /// Parameter block of `matmul_tn.wgsl`.
+    pub struct MatmulTnParams {
+        m: u32, n: u32, k: u32,
+        lda: u32, a_offset: u32, ldb: u32, b_offset: u32,
+        dropout_module: u32,
+    }
+}
+
+/// Output tile of one workgroup, rows × columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tile {
+    /// For products that are large both ways.
+    Square,
+    /// 64 × 16, for few columns (the low-rank side).
+    Tall,
+    /// 16 × 64, for few rows (gradients of A).
+    Wide,
+    /// 1 × 128, for a single row (generation).
+    Row,
+}
+
+impl Tile {
+    fn part(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Square => ("64x64", wgsl!("shared/tile_64x64")),
+            Self::Tall => ("64x16", wgsl!("shared/tile_64x16")),
+            Self::Wide => ("16x64", wgsl!("shared/tile_16x64")),
+            Self::Row => ("1x128", wgsl!("shared/tile_1x128")),
+        }
+    }
+
+    fn grid(self, m: usize, n: usize) -> [u32; 3] {
+        let (rows, columns) = match self {
+            Self::Square => (64, 64),
+            Self::Tall => (64, 16),
+            Self::Wide => (16, 64),
+            Self::Row => (1, 128),
+        };
+        [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1]
+    }
+
+    /// The tile for an `m × n` result.
+    pub fn for_shape(m: usize, n: usize) -> Self {
+        match (m, n) {
+            (1, _) => Self::Row,
+            (_, ..=32) => Self::Tall,
+            (..=32, _) => Self::Wide,
+            _ => Self::Square,
+        }
+    }
+}
+
+const TILES: [Tile; 4] = [Tile::Square, Tile::Tall, Tile::Wide, Tile::Row];
+const TILED: &str = wgsl!("shared/matmul");
+const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
+const DROPOUT_HASH: &str = wgsl!("shared/dropout_hash");
+
+/// The storage, tile and dropout files of one variant, and its name.
+fn variant(
+    dtype: Option<Dtype>,
+    tile: Tile,
+    dropout: bool,
+    kernel: &'static str,
+) -> (String, Vec<&'static str>) {
+    let (tile_name, tile_part) = tile.part();
+    let mut name = Vec::new();
+    let mut parts = Vec::new();
+    if let Some(dtype) = dtype {
+        let (weight_name, weight) = weight_part(dtype);
+        name.push(weight_name);
+        parts.push(weight);
+    }
+    name.push(tile_name);
+    if dropout {
+        name.push("dropout");
+        parts.extend([STEP, DROPOUT_HASH]);
+    } else {
+        parts.push(DROPOUT_NONE);
+    }
+    parts.extend([tile_part, TILED, kernel]);
+    (name.join("-"), parts)
+}
+
+fn nt_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nt"));
+    shader::<MatmulNtParams>("matmul_nt", name, &parts)
+}
+
+fn nn_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nn"));
+    shader::<MatmulNnParams>("matmul_nn", name, &parts)
+}
+
+fn tn_shader(tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(None, tile, dropout, wgsl!("matmul_tn"));
+    shader::<MatmulTnParams>("matmul_tn", name, &parts)
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    let mut all = Vec::new();
+    for tile in TILES {
+        for dtype in WEIGHT_DTYPES {
+            // Dropout in the forward pass acts on the input of A, which is f32.
+            all.push(nt_shader(dtype, tile, false));
+            all.extend([false, true].map(|dropout| nn_shader(dtype, tile, dropout)));
+        }
+        all.push(nt_shader(Dtype::F32, tile, true));
+        all.extend([false, true].map(|dropout| tn_shader(tile, dropout)));
+    }
+    all
+}
+
+/// Adds a dispatch, with the step's values if it draws dropout masks.
+fn dispatch<P: crate::gpu::Params>(
+    plan: &mut PlanBuilder,
+    dropout: bool,
+    shader: Shader,
+    params: &P,
+    bindings: &[&Tensor],
+    grid: [u32; 3],
+) {
+    if dropout {
+        plan.dispatch_with_step(shader, params, bindings, grid);
+    } else {
+        plan.dispatch(shader, params, bindings, grid);
+    }
+}
+
+/// Some columns of a row-major matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    /// The matrix.
+    pub tensor: &'a Tensor,
+    /// First column.
+    pub first: usize,
+    /// Number of columns.
+    pub count: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Columns `first..first + count`.
+    pub fn of(tensor: &'a Tensor, first: usize, count: usize) -> Self {
+        assert!(first + count <= tensor.columns(), "columns {first}+{count} of {:?}", tensor.shape());
+        Self { tensor, first, count }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Columns<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Self { tensor, first: 0, count: tensor.columns() }
+    }
+}
+
+/// `y = scale·(dropout(x)·Wᵀ + e·Fᵀ) + bias + residual`.
+pub struct Nt<'a> {
+    /// `[M, K]`.
+    pub x: Columns<'a>,
+    /// `[N, K]`, as stored.
+    pub weight: &'a Tensor,
+    /// LoRA's part: `e = s·x·Aᵀ [M, R]` and `F = B [N, R]`.
+    pub extension: Option<(&'a Tensor, &'a Tensor)>,
+    /// `[N]`.
+    pub bias: Option<&'a Tensor>,
+    /// Of `y`'s whole shape; not the same memory as `y`.
+    pub residual: Option<&'a Tensor>,
+    /// `[M, N]`.
+    pub y: Columns<'a>,
+    /// Factor.
+    pub scale: f32,
+    /// The module whose dropout mask applies to `x`.
+    pub dropout: Option<u32>,
+}
+
+impl<'a> Nt<'a> {
+    /// `y = x·Wᵀ`, to be refined.
+    pub fn new(x: impl Into<Columns<'a>>, weight: &'a Tensor, y: impl Into<Columns<'a>>) -> Self {
+        let (x, y) = (x.into(), y.into());
+        Self { x, weight, extension: None, bias: None, residual: None, y, scale: 1.0, dropout: None }
+    }
+
+    /// Adds the product to a plan.
+    pub fn add_to(&self, plan: &mut PlanBuilder) {
+        self.add_with(plan, Tile::for_shape(self.x.tensor.rows(), self.y.count));
+    }
+
+    /// As [`Self::add_to`], with a tile of the caller's choice.
+    pub fn add_with(&self, plan: &mut PlanBuilder, tile: Tile) {
+        let (m, n, k) = (self.x.tensor.rows(), self.y.count, self.x.count);
+        expect_shape("weight", self.weight, n, k);
+        assert_eq!(self.y.tensor.rows(), m, "y has x's rows");
+        assert!(self.bias.is_none_or(|b| b.len() == n), "one bias per column");
+        let absent = plan.gpu().absent();
+        let (e, f) = self.extension.unwrap_or((&absent, &absent));
+        let r = self.extension.map_or(0, |(e, _)| e.columns());
+        if r > 0 {
+            expect_shape("e", e, m, r);
+            expect_shape("F", f, n, r);
+        }
+        let params = MatmulNtParams {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            r: r as u32,
+            ldx: self.x.tensor.columns() as u32,
+            x_offset: self.x.first as u32,
+            ldy: self.y.tensor.columns() as u32,
+            y_offset: self.y.first as u32,
+            has_bias: self.bias.is_some().into(),
+            has_residual: self.residual.is_some().into(),
+            scale: self.scale,
+            dropout_module: self.dropout.unwrap_or(0),
+        };
+        let bias = self.bias.unwrap_or(&absent);
+        let residual = self.residual.unwrap_or(&absent);
+        let bindings = [self.x.tensor, self.weight, e, f, bias, residual, self.y.tensor];
+        let dropout = self.dropout.is_some();
+        let shader = nt_shader(self.weight.dtype(), tile, dropout);
+        dispatch(plan, dropout, shader, &params, &bindings, tile.grid(m, n));
+    }
+}
+
+/// `y (+)= scale·(mask ⊙ (e·F) + x·W)`: the gradient of a linear layer's input.
+pub struct Nn<'a> {
+    /// `[M, K]`: the gradient of the layer's output.
+    pub x: Columns<'a>,
+    /// `[K, N]`, as stored.
+    pub weight: &'a Tensor,
+    /// LoRA's part: `e = s·dy·B [M, R]` and `F = A [R, N]`.
+    pub extension: Option<(&'a Tensor, &'a Tensor)>,
+    /// `[M, N]`.
+    pub y: &'a Tensor,
+    /// `+=` instead of `=`.
+    pub accumulate: bool,
+    /// Factor.
+    pub scale: f32,
+    /// The module whose dropout mask applies to LoRA's part.
+    pub dropout: Option<u32>,
+}
+
+impl<'a> Nn<'a> {
+    /// `y = x·W`, to be refined.
+    pub fn new(x: impl Into<Columns<'a>>, weight: &'a Tensor, y: &'a Tensor) -> Self {
+        Self { x: x.into(), weight, extension: None, y, accumulate: false, scale: 1.0, dropout: None }
+    }
+
+    /// Adds the product to a plan.
+    pub fn add_to(&self, plan: &mut PlanBuilder) {
+        self.add_with(plan, Tile::for_shape(self.y.rows(), self.y.columns()));
+    }
+
+    /// As [`Self::add_to`], with a tile of the caller's choice.
+    pub fn add_with(&self, plan: &mut PlanBuilder, tile: Tile) {
+        let (m, n, k) = (self.y.rows(), self.y.columns(), self.x.count);
+        expect_shape("weight", self.weight, k, n);
+        assert_eq!(self.x.tensor.rows(), m, "y has x's rows");
+        let absent = plan.gpu().absent();
+        let (e, f) = self.extension.unwrap_or((&absent, &absent));
+        let r = self.extension.map_or(0, |(e, _)| e.columns());
+        if r > 0 {
+            expect_shape("e", e, m, r);
+            expect_shape("F", f, r, n);
+        }
+        let params = MatmulNnParams {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            r: r as u32,
+            ldx: self.x.tensor.columns() as u32,
+            x_offset: self.x.first as u32,
+            accumulate: self.accumulate.into(),
+            scale: self.scale,
+            dropout_module: self.dropout.unwrap_or(0),
+        };
+        let bindings = [self.x.tensor, self.weight, e, f, self.y];
+        let dropout = self.dropout.is_some();
+        let shader = nn_shader(self.weight.dtype(), tile, dropout);
+        dispatch(plan, dropout, shader, &params, &bindings, tile.grid(m, n));
+    }
+}
+
+/// `y += aᵀ·dropout(b)`: `a [K, M]`, `b [K, N]`, `y [M, N]`; `dropout` names the module whose mask
+/// applies to `b`.
+pub fn matmul_tn<'a>(
+    plan: &mut PlanBuilder,
+    a: impl Into<Columns<'a>>,
+    b: impl Into<Columns<'a>>,
+    y: &Tensor,
+    dropout: Option<u32>,
+) {
+    let (a, b) = (a.into(), b.into());
+    matmul_tn_with(plan, a, b, y, dropout, Tile::for_shape(a.count, b.count));
+}
+
+/// As [`matmul_tn`], with a tile of the caller's choice.
+pub fn matmul_tn_with(
+    plan: &mut PlanBuilder,
+    a: Columns<'_>,
+    b: Columns<'_>,
+    y: &Tensor,
+    dropout: Option<u32>,
+    tile: Tile,
+) {
+    let (m, n, k) = (a.count, b.count, a.tensor.rows());
+    assert_eq!(b.tensor.rows(), k, "a and b have the same rows");
+    expect_shape("y", y, m, n);
+    let params = MatmulTnParams {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+        lda: a.tensor.columns() as u32,
+        a_offset: a.first as u32,
+        ldb: b.tensor.columns() as u32,
+        b_offset: b.first as u32,
+        dropout_module: dropout.unwrap_or(0),
+    };
+    let bindings = [a.tensor, b.tensor, y];
+    let shader = tn_shader(tile, dropout.is_some());
+    dispatch(plan, dropout.is_some(), shader, &params, &bindings, tile.grid(m, n));
+}

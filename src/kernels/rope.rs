@@ -1,0 +1,63 @@
+//! Rotary position embedding, in place. See `shaders/rope.wgsl`.
+
+use super::{expect_shape, per_element, shader, wgsl};
+use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::params;
+
+params! {
+    /// Parameter block of `rope.wgsl`.
+    pub struct RopeParams { rows: u32, heads: u32, head_dim: u32, ld: u32, direction: f32, }
+}
+
+fn rope_shader() -> Shader {
+    shader::<RopeParams>("rope", "", &[wgsl!("rope")])
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    vec![rope_shader()]
+}
+
+/// Which way to turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// By the position's angle.
+    Forward,
+    /// Back by it: the gradient's way.
+    Backward,
+}
+
+/// Cosines and sines `[positions, head_dim]`: for each position head_dim/2 cosines, then as many sines,
+/// of `position · theta^(−2i/head_dim)`, computed in f64 since WGSL's own are only good to 2⁻¹¹.
+pub fn table(positions: usize, head_dim: usize, theta: f64) -> Vec<f32> {
+    let half = head_dim / 2;
+    let mut values = Vec::with_capacity(positions * head_dim);
+    for position in 0..positions {
+        let angle = |i: usize| position as f64 * theta.powf(-2.0 * i as f64 / head_dim as f64);
+        values.extend((0..half).map(|i| angle(i).cos() as f32));
+        values.extend((0..half).map(|i| angle(i).sin() as f32));
+    }
+    values
+}
+
+/// Turns the first `heads·head_dim` columns of `x [rows, any]` by `positions [rows]`.
+pub fn rope(
+    plan: &mut PlanBuilder,
+    positions: &Tensor,
+    table: &Tensor,
+    x: &Tensor,
+    heads: usize,
+    direction: Direction,
+) {
+    let (rows, head_dim) = (x.rows(), table.columns());
+    assert!(heads * head_dim <= x.columns() && positions.len() == rows, "heads fit, one position per row");
+    expect_shape("table", table, table.rows(), head_dim);
+    let params = RopeParams {
+        rows: rows as u32,
+        heads: heads as u32,
+        head_dim: head_dim as u32,
+        ld: x.columns() as u32,
+        direction: if direction == Direction::Forward { 1.0 } else { -1.0 },
+    };
+    let pairs = rows * heads * head_dim / 2;
+    plan.dispatch(rope_shader(), &params, &[positions, table, x], per_element(pairs));
+}

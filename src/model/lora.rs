@@ -1,0 +1,167 @@
+//! The adapter in GPU memory: every A and B in one flat buffer, with one table of offsets.
+//!
+//! Gradients and AdamW's moments are flat buffers of the same layout, so that the optimizer is one
+//! dispatch over all of them.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::checkpoint::{Adapter, AdapterModule};
+use crate::config::{AdaptedModule, InitLoraWeights, LoraConfig, ModelConfig, ModuleId};
+use crate::error::Result;
+use crate::gpu::{Dtype, Gpu, Tensor};
+
+/// Pieces of the flat buffer start at multiples of this many floats, as bindings must.
+const ALIGN: usize = 64;
+
+/// One adapted linear layer and where its matrices lie in the flat buffers.
+#[derive(Debug, Clone)]
+pub struct LoraModule {
+    /// Which layer, its rank and its scale.
+    pub module: AdaptedModule,
+    /// Tells its dropout mask from those of other modules.
+    pub index: u32,
+    a_at: usize,
+    b_at: usize,
+}
+
+impl LoraModule {
+    /// A `[r, in_features]` in a flat buffer.
+    pub fn a(&self, flat: &Tensor) -> Tensor {
+        flat.view(self.a_at, &[self.module.r, self.module.in_features])
+    }
+
+    /// B `[out_features, r]` in a flat buffer.
+    pub fn b(&self, flat: &Tensor) -> Tensor {
+        flat.view(self.b_at, &[self.module.out_features, self.module.r])
+    }
+
+    fn a_len(&self) -> usize {
+        self.module.r * self.module.in_features
+    }
+
+    fn b_len(&self) -> usize {
+        self.module.r * self.module.out_features
+    }
+}
+
+/// An adapter in GPU memory.
+pub struct Lora {
+    config: LoraConfig,
+    modules: BTreeMap<ModuleId, LoraModule>,
+    values: Tensor,
+}
+
+impl Lora {
+    /// A new adapter as PEFT starts one: A from U(−1/√in, 1/√in) (kaiming-uniform with a = √5) or, if the
+    /// configuration says `gaussian`, from N(0, 1/r²); B zero. The random numbers depend on `seed` and
+    /// the module only.
+    ///
+    /// # Errors
+    /// Those of [`LoraConfig::resolve`], and a buffer that the device does not allow.
+    pub fn new(gpu: &Gpu, config: &LoraConfig, model: &ModelConfig, seed: u64) -> Result<Self> {
+        let lora = Self::allocate(gpu, config, model)?;
+        let mut flat = vec![0f32; lora.values.len()];
+        for module in lora.modules.values() {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(u64::from(module.index) + 1);
+            let bound = 1.0 / (module.module.in_features as f32).sqrt();
+            let deviation = 1.0 / module.module.r as f64;
+            for value in &mut flat[module.a_at..module.a_at + module.a_len()] {
+                *value = match config.init_lora_weights {
+                    InitLoraWeights::KaimingUniform => rng.random_range(-bound..bound),
+                    InitLoraWeights::Gaussian => (deviation * normal(&mut rng)) as f32,
+                };
+            }
+        }
+        gpu.write(&lora.values, &flat);
+        Ok(lora)
+    }
+
+    /// An adapter from a file, which must fit `model`.
+    ///
+    /// # Errors
+    /// Those of [`Adapter::check`], and a buffer that the device does not allow.
+    pub fn from_adapter(gpu: &Gpu, adapter: &Adapter, model: &ModelConfig) -> Result<Self> {
+        adapter.check(model)?;
+        let lora = Self::allocate(gpu, &adapter.config, model)?;
+        let mut flat = vec![0f32; lora.values.len()];
+        for part in &adapter.modules {
+            let module = &lora.modules[&part.id];
+            flat[module.a_at..module.a_at + module.a_len()].copy_from_slice(&part.a);
+            flat[module.b_at..module.b_at + module.b_len()].copy_from_slice(&part.b);
+        }
+        gpu.write(&lora.values, &flat);
+        Ok(lora)
+    }
+
+    fn allocate(gpu: &Gpu, config: &LoraConfig, model: &ModelConfig) -> Result<Self> {
+        let mut at = 0;
+        let mut take = |len: usize| {
+            let start = at;
+            at += len.next_multiple_of(ALIGN);
+            start
+        };
+        let mut modules = BTreeMap::new();
+        for (index, module) in config.resolve(model)?.into_iter().enumerate() {
+            let a_at = take(module.r * module.in_features);
+            let b_at = take(module.r * module.out_features);
+            modules.insert(module.id, LoraModule { module, index: index as u32, a_at, b_at });
+        }
+        let values = gpu.tensor("adapter", &[at], Dtype::F32)?;
+        Ok(Self { config: config.clone(), modules, values })
+    }
+
+    /// The adapter's configuration.
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// The flat buffer of all A and B.
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// The adapted modules, by layer and projection.
+    pub fn modules(&self) -> impl Iterator<Item = &LoraModule> {
+        self.modules.values()
+    }
+
+    /// A module, if it is adapted.
+    pub fn module(&self, id: ModuleId) -> Option<&LoraModule> {
+        self.modules.get(&id)
+    }
+
+    /// The largest rank.
+    pub fn max_rank(&self) -> usize {
+        self.modules.values().map(|m| m.module.r).max().unwrap_or(0)
+    }
+
+    /// Reads the adapter back.
+    pub async fn to_adapter(&self, gpu: &Gpu) -> Result<Adapter> {
+        let flat: Vec<f32> = gpu.read(&self.values).await?;
+        Ok(Adapter { config: self.config.clone(), modules: self.split(&flat) })
+    }
+
+    /// The A and B parts of any flat buffer's contents.
+    pub fn split(&self, flat: &[f32]) -> Vec<AdapterModule> {
+        self.modules()
+            .map(|m| AdapterModule {
+                id: m.module.id,
+                r: m.module.r,
+                in_features: m.module.in_features,
+                out_features: m.module.out_features,
+                a: flat[m.a_at..m.a_at + m.a_len()].to_vec(),
+                b: flat[m.b_at..m.b_at + m.b_len()].to_vec(),
+            })
+            .collect()
+    }
+}
+
+/// A standard normal number (Box & Muller, 1958).
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+}

@@ -1,0 +1,146 @@
+//! Mean loss of a model, with or without an adapter, over examples.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::data::{Batch, Example};
+use crate::error::{Error, Result};
+use crate::gpu::{Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
+use crate::kernels::step::Step;
+use crate::model::{
+    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, record_forward,
+    record_loss,
+};
+
+/// Rows that hold the `batch_size` longest of some examples, and their longest length.
+pub(super) fn largest_batch(examples: &[Example], batch_size: usize) -> (usize, usize) {
+    let mut lengths: Vec<_> = examples.iter().map(|e| e.input_ids.len()).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    let rows = lengths.iter().take(batch_size).sum::<usize>();
+    (rows.next_multiple_of(ROW_MULTIPLE), lengths.first().copied().unwrap_or(0))
+}
+
+/// What a pass over examples needs; cloning shares the memory.
+#[derive(Clone)]
+pub(super) struct Workspace {
+    pub rope_table: Tensor,
+    pub inputs: Inputs,
+    pub buffers: PassBuffers,
+    pub loss: LossBuffers,
+    pub step: Rc<StepBuffer>,
+}
+
+impl Workspace {
+    pub fn new(model: &Model, buffers: PassBuffers, rows: usize, positions: usize) -> Result<Self> {
+        let gpu = model.gpu();
+        Ok(Self {
+            rope_table: model.rope_table(positions)?,
+            inputs: Inputs::new(gpu, rows)?,
+            buffers,
+            loss: LossBuffers::new(model, rows)?,
+            step: Rc::new(StepBuffer::new(gpu, &Step::default())),
+        })
+    }
+
+    /// Uploads what describes a batch.
+    pub fn upload(&self, model: &Model, batch: &Batch) {
+        let gpu = model.gpu();
+        gpu.write(&self.inputs.input_ids, &batch.input_ids);
+        gpu.write(&self.inputs.positions, &batch.positions);
+        gpu.write(&self.inputs.kv_range, &batch.kv_range);
+        gpu.write(&self.inputs.query_range, &batch.query_range);
+        gpu.write(&self.inputs.target_rows, &batch.target_rows);
+        gpu.write(&self.inputs.target_ids, &batch.target_ids);
+    }
+}
+
+/// A sum of losses and the number of target tokens that it is over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// Mean loss per target token, in nats.
+    pub loss: f64,
+    /// Target tokens.
+    pub targets: usize,
+}
+
+/// Evaluates one model (and adapter) over examples.
+pub struct Evaluator {
+    model: Rc<Model>,
+    lora: Option<Rc<Lora>>,
+    workspace: Workspace,
+    plans: HashMap<usize, (Plan, LossPlans)>,
+}
+
+impl Evaluator {
+    /// With buffers for these examples in batches of `batch_size`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
+    pub fn new(
+        model: &Rc<Model>,
+        lora: Option<Rc<Lora>>,
+        examples: &[Example],
+        batch_size: usize,
+    ) -> Result<Self> {
+        let (rows, positions) = largest_batch(examples, batch_size);
+        let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
+        let workspace = Workspace::new(model, buffers, rows, positions)?;
+        Ok(Self::sharing(model, lora, workspace))
+    }
+
+    pub(super) fn sharing(model: &Rc<Model>, lora: Option<Rc<Lora>>, workspace: Workspace) -> Self {
+        Self { model: Rc::clone(model), lora, workspace, plans: HashMap::new() }
+    }
+
+    /// The mean loss over `examples`, without dropout.
+    pub async fn loss(&mut self, examples: &[Example], batch_size: usize) -> Result<Evaluation> {
+        let model = Rc::clone(&self.model);
+        let gpu = &**model.gpu();
+        let mut clear = PlanBuilder::new(gpu);
+        clear.clear(&self.workspace.loss.sum);
+        let mut recorder = Recorder::new(gpu);
+        recorder.run(&clear.finish(), None);
+        recorder.submit();
+        let mut targets = 0;
+        for chunk in examples.chunks(batch_size) {
+            let batch = Batch::new(&chunk.iter().collect::<Vec<_>>(), ROW_MULTIPLE);
+            targets += batch.targets;
+            self.workspace.upload(&model, &batch);
+            let rows = batch.rows();
+            if !self.plans.contains_key(&rows) {
+                let plans = self.record(rows);
+                self.plans.insert(rows, plans);
+            }
+            let (forward, loss) = &self.plans[&rows];
+            let mut recorder = Recorder::new(gpu);
+            recorder.run(forward, None);
+            recorder.run(&loss.begin, None);
+            loss.chunks_for(batch.targets).iter().for_each(|chunk| recorder.run(chunk, None));
+            recorder.run(&loss.end, None);
+            recorder.submit();
+        }
+        if targets == 0 {
+            return Err(Error::data("there is no target token to evaluate"));
+        }
+        let sum = gpu.read::<f32>(&self.workspace.loss.sum).await?[0];
+        Ok(Evaluation { loss: f64::from(sum) / targets as f64, targets })
+    }
+
+    fn record(&self, rows: usize) -> (Plan, LossPlans) {
+        let w = &self.workspace;
+        let (inputs, buffers) = (w.inputs.first(rows), w.buffers.first(rows));
+        let mut forward = PlanBuilder::new(self.model.gpu());
+        let pass = Forward {
+            model: &self.model,
+            lora: self.lora.as_deref(),
+            dropout: false,
+            rope_table: &w.rope_table,
+            inputs: &inputs,
+            buffers: &buffers,
+            cache: None,
+        };
+        record_forward(&mut forward, &pass);
+        let loss = record_loss(&self.model, &w.step, &inputs, &buffers, &w.loss, None);
+        (forward.finish(), loss)
+    }
+}

@@ -1,0 +1,99 @@
+//! A run's folder: the adapter, the best one so far, and checkpoints. Whatever is in it is complete.
+
+use std::path::{Path, PathBuf};
+
+use super::state::{Checkpoint, OPTIMIZER_FILE, STATE_FILE};
+use crate::checkpoint::atomic::{clean_temporaries, write_dir};
+use crate::checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter};
+use crate::error::{Error, Result};
+
+/// Checkpoints kept: the newest, and the one before it should that be damaged.
+const KEEP: usize = 2;
+const PREFIX: &str = "checkpoint-";
+
+/// The folder that `--out` names.
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder. One that already holds a run is refused unless that run is to be resumed.
+    pub fn open(path: &Path, resume: bool) -> Result<Self> {
+        std::fs::create_dir_all(path)
+            .map_err(|error| Error::io(format!("{}: cannot be made", path.display()), &error))?;
+        clean_temporaries(path)?;
+        let holds_run = path.join(ADAPTER_MODEL_FILE).exists() || !checkpoints(path)?.is_empty();
+        if holds_run && !resume {
+            return Err(Error::config(format!(
+                "{} already holds a run. Continue it with --resume, or name another folder with --out",
+                path.display()
+            )));
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Writes the run's adapter.
+    pub fn save_adapter(&self, adapter: &Adapter) -> Result<()> {
+        adapter.save(&self.path)
+    }
+
+    /// Replaces the best adapter, in `best/`.
+    pub fn save_best(&self, adapter: &Adapter) -> Result<()> {
+        write_dir(&self.path.join("best"), &adapter_files(adapter)?)
+    }
+
+    /// Adds `checkpoint-N/`, then removes all but the newest.
+    pub fn save_checkpoint(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        let mut files = adapter_files(&checkpoint.adapter)?;
+        files.extend(checkpoint.to_files()?);
+        let path = self.path.join(format!("{PREFIX}{}", checkpoint.state.global_step));
+        write_dir(&path, &files)?;
+        for (_, old) in checkpoints(&self.path)?.into_iter().rev().skip(KEEP) {
+            std::fs::remove_dir_all(&old)
+                .map_err(|error| Error::io(format!("{}: cannot be removed", old.display()), &error))?;
+        }
+        Ok(path)
+    }
+}
+
+fn adapter_files(adapter: &Adapter) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let files = adapter.to_files()?;
+    Ok(vec![(ADAPTER_CONFIG_FILE, files.config), (ADAPTER_MODEL_FILE, files.model)])
+}
+
+/// Checkpoint folders by step, lowest first.
+fn checkpoints(path: &Path) -> Result<Vec<(usize, PathBuf)>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(|error| Error::io(path.display(), &error))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::io(path.display(), &error))?;
+        let name = entry.file_name();
+        if let Some(step) = name.to_str().and_then(|n| n.strip_prefix(PREFIX)).and_then(|n| n.parse().ok()) {
+            found.push((step, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The newest checkpoint in a run's folder; `None` if it has none.
+///
+/// # Errors
+/// A checkpoint with a file missing or damaged, by name.
+pub async fn latest_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoint)>> {
+    let Some((_, dir)) = checkpoints(path)?.pop() else { return Ok(None) };
+    let read = |name: &str| {
+        let file = dir.join(name);
+        std::fs::read(&file).map_err(|error| Error::io(file.display(), &error))
+    };
+    let adapter = Adapter::load(&dir)?;
+    let checkpoint = Checkpoint::from_files(adapter, read(OPTIMIZER_FILE)?, &read(STATE_FILE)?).await;
+    let checkpoint = checkpoint.map_err(|error| {
+        error
+            .context(format!("{} (delete this folder to go on from the checkpoint before it)", dir.display()))
+    })?;
+    Ok(Some((dir, checkpoint)))
+}

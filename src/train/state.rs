@@ -1,0 +1,99 @@
+//! What a run must remember to go on exactly where it was.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Adapter, SafetensorsFile, write_safetensors};
+use crate::config::TrainConfig;
+use crate::data::Example;
+use crate::error::{Context, Error, Result};
+use crate::source::MemorySource;
+
+/// `trainer_state.json`: the step counter, the data cursor, the seeds of every random number that is still
+/// to be drawn, and what tells whether a checkpoint belongs to the run that wants it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainerState {
+    /// Optimizer steps done.
+    pub global_step: usize,
+    /// Steps of the whole run.
+    pub max_steps: usize,
+    /// Epoch of the next micro-batch, from 0.
+    pub epoch: usize,
+    /// Its place in the epoch.
+    pub batch_in_epoch: usize,
+    /// Micro-batches done; with the seed it gives the next dropout mask.
+    pub micro_batches: u64,
+    /// Held-out loss of the best adapter so far.
+    pub best_metric: Option<f64>,
+    /// The step after which it was measured.
+    pub best_step: Option<usize>,
+    /// Settings of the run, the seed among them.
+    pub config: TrainConfig,
+    /// Tells the training and held-out examples from any others.
+    pub data_fingerprint: String,
+    /// GPU and driver: bit-exact continuation is promised on the same ones.
+    pub device: String,
+}
+
+/// A run's state between two steps.
+pub struct Checkpoint {
+    /// The adapter.
+    pub adapter: Adapter,
+    /// AdamW's first and second moments, flat like the adapter in GPU memory.
+    pub moments: [Vec<f32>; 2],
+    /// Everything else.
+    pub state: TrainerState,
+}
+
+/// File names in a checkpoint's folder, next to the adapter's own two.
+pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// See [`OPTIMIZER_FILE`].
+pub const STATE_FILE: &str = "trainer_state.json";
+
+impl Checkpoint {
+    /// The optimizer's and the state's files.
+    pub fn to_files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
+        let tensors: Vec<_> = ["exp_avg", "exp_avg_sq"]
+            .into_iter()
+            .zip(&self.moments)
+            .map(|(name, m)| (name, safetensors::Dtype::F32, vec![m.len()], bytemuck::cast_slice(m).into()))
+            .collect();
+        let optimizer = write_safetensors(&tensors, &Default::default())?;
+        let state = serde_json::to_vec_pretty(&self.state)
+            .map_err(|error| Error::config(format!("the run's state cannot be written: {error}")))?;
+        Ok([(OPTIMIZER_FILE, optimizer), (STATE_FILE, state)])
+    }
+
+    /// Puts a checkpoint together from its files' contents.
+    pub async fn from_files(adapter: Adapter, optimizer: Vec<u8>, state: &[u8]) -> Result<Self> {
+        let state: TrainerState = serde_json::from_slice(state)
+            .map_err(|error| Error::format(format!("{STATE_FILE}: not a run's state: {error}")))?;
+        let source = std::rc::Rc::new(MemorySource::new(OPTIMIZER_FILE, optimizer));
+        let file = SafetensorsFile::open(source).await?;
+        let mut moments = [Vec::new(), Vec::new()];
+        for (name, values) in ["exp_avg", "exp_avg_sq"].into_iter().zip(&mut moments) {
+            let info = file.info(name).filter(|info| info.dtype == safetensors::Dtype::F32);
+            let info =
+                info.ok_or_else(|| Error::format(format!("{OPTIMIZER_FILE}: no F32 tensor \"{name}\"")))?;
+            let bytes = file.read(name, 0..info.bytes()).await.context(|| OPTIMIZER_FILE)?;
+            *values = bytemuck::pod_collect_to_vec(&bytes);
+        }
+        Ok(Self { adapter, moments, state })
+    }
+}
+
+/// 64-bit FNV-1a (Fowler, Noll, Vo; RFC 9923) over ids and masks, as hexadecimal.
+pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut add = |value: u64| {
+        for byte in value.to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    for example in examples {
+        add(example.input_ids.len() as u64);
+        for (&id, &trained) in example.input_ids.iter().zip(&example.trained) {
+            add(u64::from(id) << 1 | u64::from(trained));
+        }
+    }
+    format!("{hash:016x}")
+}

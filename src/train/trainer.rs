@@ -1,0 +1,379 @@
+//! Which examples make up which step, what each step reports, and when to evaluate.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use web_time::Instant;
+
+use super::evaluate::{Evaluator, largest_batch};
+use super::session::Session;
+use super::state::{Checkpoint, TrainerState, fingerprint};
+use crate::checkpoint::Adapter;
+use crate::config::TrainConfig;
+use crate::data::{Batch, EpochOrder, Example};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gpu::PendingRead;
+use crate::kernels::step::{Optimizer, Step};
+use crate::model::{Lora, Model, ROW_MULTIPLE};
+
+/// Steps on their way to the GPU before the oldest one's loss is waited for.
+const IN_FLIGHT: usize = 2;
+
+/// Prepared examples: what is trained on and what is held out.
+pub struct TrainingData {
+    /// Never empty.
+    pub train: Vec<Example>,
+    /// May be empty: then nothing is evaluated.
+    pub evaluation: Vec<Example>,
+}
+
+/// Steps over which the speed is averaged: reports come in pairs when steps overlap.
+const SPEED_WINDOW: usize = 8;
+
+/// What one optimizer step did.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct StepReport {
+    /// Step, from 1.
+    pub step: usize,
+    /// Mean loss over the step's target tokens, in nats.
+    pub loss: f64,
+    /// Learning rate that the step used.
+    pub lr: f64,
+    /// Global L2 norm of the gradient, before clipping.
+    pub grad_norm: f64,
+    /// Tokens that went through the model in this step.
+    pub tokens: usize,
+    /// Over the last few steps, evaluation left out.
+    pub tokens_per_second: f64,
+    /// Mean loss over the held-out target tokens after this step, where it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_loss: Option<f64>,
+    /// Whether that is the lowest so far.
+    #[serde(skip)]
+    pub improved: bool,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Steps reported.
+    pub step: usize,
+    /// Steps of the whole run.
+    pub total: usize,
+}
+
+struct Pending {
+    step: usize,
+    lr: f64,
+    tokens: usize,
+    targets: usize,
+    reads: [PendingRead; 2],
+}
+
+/// A run.
+pub struct Trainer {
+    session: Session,
+    evaluator: Evaluator,
+    config: TrainConfig,
+    lora_dropout: f64,
+    data: TrainingData,
+    data_fingerprint: String,
+    total: usize,
+    submitted: usize,
+    reported: usize,
+    micro_batches: u64,
+    pending: VecDeque<Pending>,
+    order: (usize, Vec<usize>),
+    best: Option<(usize, f64)>,
+    last_report: Instant,
+    speeds: VecDeque<(usize, f64)>,
+}
+
+impl Trainer {
+    /// A run from its beginning, with the adapter as it is.
+    ///
+    /// # Errors
+    /// A setting that cannot be used; no training example; a buffer that the device does not allow.
+    pub fn new(model: &Rc<Model>, lora: Lora, config: TrainConfig, data: TrainingData) -> Result<Self> {
+        config.validate()?;
+        if data.train.is_empty() {
+            return Err(Error::data("there is no training example"));
+        }
+        let batch_size = config.per_device_train_batch_size;
+        let (train, evaluation) =
+            (largest_batch(&data.train, batch_size), largest_batch(&data.evaluation, batch_size));
+        let (rows, positions) = (train.0.max(evaluation.0), train.1.max(evaluation.1));
+        let lora_dropout = lora.config().lora_dropout;
+        let session = Session::new(model, lora, rows, positions, lora_dropout > 0.0)?;
+        let evaluator = session.evaluator();
+        let all = || data.train.iter().chain(&data.evaluation);
+        Ok(Self {
+            session,
+            evaluator,
+            lora_dropout,
+            total: config.total_steps(data.train.len()),
+            config,
+            data_fingerprint: fingerprint(all()),
+            data,
+            submitted: 0,
+            reported: 0,
+            micro_batches: 0,
+            pending: VecDeque::new(),
+            order: (usize::MAX, Vec::new()),
+            best: None,
+            last_report: Instant::now(),
+            speeds: VecDeque::new(),
+        })
+    }
+
+    /// Goes on from a checkpoint of the same run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if settings or data differ from the checkpoint's, naming the first difference.
+    pub fn resume(
+        model: &Rc<Model>,
+        config: TrainConfig,
+        data: TrainingData,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self> {
+        let gpu = model.gpu();
+        let lora = Lora::from_adapter(gpu, &checkpoint.adapter, model.config())?;
+        let mut run = Self::new(model, lora, config, data)?;
+        let state = &checkpoint.state;
+        run.check_same_run(state)?;
+        for (tensor, values) in run.session.moments().iter().zip(&checkpoint.moments) {
+            if values.len() != tensor.len() {
+                return Err(Error::format(format!(
+                    "the checkpoint's optimizer state has {} values, the adapter {}",
+                    values.len(),
+                    tensor.len()
+                )));
+            }
+            gpu.write(tensor, values);
+        }
+        run.submitted = state.global_step;
+        run.reported = state.global_step;
+        run.micro_batches = state.micro_batches;
+        run.best = state.best_step.zip(state.best_metric);
+        Ok(run)
+    }
+
+    fn check_same_run(&self, state: &TrainerState) -> Result<()> {
+        let differs = |what: String| {
+            Err(Error::config(format!(
+                "the checkpoint is of another run: {what}. Use the same options and data to resume, or start \
+                 a new run from its adapter with --init-adapter and another --out"
+            )))
+        };
+        let (mine, theirs) = (serde_json::to_value(&self.config), serde_json::to_value(&state.config));
+        if let (Ok(serde_json::Value::Object(mine)), Ok(serde_json::Value::Object(theirs))) = (mine, theirs)
+            && let Some((key, value)) = mine.iter().find(|(key, value)| theirs.get(*key) != Some(value))
+        {
+            let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
+            return differs(format!("{key} is {value}, there it is {before}"));
+        }
+        if self.data_fingerprint != state.data_fingerprint {
+            return differs("the data are not the same".to_owned());
+        }
+        if self.total != state.max_steps {
+            return differs(format!("it has {} steps, this one {}", state.max_steps, self.total));
+        }
+        Ok(())
+    }
+
+    /// How far the run is.
+    pub fn progress(&self) -> Progress {
+        Progress { step: self.reported, total: self.total }
+    }
+
+    /// The best held-out loss and its step, if anything was evaluated.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        self.best
+    }
+
+    /// The GPU side.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// See [`Session::profile`].
+    pub fn profile(&mut self) -> Result<()> {
+        self.session.profile()
+    }
+
+    /// The next step's report, in order; `None` when the run is done. While one step's report is read back
+    /// the next is already under way, except where the run must stand still (evaluation, checkpoints).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFinite`] when loss or gradient are not finite: that step left the adapter as it was.
+    pub async fn step(&mut self) -> Result<Option<StepReport>> {
+        while self.pending.len() < IN_FLIGHT
+            && self.submitted < self.total
+            && (self.pending.is_empty() || !self.stands_still_after(self.submitted))
+        {
+            self.submit().await?;
+        }
+        self.report().await
+    }
+
+    /// As [`Self::step`], but starts nothing new: for stopping. `None` when nothing is under way.
+    pub async fn drain(&mut self) -> Result<Option<StepReport>> {
+        self.report().await
+    }
+
+    /// Whether the adapter after `step` is asked for: to be evaluated, saved, or as the run's result.
+    fn stands_still_after(&self, step: usize) -> bool {
+        self.evaluates_after(step) || self.saves_after(step) || step == self.total
+    }
+
+    fn evaluates_after(&self, step: usize) -> bool {
+        let every = self.config.eval_steps.unwrap_or(self.total.div_ceil(10).max(10));
+        !self.data.evaluation.is_empty() && (step.is_multiple_of(every) || step == self.total)
+    }
+
+    /// Whether a checkpoint is due after `step`.
+    pub fn saves_after(&self, step: usize) -> bool {
+        self.config.save_steps.is_some_and(|every| every > 0 && step.is_multiple_of(every))
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        Optimizer {
+            beta1: self.config.adam_beta1,
+            beta2: self.config.adam_beta2,
+            epsilon: self.config.adam_epsilon,
+            weight_decay: self.config.weight_decay,
+            max_grad_norm: self.config.max_grad_norm,
+        }
+    }
+
+    /// Epoch and first micro-batch of a step (from 0), and one past its last.
+    fn batches_of(&self, step: usize) -> (usize, usize, usize) {
+        let accumulation = self.config.gradient_accumulation_steps;
+        let batches = self.data.train.len().div_ceil(self.config.per_device_train_batch_size);
+        let per_epoch = batches.div_ceil(accumulation);
+        let first = step % per_epoch * accumulation;
+        (step / per_epoch, first, batches.min(first + accumulation))
+    }
+
+    async fn submit(&mut self) -> Result<()> {
+        let (epoch, first, end) = self.batches_of(self.submitted);
+        if self.order.0 != epoch {
+            let order = EpochOrder { seed: self.config.seed, shuffle: self.config.shuffle };
+            self.order = (epoch, order.order(epoch, self.data.train.len()));
+        }
+        let batches: Vec<_> = self
+            .order
+            .1
+            .chunks(self.config.per_device_train_batch_size)
+            .take(end)
+            .skip(first)
+            .map(|chunk| {
+                let examples: Vec<_> = chunk.iter().map(|&i| &self.data.train[i]).collect();
+                Batch::new(&examples, ROW_MULTIPLE)
+            })
+            .collect();
+        let targets = batches.iter().map(|b| b.targets).sum();
+        let lr = self.config.learning_rate_at(self.submitted, self.total);
+        let step =
+            Step::default().optimizer(&self.optimizer(), self.submitted as u64 + 1, lr).targets(targets);
+        self.session.begin();
+        for batch in &batches {
+            let step = step.dropout(self.lora_dropout, mix(self.config.seed, self.micro_batches));
+            self.session.micro_batch(batch, &step).await?;
+            self.micro_batches += 1;
+        }
+        let reads = self.session.optimizer_step(&step).await?;
+        self.submitted += 1;
+        let tokens = batches.iter().map(|b| b.tokens).sum();
+        self.pending.push_back(Pending { step: self.submitted, lr, tokens, targets, reads });
+        Ok(())
+    }
+
+    async fn report(&mut self) -> Result<Option<StepReport>> {
+        let Some(Pending { step, lr, tokens, targets, reads: [loss, norm] }) = self.pending.pop_front()
+        else {
+            return Ok(None);
+        };
+        let gpu = self.session.model().gpu().clone();
+        let loss = f64::from(loss.finish::<f32>(&gpu).await?[0]) / targets.max(1) as f64;
+        let grad_norm = f64::from(norm.finish::<f32>(&gpu).await?[0]);
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            return Err(Error::new(
+                ErrorKind::NotFinite,
+                format!(
+                    "step {step}: loss is {loss} and the gradient's norm {grad_norm}. The step was not applied. \
+                     A lower learning rate usually helps; if step 1 fails, the base model's weights or an \
+                     initial adapter hold values that are not finite"
+                ),
+            ));
+        }
+        self.reported = step;
+        self.speeds.push_back((tokens, self.last_report.elapsed().as_secs_f64()));
+        if self.speeds.len() > SPEED_WINDOW {
+            self.speeds.pop_front();
+        }
+        let (sum, seconds) = self.speeds.iter().fold((0, 0.0), |(n, s), (tokens, t)| (n + tokens, s + t));
+        let tokens_per_second = sum as f64 / seconds.max(1e-9);
+        let eval_loss =
+            if self.evaluates_after(step) && self.pending.is_empty() { self.evaluate().await? } else { None };
+        let improved = eval_loss.is_some_and(|loss| self.best.is_none_or(|(_, best)| loss < best));
+        if let (true, Some(loss)) = (improved, eval_loss) {
+            self.best = Some((step, loss));
+        }
+        self.last_report = Instant::now();
+        Ok(Some(StepReport { step, loss, lr, grad_norm, tokens, tokens_per_second, eval_loss, improved }))
+    }
+
+    /// Mean loss over the held-out target tokens, without dropout; `None` without held-out data.
+    pub async fn evaluate(&mut self) -> Result<Option<f64>> {
+        if self.data.evaluation.is_empty() {
+            return Ok(None);
+        }
+        let batch_size = self.config.per_device_train_batch_size;
+        let evaluation = self.evaluator.loss(&self.data.evaluation, batch_size).await?;
+        self.last_report = Instant::now();
+        Ok(Some(evaluation.loss))
+    }
+
+    /// Reads the adapter back.
+    pub async fn adapter(&self) -> Result<Adapter> {
+        self.session.lora().to_adapter(self.session.model().gpu()).await
+    }
+
+    /// The run's state after the last reported step.
+    ///
+    /// # Panics
+    /// If a step is under way: [`Self::drain`] first.
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        assert!(self.pending.is_empty(), "a checkpoint is taken between steps");
+        let gpu = self.session.model().gpu();
+        let [m, v] = self.session.moments();
+        let (epoch, batch_in_epoch, _) = self.batches_of(self.reported);
+        let adapter = &gpu.caps().adapter;
+        Ok(Checkpoint {
+            adapter: self.adapter().await?,
+            moments: [gpu.read(m).await?, gpu.read(v).await?],
+            state: TrainerState {
+                global_step: self.reported,
+                max_steps: self.total,
+                epoch,
+                batch_in_epoch,
+                micro_batches: self.micro_batches,
+                best_metric: self.best.map(|(_, loss)| loss),
+                best_step: self.best.map(|(step, _)| step),
+                config: self.config.clone(),
+                data_fingerprint: self.data_fingerprint.clone(),
+                device: format!("{} ({}, {})", adapter.name, adapter.backend, adapter.driver),
+            },
+        })
+    }
+}
+
+/// A seed for one micro-batch's dropout masks: the finalizer of SplitMix64 (Steele, Lea & Flood, 2014)
+/// over run seed and counter.
+fn mix(seed: u64, counter: u64) -> u32 {
+    let mut z = seed.wrapping_add(counter.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) as u32
+}

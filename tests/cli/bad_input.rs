@@ -1,0 +1,183 @@
+//! Bad input: one clear error each, or a warning where the run can go on.
+
+use std::path::Path;
+
+use super::common::*;
+
+/// Trains one step of `model` on `data` with further arguments.
+fn train(dir: &Path, model: &str, data: &str, more: &[&str]) -> Finished {
+    let out = arg(&dir.join("out"));
+    let mut args = vec!["train", "--model", model, "--data", data, "--out", &out, "--max-steps", "1"];
+    args.extend(more);
+    postil(&args)
+}
+
+fn data(dir: &Path, text: &str) -> String {
+    let path = dir.join("given.jsonl");
+    std::fs::write(&path, text).expect("writable");
+    arg(&path)
+}
+
+/// The demo's config with one field changed.
+fn with_config(model: &Path, key: &str, value: serde_json::Value) {
+    let path = model.join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+    config[key] = value;
+    std::fs::write(&path, config.to_string()).expect("writable");
+}
+
+#[test]
+fn weights_that_are_missing_truncated_or_lying() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    let model = copy_of_demo(dir.path());
+    let weights = model.join("model.safetensors");
+    let bytes = std::fs::read(&weights).expect("readable");
+    let name = arg(&model);
+    let fails = |parts: &[&str]| train(dir.path(), &name, &rows, &[]).expect_error(parts);
+
+    std::fs::write(&weights, &bytes[..bytes.len() - 1000]).expect("writable");
+    fails(&["model.safetensors", "truncated"]);
+    std::fs::write(&weights, &bytes[..5]).expect("writable");
+    fails(&["model.safetensors"]);
+    // A header longer than the file, and one that promises more bytes than there are.
+    let mut lying = bytes.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(&weights, &lying).expect("writable");
+    fails(&["model.safetensors", "header"]);
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let header = String::from_utf8(bytes[8..8 + header_len].to_vec()).expect("JSON");
+    let wider = header.replacen("[192]", "[193]", 1);
+    assert_ne!(header, wider);
+    let mut lying = bytes.clone();
+    lying[8..8 + header_len].copy_from_slice(wider.as_bytes());
+    std::fs::write(&weights, &lying).expect("writable");
+    fails(&["model.safetensors", "[193]"]);
+    std::fs::remove_file(&weights).expect("removable");
+    fails(&["model.safetensors is missing"]);
+    std::fs::remove_file(model.join("tokenizer.json")).expect("removable");
+    std::fs::write(&weights, &bytes).expect("writable");
+    fails(&["tokenizer.json is missing"]);
+    train(dir.path(), "no/such/folder", &rows, &[]).expect_error(&["no/such/folder", "not a folder"]);
+}
+
+#[test]
+fn configurations_that_do_not_fit() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    for (key, value, parts) in [
+        ("model_type", serde_json::json!("mamba"), &["model_type", "mamba"][..]),
+        ("intermediate_size", serde_json::json!(513), &["gate_proj.weight", "513"]),
+        ("vocab_size", serde_json::json!(100), &["embed_tokens", "[100, 192]"]),
+        ("num_hidden_layers", serde_json::json!(5), &["model.layers.4", "missing"]),
+        ("num_key_value_heads", serde_json::json!(4), &["num_key_value_heads"]),
+        ("hidden_act", serde_json::json!("gelu"), &["hidden_act", "gelu"]),
+    ] {
+        let here = dir.path().join(key);
+        std::fs::create_dir(&here).expect("writable");
+        let model = copy_of_demo(&here);
+        with_config(&model, key, value);
+        train(&here, &arg(&model), &rows, &[]).expect_error(parts);
+    }
+}
+
+#[test]
+fn data_that_cannot_be_trained_on() {
+    let dir = folder();
+    let fails = |text: &str, more: &[&str], parts: &[&str]| {
+        train(dir.path(), "demo", &data(dir.path(), text), more).expect_error(parts);
+    };
+    fails("", &[], &["given.jsonl"]);
+    fails("{\"question\": \"?\"}\nnot json\n", &[], &["given.jsonl", "messages"]);
+    // Every target is cut away.
+    let long = format!("{{\"prompt\": \"{}\", \"completion\": \"yes\"}}", "word ".repeat(50));
+    fails(&long, &["--max-length", "8"], &["max_length"]);
+    let gone = arg(&dir.path().join("gone.jsonl"));
+    train(dir.path(), "demo", &gone, &[]).expect_error(&["gone.jsonl"]);
+    train(dir.path(), "demo", "demo:poems", &[]).expect_error(&["poems", "pirate"]);
+}
+
+#[test]
+fn settings_that_cannot_be_used() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    let fails = |more: &[&str], parts: &[&str]| train(dir.path(), "demo", &rows, more).expect_error(parts);
+    fails(&["--rank", "0"], &["r ", "0"]);
+    fails(&["--target-modules", "q_proj,w_proj"], &["w_proj", "q_proj"]);
+    fails(&["--dropout", "1"], &["dropout"]);
+    fails(&["--lr", "-1"], &["learning_rate", "-1"]);
+    fails(&["--batch-size", "0"], &["batch_size"]);
+    fails(&["--eval-split", "1.5"], &["--eval-split", "1.5"]);
+    fails(&["--device", "no such gpu"], &["no such gpu"]);
+    assert!(!postil(&["train", "--out", "x", "--precision", "f64"]).ok);
+    assert!(!dir.path().join("out/adapter_model.safetensors").exists(), "nothing was written");
+}
+
+#[test]
+fn a_device_that_is_too_small() {
+    // At rank 4096 the flat adapter needs more than one buffer of a device with WebGPU's usual limits.
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    let doctor = postil(&["doctor", "--json"]).json();
+    let limit = doctor["chosen"]["max_storage_buffer_binding_size"].as_u64().expect("a number");
+    assert!(limit < 200 << 20, "this test needs a device with small limits, such as lavapipe");
+    train(dir.path(), "demo", &rows, &["--rank", "4096"]).expect_error(&["adapter", "MiB", "allows"]);
+}
+
+#[test]
+fn no_gpu() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    let mut without = command(&["train", "--data", &rows, "--out", &arg(&dir.path().join("out"))]);
+    without.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
+    finish(without).expect_error(&["no GPU found", "driver"]);
+}
+
+#[test]
+fn what_is_only_warned_about() {
+    let dir = folder();
+    let model = copy_of_demo(dir.path());
+    with_config(&model, "max_position_embeddings", serde_json::json!(32));
+    let long = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}", "word ".repeat(60));
+    let run = train(dir.path(), &arg(&model), &data(dir.path(), &long), &[]);
+    run.expect_ok().expect_warning("32").expect_warning("1 of 2");
+
+    let alike = "{\"text\": \"the same\"}\nnot json\n{\"text\": \"the same\"}\n{\"text\": 5}";
+    let here = dir.path().join("alike");
+    std::fs::create_dir(&here).expect("writable");
+    let run = train(
+        &here,
+        "demo",
+        &data(dir.path(), alike),
+        &["--rank", "64", "--target-modules", "k_proj", "--lr", "0"],
+    );
+    run.expect_ok()
+        .expect_warning("line 2")
+        .expect_warning("line 4")
+        .expect_warning("are the same")
+        .expect_warning("k_proj")
+        .expect_warning("learning_rate");
+}
+
+#[test]
+fn adapters_that_do_not_fit() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    train(dir.path(), "demo", &rows, &[]).expect_ok();
+    let adapter = dir.path().join("out");
+    let eval = |parts: &[&str]| {
+        postil(&["eval", "--data", &rows, "--adapter", &arg(&adapter)]).expect_error(parts);
+    };
+    let weights = adapter.join("adapter_model.safetensors");
+    let bytes = std::fs::read(&weights).expect("readable");
+    std::fs::write(&weights, &bytes[..bytes.len() / 2]).expect("writable");
+    eval(&["adapter_model.safetensors"]);
+    std::fs::remove_file(&weights).expect("removable");
+    eval(&["adapter_model.safetensors"]);
+    std::fs::write(&weights, &bytes).expect("writable");
+    let config = adapter.join("adapter_config.json");
+    let text = std::fs::read_to_string(&config).expect("readable");
+    std::fs::write(&config, text.replace("\"r\": 16", "\"r\": 8")).expect("writable");
+    eval(&["lora_A", "16"]);
+}

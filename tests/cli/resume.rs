@@ -1,0 +1,149 @@
+//! Killed and resumed runs.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::common::*;
+
+/// A run with everything random in it: shuffling, dropout, several epochs.
+fn args(data: &str, out: &Path, log: &Path) -> Vec<String> {
+    let mut args: Vec<String> = [
+        "train",
+        "--data",
+        data,
+        "--epochs",
+        "4",
+        "--batch-size",
+        "2",
+        "--grad-accum",
+        "2",
+        "--dropout",
+        "0.1",
+        "--rank",
+        "4",
+        "--eval-split",
+        "0.25",
+        "--eval-steps",
+        "3",
+        "--save-steps",
+        "2",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    args.extend(["--out".to_owned(), arg(out), "--log".to_owned(), arg(log)]);
+    args
+}
+
+fn run(args: &[String]) -> Finished {
+    postil(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn losses(log: &Path) -> Vec<(u64, u64, Option<u64>)> {
+    let bits = |value: &serde_json::Value| value.as_f64().map(f64::to_bits);
+    read_log(log)
+        .iter()
+        .map(|line| {
+            let loss = bits(&line["loss"]).expect("a loss");
+            (line["step"].as_u64().expect("a step"), loss, bits(&line["eval_loss"]))
+        })
+        .collect()
+}
+
+fn adapter(out: &Path) -> Vec<u8> {
+    std::fs::read(out.join("adapter_model.safetensors")).expect("an adapter")
+}
+
+fn lines(log: &Path) -> usize {
+    std::fs::read_to_string(log).map_or(0, |text| text.lines().count())
+}
+
+#[test]
+fn a_killed_run_ends_with_the_same_adapter() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let path = |name: &str| -> PathBuf { dir.path().join(name) };
+    let whole = run(&args(&data, &path("whole"), &path("whole.jsonl")));
+    whole.expect_ok();
+    let total = lines(&path("whole.jsonl"));
+    assert_eq!(total, 12);
+
+    // Killed twice, somewhere.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let first = 1 + now.subsec_nanos() as usize % 5;
+    let mut arguments = args(&data, &path("killed"), &path("killed.jsonl"));
+    for kill_at in [first, first + 5] {
+        let text: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let mut child = command(&text).spawn().expect("the binary runs");
+        let start = Instant::now();
+        while lines(&path("killed.jsonl")) < kill_at && child.try_wait().expect("its state").is_none() {
+            assert!(start.elapsed() < Duration::from_secs(120), "no steps");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("it is dead");
+        if !arguments.contains(&"--resume".to_owned()) {
+            arguments.push("--resume".to_owned());
+        }
+    }
+    run(&arguments).expect_ok();
+    assert_eq!(losses(&path("killed.jsonl")), losses(&path("whole.jsonl")), "killed at {first} and later");
+    assert_eq!(adapter(&path("killed")), adapter(&path("whole")), "killed at {first} and later");
+    assert_eq!(adapter(&path("killed/best")), adapter(&path("whole/best")));
+}
+
+#[test]
+fn resuming_needs_the_same_run() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let (out, log) = (dir.path().join("out"), dir.path().join("log.jsonl"));
+    let original = args(&data, &out, &log);
+
+    // With nothing to resume it begins, and says so.
+    let mut again = original.clone();
+    again.push("--resume".to_owned());
+    run(&again).expect_ok().expect_warning("no checkpoint");
+    let done = adapter(&out);
+
+    run(&original).expect_error(&["already holds a run", "--resume"]);
+    // A finished run stays as it is.
+    run(&again).expect_ok();
+    assert_eq!(adapter(&out), done);
+
+    for (option, value, said) in [
+        ("--lr", "1e-5", "learning_rate"),
+        ("--seed", "1", "seed"),
+        ("--epochs", "5", "num_train_epochs"),
+        ("--rank", "8", "rank"),
+        ("--dropout", "0.2", "dropout"),
+    ] {
+        let mut changed = again.clone();
+        match changed.iter().position(|a| a == option) {
+            Some(at) => changed[at + 1] = value.to_owned(),
+            None => changed.extend([option.to_owned(), value.to_owned()]),
+        }
+        run(&changed).expect_error(&[said]);
+    }
+    let other = dir.path().join("other.jsonl");
+    let text = std::fs::read_to_string(&data).expect("readable").replace("blue", "black");
+    std::fs::write(&other, text).expect("writable");
+    let mut changed = again.clone();
+    changed[2] = arg(&other);
+    run(&changed).expect_error(&["data are not the same"]);
+    assert_eq!(adapter(&out), done, "a refused resume changes nothing");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let (out, log) = (dir.path().join("out"), dir.path().join("log.jsonl"));
+    let mut arguments = args(&data, &out, &log);
+    run(&arguments).expect_ok();
+    let state = out.join("checkpoint-12/optimizer.safetensors");
+    let bytes = std::fs::read(&state).expect("readable");
+    std::fs::write(&state, &bytes[..bytes.len() / 2]).expect("writable");
+    arguments.push("--resume".to_owned());
+    run(&arguments).expect_error(&["checkpoint-12", "optimizer.safetensors", "the checkpoint before it"]);
+    std::fs::remove_dir_all(out.join("checkpoint-12")).expect("removable");
+    run(&arguments).expect_ok();
+}

@@ -1,0 +1,140 @@
+use postil::gpu::{Gpu, Tensor};
+use postil::kernels::attention::{self as kernel, AttentionBackward, Heads};
+
+use super::compare::assert_close;
+use super::inputs::{Random, f32s, read, run, u32s, unwritten, wide};
+use crate::reference::attention::Attention;
+
+/// Scores add up to 256 products; their rounding (under 1e-6, scores being about 1) is a relative error
+/// of each probability, beside exp's 3 + 2|x| ULP; then up to 400 positive terms are added.
+const TOLERANCE: f64 = 5e-6;
+/// The gradient of a key adds up differences (dy·v − delta) that cancel.
+const BACKWARD_TOLERANCE: f64 = 1e-5;
+
+/// Documents laid end to end: the keys of each query row and the queries of each key row.
+struct Batch {
+    kv_range: Vec<[u32; 2]>,
+    query_range: Vec<[u32; 2]>,
+}
+
+impl Batch {
+    /// Causal attention inside each document; a padding row is a document of one row.
+    fn new(documents: &[u32]) -> Self {
+        let (mut kv_range, mut query_range) = (Vec::new(), Vec::new());
+        let mut start = 0;
+        for &length in documents {
+            let end = start + length;
+            kv_range.extend((start..end).map(|row| [start, row + 1]));
+            query_range.extend((start..end).map(|row| [row, end]));
+            start = end;
+        }
+        Self { kv_range, query_range }
+    }
+
+    fn rows(&self) -> usize {
+        self.kv_range.len()
+    }
+}
+
+fn ranges(gpu: &Gpu, ranges: &[[u32; 2]]) -> Tensor {
+    u32s(gpu, &[ranges.len(), 2], ranges.as_flattened())
+}
+
+async fn check(gpu: &Gpu, heads: [usize; 3], documents: &[u32], size: f32) {
+    let [heads, kv_heads, head_dim] = heads;
+    let own = Attention { heads, kv_heads, head_dim };
+    let shape = Heads { heads, kv_heads, head_dim };
+    assert_eq!((own.q_width(), own.kv_width()), (shape.q_width(), shape.kv_width()));
+    let (batch, mut random) = (Batch::new(documents), Random::new(90));
+    let (rows, q_width, kv_width) = (batch.rows(), own.q_width(), own.kv_width());
+    let q: Vec<f32> = random.normal(rows * q_width).iter().map(|v| v * size).collect();
+    let kv = random.normal(rows * kv_width);
+    let dy = random.normal(rows * q_width);
+
+    let (q64, kv64, dy64) = (wide(&q), wide(&kv), wide(&dy));
+    let (y, lse) = own.forward(&q64, &kv64, &batch.kv_range);
+    let delta = own.delta(&y, &dy64);
+    let (dq, dkv) = own.backward([&q64, &kv64], &batch.kv_range, [&lse, &delta], &dy64);
+
+    let (kv_range, query_range) = (ranges(gpu, &batch.kv_range), ranges(gpu, &batch.query_range));
+    let (q_shape, kv_shape, side) = ([rows, q_width], [rows, kv_width], [rows, heads]);
+    let (q, kv, dy) = (f32s(gpu, &q_shape, &q), f32s(gpu, &kv_shape, &kv), f32s(gpu, &q_shape, &dy));
+    let [y_gpu, dq_gpu] = [(); 2].map(|()| unwritten(gpu, &q_shape));
+    let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
+    let dkv_gpu = unwritten(gpu, &kv_shape);
+    run(gpu, |plan| {
+        kernel::attention(plan, &shape, &kv_range, &q, &kv, &y_gpu, &lse_gpu);
+        let io = AttentionBackward {
+            kv_range: &kv_range,
+            query_range: &query_range,
+            q: &q,
+            kv: &kv,
+            y: &y_gpu,
+            lse: &lse_gpu,
+            dy: &dy,
+            delta: &delta_gpu,
+            dq: &dq_gpu,
+            dkv: &dkv_gpu,
+        };
+        kernel::attention_backward(plan, &shape, &io);
+    });
+    let what = format!("{own:?}, documents {documents:?}, size {size}");
+    for (name, got, expected, columns, tolerance) in [
+        ("y", &y_gpu, &y, q_width, TOLERANCE),
+        ("lse", &lse_gpu, &lse, heads, TOLERANCE),
+        ("delta", &delta_gpu, &delta, heads, TOLERANCE),
+        ("dq", &dq_gpu, &dq, q_width, BACKWARD_TOLERANCE),
+        ("dkv", &dkv_gpu, &dkv, kv_width, BACKWARD_TOLERANCE),
+    ] {
+        assert_close(&format!("{name} of {what}"), &read(gpu, got).await, expected, columns, tolerance);
+    }
+}
+
+/// Heads per key head 1, 2 and 3; widths that are no multiple of the 64 lanes, exactly them, and more.
+pub async fn heads_of_every_kind(gpu: &Gpu) {
+    check(gpu, [3, 3, 20], &[5, 1, 77], 1.0).await;
+    check(gpu, [4, 2, 32], &[64, 3], 1.0).await;
+    check(gpu, [6, 2, 64], &[65, 12], 1.0).await;
+    check(gpu, [2, 1, 80], &[30], 1.0).await;
+    check(gpu, [3, 1, 128], &[9, 17], 1.0).await;
+    check(gpu, [1, 1, 256], &[7], 1.0).await;
+    check(gpu, [2, 2, 2], &[3], 1.0).await;
+}
+
+/// Several blocks of 64 keys in one document, beside others.
+pub async fn long_documents(gpu: &Gpu) {
+    check(gpu, [3, 1, 20], &[200, 3, 129], 1.0).await;
+}
+
+/// Padding rows (documents of one row) in front, between and behind.
+pub async fn padding_rows(gpu: &Gpu) {
+    check(gpu, [2, 1, 32], &[1, 1, 40, 1, 20, 1, 1, 1], 1.0).await;
+}
+
+/// Scores of about ±100, where the running maximum decides whether anything overflows.
+pub async fn large_scores(gpu: &Gpu) {
+    check(gpu, [2, 1, 64], &[150], 40.0).await;
+}
+
+/// Generation: few queries, somewhere in a longer cache.
+pub async fn queries_on_a_cache(gpu: &Gpu) {
+    let own = Attention { heads: 4, kv_heads: 2, head_dim: 48 };
+    let shape = Heads { heads: 4, kv_heads: 2, head_dim: 48 };
+    let cached = 400;
+    for range in [vec![[37, 180]], vec![[0, 1], [0, 400], [399, 400]], vec![[5, 69], [5, 70]]] {
+        let mut random = Random::new(91);
+        let q = random.normal(range.len() * own.q_width());
+        let kv = random.normal(cached * own.kv_width());
+        let (expected, expected_lse) = own.forward(&wide(&q), &wide(&kv), &range);
+        let q = f32s(gpu, &[range.len(), own.q_width()], &q);
+        let kv = f32s(gpu, &[cached, own.kv_width()], &kv);
+        let (y, lse) = (unwritten(gpu, &[range.len(), own.q_width()]), unwritten(gpu, &[range.len(), 4]));
+        let kv_range = ranges(gpu, &range);
+        run(gpu, |plan| kernel::attention(plan, &shape, &kv_range, &q, &kv, &y, &lse));
+        let what = format!("ranges {range:?}");
+        assert_close(&format!("y of {what}"), &read(gpu, &y).await, &expected, own.q_width(), TOLERANCE);
+        assert_close(&format!("lse of {what}"), &read(gpu, &lse).await, &expected_lse, 4, TOLERANCE);
+    }
+}
+
+cases!(heads_of_every_kind, long_documents, padding_rows, large_scores, queries_on_a_cache);

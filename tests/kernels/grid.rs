@@ -1,0 +1,110 @@
+use postil::gpu::{Gpu, Params, PlanBuilder, Shader, Tensor};
+use postil::kernels::adamw::AdamwParams;
+use postil::kernels::all_shaders;
+use postil::kernels::attention::{AttentionDeltaParams, AttentionParams};
+use postil::kernels::cross_entropy::CrossEntropyParams;
+use postil::kernels::gather::RowsParams;
+use postil::kernels::rms_norm::{RmsNormBackwardParams, RmsNormParams};
+use postil::kernels::rope::RopeParams;
+use postil::kernels::step::{Optimizer, Step};
+use postil::kernels::swiglu::SwigluParams;
+
+use super::compare::assert_same_bits;
+use super::inputs::{Random, f32s, read, run_step, u32s};
+
+// Work that does not fit into the 65,535 workgroups of one dimension is spread over x and y. Rather than
+// computing on so much, these tests fold small grids: three rows of workgroups must give what one gives.
+
+const ROWS: usize = 37;
+const WIDTH: usize = 66;
+
+struct Folding<'g> {
+    gpu: &'g Gpu,
+    step: Step,
+}
+
+impl Folding<'_> {
+    /// Runs `kernel` with `workgroups` in one row and in three; `output` is the index of a binding that
+    /// is put back to what it was in between.
+    async fn check<P: Params>(
+        &self,
+        kernel: &str,
+        params: P,
+        bindings: &[&Tensor],
+        output: usize,
+        workgroups: u32,
+    ) {
+        let shader = find(kernel);
+        let before = read(self.gpu, bindings[output]).await;
+        let mut results = Vec::new();
+        for grid in [[workgroups, 1, 1], [workgroups.div_ceil(3), 3, 1]] {
+            self.gpu.write(bindings[output], &before);
+            let record = |plan: &mut PlanBuilder| {
+                if shader.source().contains("struct Step") {
+                    plan.dispatch_with_step(shader.clone(), &params, bindings, grid);
+                } else {
+                    plan.dispatch(shader.clone(), &params, bindings, grid);
+                }
+            };
+            run_step(self.gpu, &self.step, record);
+            results.push(read(self.gpu, bindings[output]).await);
+        }
+        assert_same_bits(kernel, &results[1], &results[0]);
+        assert!(results[0] != before, "{kernel} changed nothing");
+    }
+}
+
+fn find(label: &str) -> Shader {
+    all_shaders().into_iter().find(|shader| shader.label() == label).expect("the crate has this shader")
+}
+
+pub async fn folded_grids_give_the_same(gpu: &Gpu) {
+    let settings =
+        Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 };
+    let folding = Folding { gpu, step: Step::default().optimizer(&settings, 1, 0.1).targets(3) };
+    let mut random = Random::new(100);
+    let count = ROWS * WIDTH;
+    let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
+    let [a, b, c, d] = [(); 4].map(|()| matrix(WIDTH));
+    let [wide, wide_out] = [(); 2].map(|()| matrix(2 * WIDTH));
+    let [side, other_side] = [(); 2].map(|()| matrix(3));
+    let moment = f32s(gpu, &[count], &vec![0.5; count]);
+    let [rstd, scale] = [ROWS, WIDTH].map(|n| f32s(gpu, &[n], &vec![0.5; n]));
+    let norm = f32s(gpu, &[1], &[2.0]);
+    let index = u32s(gpu, &[ROWS], &Random::new(101).permutation(ROWS as u32));
+    let (rows, width) = (ROWS as u32, WIDTH as u32);
+    let elements = (count as u32).div_ceil(256);
+
+    let params = RowsParams { rows, width };
+    folding.check("gather/f32", params, &[&index, &a, &b], 2, elements).await;
+    folding.check("scatter", params, &[&index, &a, &c], 2, elements).await;
+    let params = SwigluParams { rows, width };
+    folding.check("swiglu", params, &[&wide, &b], 1, elements).await;
+    folding.check("swiglu_backward", params, &[&wide, &a, &wide_out], 2, elements).await;
+    // v, since it depends on nothing else that the step changes.
+    let params = AdamwParams { count: count as u32 };
+    folding.check("adamw", params, &[&d, &a, &b, &moment, &norm], 3, elements).await;
+
+    let params = RmsNormParams { rows, width, eps: 1e-5 };
+    folding.check("rms_norm", params, &[&a, &scale, &b, &rstd], 2, rows).await;
+    let params = RmsNormBackwardParams { rows, width, accumulate: 0 };
+    folding.check("rms_norm_backward", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
+    let params = CrossEntropyParams { rows, vocab: width, loss_offset: 0, backward: 1 };
+    folding.check("cross_entropy", params, &[&index, &c, &rstd], 1, rows).await;
+
+    // Three heads of 22 columns.
+    let table = f32s(gpu, &[ROWS, 22], &postil::kernels::rope::table(ROWS, 22, 100.0));
+    let params = RopeParams { rows, heads: 3, head_dim: 22, ld: width, direction: 1.0 };
+    folding.check("rope", params, &[&index, &table, &d], 2, (rows * 33).div_ceil(256)).await;
+    let params = AttentionDeltaParams { items: 3 * rows, head_dim: 22 };
+    folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(256)).await;
+    let all: Vec<u32> = [0, rows].repeat(ROWS);
+    let range = u32s(gpu, &[ROWS, 2], &all);
+    let params = AttentionParams { rows, heads: 3, kv_heads: 3, head_dim: 22, scale: 0.2 };
+    folding.check("attention", params, &[&range, &a, &wide, &b, &side], 3, 3 * rows).await;
+    let operands = [&range, &a, &wide, &d, &side, &other_side];
+    folding.check("attention_dq", params, &[&operands[..], &[&b]].concat(), 6, 3 * rows).await;
+    folding.check("attention_dkv", params, &[&operands[..], &[&wide_out]].concat(), 6, 3 * rows).await;
+}
+
+cases!(folded_grids_give_the_same);

@@ -1,0 +1,102 @@
+//! Random inputs, and the way to the device and back.
+
+use half::{bf16, f16};
+use postil::gpu::{Dtype, Gpu, PlanBuilder, Recorder, StepBuffer, Tensor};
+use postil::kernels::step::Step;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// A seeded source of inputs.
+pub struct Random(ChaCha8Rng);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    fn uniform(&mut self) -> f64 {
+        (f64::from(self.0.next_u32()) + 0.5) / 4_294_967_296.0
+    }
+
+    /// Normal with variance 1 (Box–Muller).
+    pub fn normal(&mut self, count: usize) -> Vec<f32> {
+        let mut one = || {
+            let radius = (-2.0 * self.uniform().ln()).sqrt();
+            (radius * (std::f64::consts::TAU * self.uniform()).cos()) as f32
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    /// Integers below `end`.
+    pub fn below(&mut self, end: u32, count: usize) -> Vec<u32> {
+        (0..count).map(|_| self.0.next_u32() % end).collect()
+    }
+
+    /// `0..count` in random order.
+    pub fn permutation(&mut self, count: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..count).collect();
+        for i in (1..order.len()).rev() {
+            order.swap(i, self.0.next_u32() as usize % (i + 1));
+        }
+        order
+    }
+}
+
+/// Widened to the reference's precision.
+pub fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+/// An input.
+pub fn f32s(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Tensor {
+    assert_eq!(values.len(), shape.iter().product::<usize>());
+    gpu.tensor_from("input", shape, Dtype::F32, values).expect("a small tensor")
+}
+
+/// An input of integers.
+pub fn u32s(gpu: &Gpu, shape: &[usize], values: &[u32]) -> Tensor {
+    assert_eq!(values.len(), shape.iter().product::<usize>());
+    gpu.tensor_from("input", shape, Dtype::U32, values).expect("a small tensor")
+}
+
+/// An output filled with NaN, so that an element that is not written shows.
+pub fn unwritten(gpu: &Gpu, shape: &[usize]) -> Tensor {
+    f32s(gpu, shape, &vec![f32::NAN; shape.iter().product()])
+}
+
+/// A weight stored as `dtype`, and the values that the storage really holds.
+pub fn weight(gpu: &Gpu, shape: &[usize], dtype: Dtype, values: &[f32]) -> (Tensor, Vec<f64>) {
+    let (words, stored): (Vec<u16>, Vec<f32>) = match dtype {
+        Dtype::F16 => values.iter().map(|&v| (f16::from_f32(v).to_bits(), f16::from_f32(v).to_f32())).unzip(),
+        Dtype::BF16 => {
+            values.iter().map(|&v| (bf16::from_f32(v).to_bits(), bf16::from_f32(v).to_f32())).unzip()
+        }
+        _ => return (f32s(gpu, shape, values), wide(values)),
+    };
+    let tensor = gpu.tensor_from("weight", shape, dtype, &words).expect("a small tensor");
+    (tensor, wide(&stored))
+}
+
+/// Runs what `record` puts into a plan.
+pub fn run(gpu: &Gpu, record: impl FnOnce(&mut PlanBuilder)) {
+    replay(gpu, PlanBuilder::new(gpu), record);
+}
+
+/// As [`run`], with the values of a step.
+pub fn run_step(gpu: &Gpu, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
+    let step = StepBuffer::new(gpu, step);
+    replay(gpu, PlanBuilder::with_step(gpu, &step), record);
+}
+
+fn replay(gpu: &Gpu, mut plan: PlanBuilder, record: impl FnOnce(&mut PlanBuilder)) {
+    record(&mut plan);
+    let plan = plan.finish();
+    let mut recorder = Recorder::new(gpu);
+    recorder.run(&plan, None);
+    recorder.submit();
+}
+
+/// A result.
+pub async fn read(gpu: &Gpu, tensor: &Tensor) -> Vec<f32> {
+    gpu.read(tensor).await.expect("the device reports no error")
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all, without a GPU: software Vulkan (Mesa's lavapipe) and
+# Chromium's SwiftShader. A missing adapter fails the run. Needs rustup, Node 20 or later and Python 3.10 or
+# later; on Debian and Ubuntu the system packages are installed too (as root, or with sudo).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+tools=$root/target/tools
+
+step() { printf '\n== %s\n' "$*"; }
+
+step 'System packages'
+missing=()
+for package in libvulkan1 mesa-vulkan-drivers chromium chromium-driver python3-venv; do
+  dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  if ! command -v apt-get >/dev/null; then
+    echo "install the equivalents of: ${missing[*]}" >&2
+    exit 1
+  fi
+  sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+  $sudo apt-get update -qq
+  $sudo apt-get install -y -qq "${missing[@]}"
+fi
+for command in rustup cargo node npm python3 chromium chromedriver; do
+  command -v "$command" >/dev/null || { echo "$command is not installed" >&2; exit 1; }
+done
+
+step 'Rust: format, lints, native tests'
+toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+rustup toolchain install "$toolchain" --profile minimal --component clippy,rustfmt --target wasm32-unknown-unknown
+cargo fmt --check
+cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --lib --target wasm32-unknown-unknown -- -D warnings
+cargo test --locked --no-fail-fast
+
+step 'The adapters that it writes, in PEFT'
+python=$tools/python/bin/python
+if [ ! -x "$python" ]; then python3 -m venv "$tools/python"; fi
+"$python" -m pip install --quiet --disable-pip-version-check -r tests/peft/requirements.txt
+cargo build --locked --bin postil
+bash tests/peft/run.sh "$python" target/debug/postil
+
+step 'Page: build'
+npm --prefix www ci --no-audit --no-fund
+npm --prefix www run build
+
+step 'Browser: wasm-pack test'
+[ -x "$tools/bin/wasm-pack" ] || cargo install --quiet --locked wasm-pack --version 0.15.1 --root "$tools"
+export PATH=$root/www/tools/target/release:$tools/bin:$PATH
+WASM_BINDGEN_TEST_TIMEOUT=600 wasm-pack test --headless --chrome --chromedriver "$(command -v chromedriver)" \
+  -- --locked --test browser
+
+step 'Page: from Train to a downloaded adapter'
+npm --prefix www test
