@@ -59,7 +59,8 @@ impl Base {
     /// # Errors
     /// Those of each file's own reader, with the file's name.
     pub async fn load(gpu: &Arc<Gpu>, files: BaseFiles, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
-        let config = ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
+        let config =
+            ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
         let tokenizer = Tokenizer::from_files(
             &files.tokenizer,
             files.tokenizer_config.as_deref(),
@@ -109,8 +110,11 @@ pub fn read_folder(dir: &std::path::Path) -> Result<BaseFiles> {
     if !dir.is_dir() {
         return Err(Error::new(
             crate::error::ErrorKind::Io,
-            format!("{}: not a folder. Name a folder with config.json, model.safetensors and tokenizer.json, or \
-                     \"demo\" for the built-in model", dir.display()),
+            format!(
+                "{}: not a folder. Name a folder with config.json, model.safetensors and tokenizer.json, or \
+                     \"demo\" for the built-in model",
+                dir.display()
+            ),
         ));
     }
     let optional = |name: &str| -> Result<Option<Vec<u8>>> {
@@ -145,10 +149,15 @@ pub fn read_folder(dir: &std::path::Path) -> Result<BaseFiles> {
     if !weights.exists() {
         return Err(Error::new(
             crate::error::ErrorKind::Io,
-            format!("{}: model.safetensors is missing{}", dir.display(),
+            format!(
+                "{}: model.safetensors is missing{}",
+                dir.display(),
                 if dir.join("model.safetensors.index.json").exists() {
                     "; models in several files are not supported: save it in one, with max_shard_size"
-                } else { "" }),
+                } else {
+                    ""
+                }
+            ),
         ));
     }
     Ok(BaseFiles {

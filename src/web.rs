@@ -178,7 +178,11 @@ impl Engine {
     }
 
     /// Loads a base model: `{name, config, weights: Blob, tokenizer, tokenizer_config?, chat_template?}`.
-    pub async fn load_model(&mut self, files: JsValue, on_progress: Option<Function>) -> Result<JsValue, JsValue> {
+    pub async fn load_model(
+        &mut self,
+        files: JsValue,
+        on_progress: Option<Function>,
+    ) -> Result<JsValue, JsValue> {
         let weights: Blob = property(&files, "weights")
             .dyn_into()
             .map_err(|_| throw(Error::config("\"weights\" is not a Blob")))?;
@@ -354,9 +358,12 @@ impl Engine {
             seed: number("seed", default.seed as f64) as u64,
         };
         let mut text = |piece: &str| {
-            on_text.call1(&JsValue::NULL, &piece.into()).is_ok_and(|goes_on| !goes_on.is_falsy() || goes_on.is_undefined())
+            on_text
+                .call1(&JsValue::NULL, &piece.into())
+                .is_ok_and(|goes_on| !goes_on.is_falsy() || goes_on.is_undefined())
         };
-        let result = generate(&base, lora.map(|l| &**l), &prompt, &sampling, &mut text).await.map_err(throw)?;
+        let result =
+            generate(&base, lora.map(|l| &**l), &prompt, &sampling, &mut text).await.map_err(throw)?;
         to_js(&result)
     }
 

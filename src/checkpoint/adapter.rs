@@ -203,18 +203,17 @@ impl Adapter {
         Self::from_files(&config, &model).context(|| dir.display().to_string())
     }
 
-    /// Writes the two files as the directory `dir`, whole or not at all ([`super::atomic::write_dir`]).
+    /// Writes the two files into the directory `dir`, each whole or not at all
+    /// ([`super::atomic::write_file`]); what else is there stays.
     ///
     /// # Errors
     ///
-    /// Those of [`Adapter::to_files`] and `write_dir`.
+    /// Those of [`Adapter::to_files`] and `write_file`.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, dir: &std::path::Path) -> Result<()> {
         let files = self.to_files()?;
-        super::atomic::write_dir(
-            dir,
-            &[(ADAPTER_CONFIG_FILE, files.config), (ADAPTER_MODEL_FILE, files.model)],
-        )
+        super::atomic::write_file(&dir.join(ADAPTER_MODEL_FILE), &files.model)?;
+        super::atomic::write_file(&dir.join(ADAPTER_CONFIG_FILE), &files.config)
     }
 }
 

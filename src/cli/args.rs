@@ -114,6 +114,7 @@ impl LoraArgs {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct TrainArgs {
     #[command(flatten)]
     pub model: ModelArg,
@@ -173,7 +174,7 @@ pub struct TrainArgs {
     /// Hold out this share of the data to evaluate on
     #[arg(long, value_name = "F")]
     pub eval_split: Option<f64>,
-    /// Evaluate every N steps [default: ten times in the run]
+    /// Evaluate every N steps [default: ten times in the run, at least 10 steps apart]
     #[arg(long, value_name = "N")]
     pub eval_steps: Option<usize>,
     /// Write a checkpoint every N steps
@@ -222,7 +223,9 @@ impl TrainArgs {
         if let Some(fraction) = self.eval_split
             && !(fraction > 0.0 && fraction < 1.0)
         {
-            return Err(Error::config(format!("--eval-split is {fraction}; expected a share between 0 and 1")));
+            return Err(Error::config(format!(
+                "--eval-split is {fraction}; expected a share between 0 and 1"
+            )));
         }
         Ok(config)
     }
@@ -252,6 +255,7 @@ pub struct EvalArgs {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct GenerateArgs {
     #[command(flatten)]
     pub model: ModelArg,

@@ -142,7 +142,10 @@ pub async fn doctor(args: &DeviceArg, json: bool) -> Result<()> {
     } else {
         for (i, a) in adapters.iter().enumerate() {
             println!("{i}: {} ({}, {}, {})", a.name, a.backend, a.device_type, a.driver);
-            println!("   features: {}", if a.features.is_empty() { "none".into() } else { a.features.join(", ") });
+            println!(
+                "   features: {}",
+                if a.features.is_empty() { "none".into() } else { a.features.join(", ") }
+            );
             println!(
                 "   limits: buffer {}, storage binding {}, workgroup memory {}, {} invocations, {} storage buffers",
                 human_bytes(a.max_buffer_size),

@@ -34,7 +34,10 @@ pub fn run() -> ExitCode {
         Err(error) => {
             if cli.json {
                 let kind = format!("{:?}", error.kind());
-                println!("{}", serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }));
+                println!(
+                    "{}",
+                    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } })
+                );
             }
             eprintln!("error: {error}");
             ExitCode::FAILURE

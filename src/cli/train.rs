@@ -72,7 +72,9 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
 
 fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
     let own = args.eval_data.as_deref().map(|path| read_data(path, json)).transpose()?;
-    let Some(demo) = demo_data(&args.data)? else { return Ok((read_data(Path::new(&args.data), json)?, own)) };
+    let Some(demo) = demo_data(&args.data)? else {
+        return Ok((read_data(Path::new(&args.data), json)?, own));
+    };
     let data = describe(demo.train()?, &args.data, json)?;
     let evaluation = match (own, args.eval_split) {
         (None, None) => Some(demo.evaluation()?),
@@ -106,7 +108,9 @@ fn stop_flag() -> Result<Arc<AtomicUsize>> {
         if handler.fetch_add(1, Ordering::SeqCst) > 0 {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)");
+        eprintln!(
+            "\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)"
+        );
     })
     .map_err(|error| Error::config(format!("Ctrl-C cannot be caught: {error}")))?;
     Ok(flag)
@@ -168,9 +172,13 @@ impl Run {
         if let Some(loss) = report.eval_loss {
             let best = if report.improved { " (best so far)" } else { "" };
             self.note(format!("step {}: held-out loss {loss:.4}{best}", report.step));
-        } else if self.bar.is_hidden() && (report.step == 1 || report.step.is_multiple_of(total.div_ceil(10))) {
+        } else if self.bar.is_hidden() && (report.step == 1 || report.step.is_multiple_of(total.div_ceil(10)))
+        {
             // Without a terminal there is no bar: a line now and then.
-            let line = format!("step {}/{total}: loss {:.4}, {:.0} tok/s", report.step, report.loss, report.tokens_per_second);
+            let line = format!(
+                "step {}/{total}: loss {:.4}, {:.0} tok/s",
+                report.step, report.loss, report.tokens_per_second
+            );
             say(self.json, line);
         }
         Ok(())
@@ -194,7 +202,14 @@ impl Run {
     }
 }
 
-fn finish(args: &TrainArgs, base: &Base, gpu: &Gpu, job: &ReadyJob, outcome: &Outcome, json: bool) -> Result<()> {
+fn finish(
+    args: &TrainArgs,
+    base: &Base,
+    gpu: &Gpu,
+    job: &ReadyJob,
+    outcome: &Outcome,
+    json: bool,
+) -> Result<()> {
     let progress = job.trainer.progress();
     let per_second = outcome.tokens as f64 / outcome.seconds.max(1e-9);
     let last_eval = outcome.last.as_ref().and_then(|report| report.eval_loss);

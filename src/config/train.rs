@@ -60,7 +60,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Whether each epoch has its own order. Default true.
     pub shuffle: bool,
-    /// Optimizer steps between evaluations; `None` evaluates at the end only.
+    /// Optimizer steps between evaluations; `None`: ten evaluations in a run, at least 10 steps apart. The end
+    /// of a run is always evaluated.
     pub eval_steps: Option<usize>,
     /// Optimizer steps between saved checkpoints; `None` saves at the end only.
     pub save_steps: Option<usize>,

@@ -251,15 +251,14 @@ fn warnings(
             prepared.refused.len()
         ));
     }
-    if options.max_length > options.context {
-        warnings.push(format!(
-            "max_length {} is longer than the model's context and was lowered to {} tokens.",
-            options.max_length, options.context
-        ));
-    }
     if prepared.truncated > 0 {
-        let limit = options.max_length.min(options.context);
-        warnings.push(format!("{} of {total} examples were cut to {limit} tokens.", prepared.truncated));
+        let (limit, whose) = if options.max_length > options.context {
+            (options.context, "the model's context")
+        } else {
+            (options.max_length, "max_length")
+        };
+        warnings
+            .push(format!("{} of {total} examples were cut to {limit} tokens, {whose}.", prepared.truncated));
     }
     if prepared.without_targets > 0 {
         let n = prepared.without_targets;

@@ -146,16 +146,15 @@ type LineResult<T> = Result<T, String>;
 fn parse_line(bytes: &[u8], format: Option<Format>) -> LineResult<(Format, Record)> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| format!("no UTF-8 from byte {} on", error.valid_up_to() + 1))?;
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| match text.trim_start().starts_with('[') {
-            true => "a JSON list where one JSON object a line is expected".to_owned(),
-            // serde_json counts lines of its own input, which is always the first.
-            false => {
-                format!("no valid JSON: {}", error.to_string().replace(" at line 1 column ", " at column "))
-            }
-        })?;
+    if text.trim_start().starts_with('[') {
+        return Err("a JSON list where one JSON object a line is expected".to_owned());
+    }
+    // serde_json counts lines of its own input, which is always the first.
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        format!("no valid JSON: {}", error.to_string().replace(" at line 1 column ", " at column "))
+    })?;
     let Value::Object(record) = value else {
-        return Err("no JSON object".to_owned());
+        return Err(format!("no JSON object but {}", kind(&value)));
     };
     let format = match format {
         Some(format) if format.matches(&record) => format,

@@ -57,9 +57,8 @@ impl Sampler {
         }
         // Highest first; of equals the lower id first.
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-        let by_logit = |&a: &u32, &b: &u32| {
-            logits[b as usize].total_cmp(&logits[a as usize]).then_with(|| a.cmp(&b))
-        };
+        let by_logit =
+            |&a: &u32, &b: &u32| logits[b as usize].total_cmp(&logits[a as usize]).then_with(|| a.cmp(&b));
         if top_k > 0 && top_k < order.len() {
             order.select_nth_unstable_by(top_k - 1, by_logit);
             order.truncate(top_k);

@@ -31,9 +31,14 @@ impl<'a> StreamDecoder<'a> {
 
     /// Takes the next id and returns the text that is now certain, if there is any.
     pub fn push(&mut self, id: u32) -> Result<Option<String>> {
+        let tokenizer = &self.tokenizer.inner;
+        let Some(token) = tokenizer.id_to_token(id) else { return Ok(None) };
+        if self.skip_special_tokens && tokenizer.get_added_vocabulary().is_special_token(&token) {
+            return Ok(None);
+        }
         self.ids.push(id);
         // Byte tokens (`<0xE2>`) are decoded run by run, so a run is certain only when it is over.
-        if self.tokenizer.inner.id_to_token(id).is_some_and(|token| is_byte_token(&token)) {
+        if is_byte_token(&token) {
             return Ok(None);
         }
         let text = self.tokenizer.decode(&self.ids, self.skip_special_tokens)?;

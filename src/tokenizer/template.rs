@@ -16,11 +16,6 @@ use super::chat::Message;
 use super::{MAX_TEMPLATE_BYTES, config, json, strftime};
 use crate::error::{Error, Result};
 
-/// What a template may spend on one chat, in minijinja's units (about one instruction or 64 bytes made): a
-/// fraction of a second. Templates in use spend hundreds a message.
-const FUEL: u64 = 500_000;
-/// What it may spend more for each byte of the messages.
-const FUEL_PER_BYTE: u64 = 1;
 /// Deepest macro recursion; wasm has a small stack.
 const RECURSION: usize = 50;
 
@@ -34,6 +29,15 @@ const END: &str = "__generation_end";
 static GENERATION_TAG: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the expression is constant")
 });
+
+/// What a template may spend on a chat of `count` messages with `bytes` bytes, in minijinja's units: about one
+/// instruction, or 64 bytes made. Templates in use spend some hundreds a message, a few look at every other
+/// message for each, and they copy the text a few times. It is no more than that because lists can be nested as
+/// deep as the fuel lasts, and freeing those takes stack, of which wasm has 1 MiB.
+fn fuel(count: usize, bytes: usize) -> u64 {
+    let count = count as u64;
+    30_000 + 300 * count + 10 * count * count + bytes as u64 / 4
+}
 
 /// A parsed chat template.
 pub(super) struct ChatTemplate {
@@ -67,7 +71,6 @@ impl ChatTemplate {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         env.set_syntax(syntax.map_err(|error| Error::format(format!("chat template syntax: {error}")))?);
         env.set_auto_escape_callback(|_| AutoEscape::None);
-        env.set_fuel(Some(FUEL));
         env.set_recursion_limit(RECURSION);
         env.set_unknown_method_callback(unknown_method_callback);
         env.set_formatter(|out, state, value| match value.kind() {
@@ -120,11 +123,8 @@ impl ChatTemplate {
             (END, Value::from(end.to_string())),
         ]));
         let bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
-        let mut env = Cow::Borrowed(&self.env);
-        let extra = bytes as u64 * FUEL_PER_BYTE;
-        if extra > FUEL {
-            env.to_mut().set_fuel(Some(FUEL + extra));
-        }
+        let mut env = self.env.clone();
+        env.set_fuel(Some(fuel(messages.len(), bytes)));
         let marked =
             env.get_template(NAME).and_then(|template| template.render(context)).map_err(render_error)?;
         split_marks(&marked, start, end)

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::gpu::{Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
 use crate::kernels::step::Step;
 use crate::model::{
-    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, record_forward, record_loss,
+    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, record_forward,
+    record_loss,
 };
 
 /// Rows that hold the `batch_size` longest of some examples, and their longest length.

@@ -92,7 +92,8 @@ pub async fn latest_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoin
     let adapter = Adapter::load(&dir)?;
     let checkpoint = Checkpoint::from_files(adapter, read(OPTIMIZER_FILE)?, &read(STATE_FILE)?).await;
     let checkpoint = checkpoint.map_err(|error| {
-        error.context(format!("{} (delete this folder to go on from the checkpoint before it)", dir.display()))
+        error
+            .context(format!("{} (delete this folder to go on from the checkpoint before it)", dir.display()))
     })?;
     Ok(Some((dir, checkpoint)))
 }

@@ -72,7 +72,8 @@ impl Checkpoint {
         let mut moments = [Vec::new(), Vec::new()];
         for (name, values) in ["exp_avg", "exp_avg_sq"].into_iter().zip(&mut moments) {
             let info = file.info(name).filter(|info| info.dtype == safetensors::Dtype::F32);
-            let info = info.ok_or_else(|| Error::format(format!("{OPTIMIZER_FILE}: no F32 tensor \"{name}\"")))?;
+            let info =
+                info.ok_or_else(|| Error::format(format!("{OPTIMIZER_FILE}: no F32 tensor \"{name}\"")))?;
             let bytes = file.read(name, 0..info.bytes()).await.context(|| OPTIMIZER_FILE)?;
             *values = bytemuck::pod_collect_to_vec(&bytes);
         }

@@ -27,6 +27,9 @@ pub struct TrainingData {
     pub evaluation: Vec<Example>,
 }
 
+/// Steps over which the speed is averaged: reports come in pairs when steps overlap.
+const SPEED_WINDOW: usize = 8;
+
 /// What one optimizer step did.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct StepReport {
@@ -40,7 +43,7 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// Tokens that went through the model in this step.
     pub tokens: usize,
-    /// Over the time since the step before was reported.
+    /// Over the last few steps, evaluation left out.
     pub tokens_per_second: f64,
     /// Mean loss over the held-out target tokens after this step, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +86,7 @@ pub struct Trainer {
     order: (usize, Vec<usize>),
     best: Option<(usize, f64)>,
     last_report: Instant,
+    speeds: VecDeque<(usize, f64)>,
 }
 
 impl Trainer {
@@ -118,6 +122,7 @@ impl Trainer {
             order: (usize::MAX, Vec::new()),
             best: None,
             last_report: Instant::now(),
+            speeds: VecDeque::new(),
         })
     }
 
@@ -222,7 +227,7 @@ impl Trainer {
     }
 
     fn evaluates_after(&self, step: usize) -> bool {
-        let every = self.config.eval_steps.unwrap_or(self.total.div_ceil(10)).max(1);
+        let every = self.config.eval_steps.unwrap_or(self.total.div_ceil(10).max(10));
         !self.data.evaluation.is_empty() && (step.is_multiple_of(every) || step == self.total)
     }
 
@@ -269,7 +274,8 @@ impl Trainer {
             .collect();
         let targets = batches.iter().map(|b| b.targets).sum();
         let lr = self.config.learning_rate_at(self.submitted, self.total);
-        let step = Step::default().optimizer(&self.optimizer(), self.submitted as u64 + 1, lr).targets(targets);
+        let step =
+            Step::default().optimizer(&self.optimizer(), self.submitted as u64 + 1, lr).targets(targets);
         self.session.begin();
         for batch in &batches {
             let step = step.dropout(self.lora_dropout, mix(self.config.seed, self.micro_batches));
@@ -284,7 +290,8 @@ impl Trainer {
     }
 
     async fn report(&mut self) -> Result<Option<StepReport>> {
-        let Some(Pending { step, lr, tokens, targets, reads: [loss, norm] }) = self.pending.pop_front() else {
+        let Some(Pending { step, lr, tokens, targets, reads: [loss, norm] }) = self.pending.pop_front()
+        else {
             return Ok(None);
         };
         let gpu = self.session.model().gpu().clone();
@@ -301,13 +308,14 @@ impl Trainer {
             ));
         }
         self.reported = step;
-        let seconds = self.last_report.elapsed().as_secs_f64().max(1e-9);
-        let tokens_per_second = tokens as f64 / seconds;
-        let eval_loss = if self.evaluates_after(step) && self.pending.is_empty() {
-            self.evaluate().await?
-        } else {
-            None
-        };
+        self.speeds.push_back((tokens, self.last_report.elapsed().as_secs_f64()));
+        if self.speeds.len() > SPEED_WINDOW {
+            self.speeds.pop_front();
+        }
+        let (sum, seconds) = self.speeds.iter().fold((0, 0.0), |(n, s), (tokens, t)| (n + tokens, s + t));
+        let tokens_per_second = sum as f64 / seconds.max(1e-9);
+        let eval_loss =
+            if self.evaluates_after(step) && self.pending.is_empty() { self.evaluate().await? } else { None };
         let improved = eval_loss.is_some_and(|loss| self.best.is_none_or(|(_, best)| loss < best));
         if let (true, Some(loss)) = (improved, eval_loss) {
             self.best = Some((step, loss));

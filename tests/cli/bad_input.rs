@@ -146,11 +146,16 @@ fn what_is_only_warned_about() {
     let alike = "{\"text\": \"the same\"}\nnot json\n{\"text\": \"the same\"}\n{\"text\": 5}";
     let here = dir.path().join("alike");
     std::fs::create_dir(&here).expect("writable");
-    let run = train(&here, "demo", &data(dir.path(), alike), &["--rank", "64", "--target-modules", "k_proj", "--lr", "0"]);
+    let run = train(
+        &here,
+        "demo",
+        &data(dir.path(), alike),
+        &["--rank", "64", "--target-modules", "k_proj", "--lr", "0"],
+    );
     run.expect_ok()
         .expect_warning("line 2")
         .expect_warning("line 4")
-        .expect_warning("alike")
+        .expect_warning("are the same")
         .expect_warning("k_proj")
         .expect_warning("learning_rate");
 }

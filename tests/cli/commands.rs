@@ -33,9 +33,16 @@ fn generate_is_reproducible() {
     };
     assert_eq!(text(&["--temperature", "0"]), text(&["--top-k", "1"]), "the likeliest token both times");
     assert_eq!(text(&["--seed", "3"]), text(&["--seed", "3"]));
-    assert_ne!(text(&["--seed", "3", "--temperature", "1.5"]), text(&["--seed", "4", "--temperature", "1.5"]));
-    let streamed = postil(&["generate", "--prompt", "Once upon a time", "--max-new-tokens", "24", "--seed", "3"]);
-    assert_eq!(streamed.expect_ok().stdout.trim_end_matches('\n'), text(&["--seed", "3"]).trim_end_matches('\n'));
+    assert_ne!(
+        text(&["--seed", "3", "--temperature", "1.5"]),
+        text(&["--seed", "4", "--temperature", "1.5"])
+    );
+    let streamed =
+        postil(&["generate", "--prompt", "Once upon a time", "--max-new-tokens", "24", "--seed", "3"]);
+    assert_eq!(
+        streamed.expect_ok().stdout.trim_end_matches('\n'),
+        text(&["--seed", "3"]).trim_end_matches('\n')
+    );
 }
 
 #[test]
@@ -50,6 +57,8 @@ fn generate_refuses_what_it_cannot_do() {
 fn doctor_lists_what_there_is() {
     let report = postil(&["doctor", "--json"]).json();
     assert!(report["adapters"].as_array().is_some_and(|list| !list.is_empty()));
-    assert!(report["kernels"].as_array().is_some_and(|list| list.iter().any(|k| k == "matmul_nt/bf16-64x64")));
+    assert!(
+        report["kernels"].as_array().is_some_and(|list| list.iter().any(|k| k == "matmul_nt/bf16-64x64"))
+    );
     assert!(postil(&["doctor"]).expect_ok().stdout.contains("would run on"));
 }

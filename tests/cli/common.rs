@@ -90,7 +90,8 @@ pub fn write_data(dir: &Path) -> PathBuf {
         .enumerate()
         .flat_map(|(i, word)| {
             (0..2).map(move |j| {
-                let (prompt, completion) = (format!("Word {i} of {j}: "), format!("{word} {word} number {j}"));
+                let (prompt, completion) =
+                    (format!("Word {i} of {j}: "), format!("{word} {word} number {j}"));
                 serde_json::json!({ "prompt": prompt, "completion": completion }).to_string()
             })
         })

@@ -8,8 +8,25 @@ use super::common::*;
 /// A run with everything random in it: shuffling, dropout, several epochs.
 fn args(data: &str, out: &Path, log: &Path) -> Vec<String> {
     let mut args: Vec<String> = [
-        "train", "--data", data, "--epochs", "4", "--batch-size", "2", "--grad-accum", "2", "--dropout", "0.1",
-        "--rank", "4", "--eval-split", "0.25", "--eval-steps", "3", "--save-steps", "2",
+        "train",
+        "--data",
+        data,
+        "--epochs",
+        "4",
+        "--batch-size",
+        "2",
+        "--grad-accum",
+        "2",
+        "--dropout",
+        "0.1",
+        "--rank",
+        "4",
+        "--eval-split",
+        "0.25",
+        "--eval-steps",
+        "3",
+        "--save-steps",
+        "2",
     ]
     .map(str::to_owned)
     .to_vec();

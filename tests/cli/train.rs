@@ -7,10 +7,31 @@ use super::common::*;
 #[test]
 fn a_run_writes_adapter_best_checkpoints_and_log() {
     let dir = folder();
-    let (data, out, log) = (arg(&write_data(dir.path())), dir.path().join("out"), dir.path().join("log.jsonl"));
+    let (data, out, log) =
+        (arg(&write_data(dir.path())), dir.path().join("out"), dir.path().join("log.jsonl"));
     let run = postil(&[
-        "train", "--data", &data, "--out", &arg(&out), "--max-steps", "6", "--batch-size", "2", "--grad-accum", "2",
-        "--eval-split", "0.25", "--eval-steps", "2", "--save-steps", "2", "--lr", "1e-3", "--log", &arg(&log), "--json",
+        "train",
+        "--data",
+        &data,
+        "--out",
+        &arg(&out),
+        "--max-steps",
+        "6",
+        "--batch-size",
+        "2",
+        "--grad-accum",
+        "2",
+        "--eval-split",
+        "0.25",
+        "--eval-steps",
+        "2",
+        "--save-steps",
+        "2",
+        "--lr",
+        "1e-3",
+        "--log",
+        &arg(&log),
+        "--json",
     ]);
     let summary = run.json();
     assert_eq!(summary["steps"], 6);
@@ -45,11 +66,25 @@ fn the_same_seed_gives_the_same_losses() {
         let log = dir.path().join(format!("{name}.jsonl"));
         let out = arg(&dir.path().join(name));
         postil(&[
-            "train", "--data", &data, "--out", &out, "--max-steps", "4", "--dropout", "0.1", "--seed", seed, "--log",
+            "train",
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--max-steps",
+            "4",
+            "--dropout",
+            "0.1",
+            "--seed",
+            seed,
+            "--log",
             &arg(&log),
         ])
         .expect_ok();
-        read_log(&log).iter().map(|line| line["loss"].as_f64().expect("a number").to_bits()).collect::<Vec<_>>()
+        read_log(&log)
+            .iter()
+            .map(|line| line["loss"].as_f64().expect("a number").to_bits())
+            .collect::<Vec<_>>()
     };
     let first = losses("first", "7");
     assert_eq!(first, losses("second", "7"));
@@ -62,20 +97,40 @@ fn an_adapter_can_be_the_start_of_a_run() {
     let data = arg(&write_data(dir.path()));
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
     postil(&[
-        "train", "--data", &data, "--out", &arg(&first), "--max-steps", "3", "--rank", "3", "--target-modules",
+        "train",
+        "--data",
+        &data,
+        "--out",
+        &arg(&first),
+        "--max-steps",
+        "3",
+        "--rank",
+        "3",
+        "--target-modules",
         "q_proj,down_proj",
     ])
     .expect_ok();
     // With a learning rate of zero nothing changes, so the start is what comes out.
     let run = postil(&[
-        "train", "--data", &data, "--out", &arg(&second), "--max-steps", "1", "--lr", "0", "--init-adapter",
+        "train",
+        "--data",
+        &data,
+        "--out",
+        &arg(&second),
+        "--max-steps",
+        "1",
+        "--lr",
+        "0",
+        "--init-adapter",
         &arg(&first),
     ]);
     run.expect_ok().expect_warning("learning_rate");
-    let bytes = |dir: &std::path::Path| std::fs::read(dir.join("adapter_model.safetensors")).expect("written");
+    let bytes =
+        |dir: &std::path::Path| std::fs::read(dir.join("adapter_model.safetensors")).expect("written");
     assert_eq!(bytes(&first), bytes(&second));
 
-    let both = ["train", "--data", &data, "--out", &arg(&dir.path().join("x")), "--rank", "4", "--init-adapter"];
+    let both =
+        ["train", "--data", &data, "--out", &arg(&dir.path().join("x")), "--rank", "4", "--init-adapter"];
     let mut args = both.to_vec();
     let first = arg(&first);
     args.push(&first);
@@ -97,7 +152,8 @@ fn step_zero_of_a_new_adapter_is_the_base() {
 #[cfg(unix)]
 fn ctrl_c_finishes_the_step_and_writes_everything() {
     let dir = folder();
-    let (data, out, log) = (arg(&write_data(dir.path())), dir.path().join("out"), dir.path().join("log.jsonl"));
+    let (data, out, log) =
+        (arg(&write_data(dir.path())), dir.path().join("out"), dir.path().join("log.jsonl"));
     let args = ["train", "--data", &data, "--out", &arg(&out), "--max-steps", "400", "--log", &arg(&log)];
     let child = command(&args).spawn().expect("the binary runs");
     let start = Instant::now();

@@ -3,8 +3,10 @@
 mod adapter;
 mod atomic;
 mod config;
+mod data;
 mod imports;
 mod lora;
 mod safetensors;
 mod schedule;
 mod source;
+mod tokenizer;

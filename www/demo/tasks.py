@@ -139,7 +139,7 @@ SETS = [
     ("json", "Facts as JSON", "The facts of a story as a JSON object.", 500),
     ("headline", "Newspaper headlines", "A story becomes a newspaper's headline, in a chat.", 500),
 ]
-HELD_OUT = 64
+HELD_OUT = 32
 
 
 def main(folder):
