@@ -1,0 +1,94 @@
+"""The five models, adapters and batches that make_golden.py turns into golden files.
+
+Every case is a dictionary: `config` goes to transformers' LlamaConfig, `lora` to PEFT's LoraConfig as a person
+would write it, `dtype` is the type of the weights on disk, `lengths` are the token counts of the sequences (one at
+least is longer than 64), `masks` say which tokens are labels (see `mask_of`).
+"""
+
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+CASES = {
+    # Grouped-query attention, biases on every linear layer, an output head of its own, all seven targets.
+    "gqa_f32_untied": dict(
+        seed=11,
+        dtype="float32",
+        config=dict(
+            vocab_size=101, hidden_size=40, intermediate_size=72, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, attention_bias=True, mlp_bias=True, tie_word_embeddings=False,
+            rms_norm_eps=1e-5, max_position_embeddings=128, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        lora=dict(r=4, lora_alpha=8, target_modules=ALL),
+        lengths=[19, 7, 70, 12, 26, 9],
+        masks=["tail:8", "all", "spans:5-9,40-69", "tail:3", "spans:5-9,15-25", "tail:1"],
+    ),
+    # bf16 on disk, head shared with the embedding, heads wider than hidden / heads, a list of suffixes as targets.
+    "tied_bf16": dict(
+        seed=12,
+        dtype="bfloat16",
+        config=dict(
+            vocab_size=131, hidden_size=64, intermediate_size=72, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=24, tie_word_embeddings=True, rms_norm_eps=1e-5,
+            max_position_embeddings=128, rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+        ),
+        lora=dict(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]),
+        lengths=[13, 66, 9, 21, 8],
+        masks=["tail:5", "tail:40", "tail:8", "all", "tail:2"],
+    ),
+    # f16 on disk, odd sizes, the shared matrix stored as lm_head.weight only, a regular expression as target.
+    "tied_f16": dict(
+        seed=13,
+        dtype="float16",
+        store_only="lm_head.weight",
+        config=dict(
+            vocab_size=131, hidden_size=44, intermediate_size=77, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=12, tie_word_embeddings=True, rms_norm_eps=1e-6,
+            max_position_embeddings=128, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        max_grad_norm=1.0,  # some steps are clipped, some are not
+        lora=dict(r=5, lora_alpha=10, target_modules=r".*\.layers\.1\.mlp\.(gate|up|down)_proj"),
+        lengths=[11, 17, 80, 8, 31, 7, 24],
+        masks=["tail:4", "all", "spans:3-8,20-30,63-66", "tail:1", "spans:3-8,20-30", "all", "tail:12"],
+    ),
+    # One key/value head, heads twice as wide as hidden / heads, "all-linear", a rank and an alpha of its own.
+    "untied_wide": dict(
+        seed=14,
+        dtype="float32",
+        config=dict(
+            vocab_size=101, hidden_size=42, intermediate_size=45, num_hidden_layers=2, num_attention_heads=3,
+            num_key_value_heads=1, head_dim=28, tie_word_embeddings=False, rms_norm_eps=1e-6,
+            max_position_embeddings=128, rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+        ),
+        lora=dict(
+            r=3, lora_alpha=6, target_modules="all-linear",
+            rank_pattern={"layers.1.self_attn.o_proj": 6}, alpha_pattern={"layers.1.self_attn.o_proj": 9},
+        ),
+        lengths=[15, 7, 67, 22, 65, 10],
+        masks=["tail:6", "tail:3", "all", "tail:17", "spans:1-3,60-64", "tail:2"],
+    ),
+    # Plain multi-head attention; only model.embed_tokens.weight; the lowest layer carries no adapter.
+    "tied_embed_only_f32": dict(
+        seed=15,
+        dtype="float32",
+        config=dict(
+            vocab_size=113, hidden_size=40, intermediate_size=44, num_hidden_layers=3, num_attention_heads=5,
+            num_key_value_heads=5, tie_word_embeddings=True, rms_norm_eps=1e-5, max_position_embeddings=128,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        max_grad_norm=0.65,  # some steps are clipped, some are not
+        lora=dict(r=6, lora_alpha=6, target_modules=["o_proj", "down_proj"], layers_to_transform=[1, 2]),
+        lengths=[16, 72, 9, 24, 64],
+        masks=["tail:9", "spans:2-5,12-23,64-71", "all", "spans:2-5,12-23", "tail:30"],
+    ),
+}
+
+
+def mask_of(kind, length):
+    """One boolean per token: true where the token is a label. `tail:N` is the last N tokens, `all` every token
+    (the first too, although nothing predicts it), `spans:a-b,c-d` the named ranges, ends included."""
+    name, _, rest = kind.partition(":")
+    if name == "all":
+        return [True] * length
+    if name == "tail":
+        return [i >= length - int(rest) for i in range(length)]
+    ranges = [tuple(map(int, span.split("-"))) for span in rest.split(",")]
+    return [any(a <= i <= b for a, b in ranges) for i in range(length)]

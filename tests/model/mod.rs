@@ -1,0 +1,27 @@
+//! The model's cases; included by the native target and by the browser's.
+
+/// Runs `async fn $check(gpu: &Arc<Gpu>, golden: &GoldenCase)` on every golden case, beside other cases of the file.
+macro_rules! each_golden {
+    ($check:ident $(, $other:ident)* $(,)?) => {
+        each_golden!(@ $check [gqa_f32_untied, tied_bf16, tied_f16, untied_wide, tied_embed_only_f32] [$($other),*]);
+    };
+    (@ $check:ident [$($name:ident),*] [$($other:ident),*]) => {
+        $(async fn $name(gpu: &std::sync::Arc<postil::gpu::Gpu>) {
+            $check(gpu, &crate::model::golden::GoldenCase::load(stringify!($name))).await;
+        })*
+        cases!($($name,)* $($other),*);
+    };
+}
+
+#[path = "../kernels/compare.rs"]
+mod compare;
+mod golden;
+
+mod evaluation;
+mod failures;
+mod forward;
+mod generation;
+mod gradients;
+mod loading;
+mod runs;
+mod training;
