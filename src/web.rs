@@ -297,10 +297,12 @@ impl Engine {
         to_js(&info)
     }
 
-    /// The next optimizer step's report; `null` when the run is over.
-    pub async fn step(&mut self) -> Result<JsValue, JsValue> {
+    /// The next optimizer step's report; `null` when the run is over or, with `stopping`, when no step is
+    /// under way any more.
+    pub async fn step(&mut self, stopping: bool) -> Result<JsValue, JsValue> {
         let trainer = self.running()?;
-        match trainer.step().await.map_err(throw)? {
+        let report = if stopping { trainer.drain().await } else { trainer.step().await };
+        match report.map_err(throw)? {
             None => Ok(JsValue::NULL),
             Some(report) => {
                 let progress = trainer.progress();

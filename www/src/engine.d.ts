@@ -127,6 +127,8 @@ declare module "postil-engine" {
   }
 
   export interface FinishReport {
+    /** The step that the adapter is of. */
+    step: number;
     best_eval_loss?: number;
     best_step?: number;
   }
@@ -157,8 +159,8 @@ declare module "postil-engine" {
     inspect_data(name: string, data: Uint8Array, options: { max_length: number }): DataReport;
     count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
-    /** `null` when the run is over. */
-    step(): Promise<StepReport | null>;
+    /** `null` when the run is over or, with `stopping`, when no step is under way any more. */
+    step(stopping: boolean): Promise<StepReport | null>;
     finish(): Promise<FinishReport>;
     has_adapter(): boolean;
     load_adapter(config: Uint8Array, model: Uint8Array): Promise<void>;

@@ -107,7 +107,7 @@ async function answer(request: Request): Promise<void> {
 /** One training step, or the end of the run. */
 async function advance(run: NonNullable<typeof running>): Promise<void> {
   try {
-    const report = run.stopping ? null : await ready().step();
+    const report = await ready().step(run.stopping);
     if (report) {
       emit({ event: "step", report });
       if (!report.done) {

@@ -98,9 +98,10 @@ export class Engine {
     });
   }
 
-  async step() {
+  async step(stopping) {
     return this.#exclusive(async () => {
       await pause(15);
+      if (stopping) return null;
       const run = this.#run;
       run.step += 1;
       // A panic between polls: nobody's promise is rejected, and the call never ends.
@@ -129,7 +130,7 @@ export class Engine {
   }
 
   async finish() {
-    return this.#exclusive(async () => ({ best_eval_loss: 0.5, best_step: this.#run.step }));
+    return this.#exclusive(async () => ({ step: this.#run.step, best_eval_loss: 0.5, best_step: this.#run.step }));
   }
 
   has_adapter() {

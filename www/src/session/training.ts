@@ -85,7 +85,7 @@ export function onTrainingEvent(event: Extract<Event, { event: "step" | "adapter
         ...(best_step === undefined ? {} : { bestStep: best_step }),
       };
       adapterLoaded.value = true;
-      save(event.adapter, steps.value.length, true);
+      save(event.adapter, event.report.step, true);
       endRun();
       void compareSamples();
       return;
