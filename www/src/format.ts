@@ -5,7 +5,7 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignific
 
 export const count = (value: number): string => whole.format(value);
 export const compact = (value: number): string => short.format(value);
-export const loss = (value: number): string => value.toFixed(value >= 0.1 ? 3 : 4);
+export const loss = (value: number): string => value.toFixed(4);
 export const percent = (value: number): string => `${value.toPrecision(3)} %`;
 export const rate = (value: number): string => `${whole.format(Math.round(value))} tokens/s`;
 export const scientific = (value: number): string => (value === 0 ? "0" : value.toExponential(2));

@@ -65,7 +65,7 @@ function OwnFiles() {
       <legend class="sr-only">Your files</legend>
       <FileField
         label="Training file"
-        hint="JSON Lines: one example a line, as text, prompt and completion, chat messages, Alpaca or ShareGPT."
+        hint="JSON Lines: one example a line, as text, prompt and completion, chat messages, or Alpaca."
         accept={ACCEPT}
         onFiles={([file]) => file && void takeFile("train", file)}
       />
