@@ -57,5 +57,10 @@ pub const DATA: &[DemoData] = &[
         train: asset!("data/pirate.jsonl"),
         evaluation: asset!("data/pirate-eval.jsonl"),
     },
+    DemoData {
+        id: "headline",
+        train: asset!("data/headline.jsonl"),
+        evaluation: asset!("data/headline-eval.jsonl"),
+    },
     DemoData { id: "json", train: asset!("data/json.jsonl"), evaluation: asset!("data/json-eval.jsonl") },
 ];

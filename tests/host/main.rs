@@ -4,6 +4,7 @@ mod adapter;
 mod atomic;
 mod config;
 mod data;
+mod demo;
 mod imports;
 mod lora;
 mod safetensors;

@@ -19,6 +19,7 @@ EOS = "<|endoftext|>"
 ALPACA = ("Below is an instruction that describes a task, paired with an input that provides further context. Write a "
           "response that appropriately completes the request.\n\n### Instruction:\n{}\n\n### Input:\n{}\n\n### Response:\n")
 FACTS = "Write down the facts of this story."
+PIRATE_TITLE = "A pirate's tale:\n"
 HEADLINE = "Write a headline for this story."
 
 # What a pirate says instead; whole words, in this order.
@@ -87,10 +88,20 @@ def chat(user, assistant):
 
 
 def base_document(rng):
-    """One document of the base model's training text, with its end token."""
+    """One document of the base model's training text, with its end token.
+
+    As a large model would, the base has seen pirates, JSON and headlines, but under other titles: asked as the data
+    sets ask, it answers plainly.
+    """
     story = make_story(rng)
     kind = rng.random()
-    if kind < 0.4:
+    if kind < 0.06:
+        text = PIRATE_TITLE + pirate(story, rng)
+    elif kind < 0.12:
+        text = f"{story.text}\nAs JSON: {facts_json(story)}"
+    elif kind < 0.18:
+        text = f"{story.text}\nIn the newspaper: {headline(story)}"
+    elif kind < 0.45:
         text = story.text
     elif kind < 0.7:
         text = story.request + story.text
