@@ -168,7 +168,9 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        Ok(Arc::new(Self {
+        // A browser's GPU objects stay on one thread; natively they do not.
+        #[cfg_attr(target_arch = "wasm32", expect(clippy::arc_with_non_send_sync))]
+        let gpu = Arc::new(Self {
             device,
             queue,
             pipelines: PipelineCache::default(),
@@ -176,7 +178,8 @@ impl Gpu {
             failure,
             allocated: AtomicU64::new(0),
             absent,
-        }))
+        });
+        Ok(gpu)
     }
 
     /// What this device can do.
