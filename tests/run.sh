@@ -39,8 +39,7 @@ step 'The adapters that it writes, in PEFT'
 python=$tools/python/bin/python
 if [ ! -x "$python" ]; then python3 -m venv "$tools/python"; fi
 "$python" -m pip install --quiet --disable-pip-version-check -r tests/peft/requirements.txt
-cargo build --locked --bin postil
-bash tests/peft/run.sh "$python" target/debug/postil
+bash tests/peft/run.sh "$python"
 
 step 'Page: build'
 npm --prefix www ci --no-audit --no-fund

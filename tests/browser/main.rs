@@ -1,4 +1,4 @@
-//! The kernel cases again, in a browser's WebGPU (see tests/README.md).
+//! The kernel and model cases again, in a browser's WebGPU (see tests/README.md).
 #![cfg(target_arch = "wasm32")]
 
 /// Makes a browser test of each `async fn case(gpu: &Gpu)`; the native targets have their own version.
@@ -18,6 +18,8 @@ macro_rules! cases {
 
 #[path = "../kernels/mod.rs"]
 mod kernels;
+#[path = "../model/mod.rs"]
+mod model;
 #[path = "../reference/mod.rs"]
 mod reference;
 
@@ -37,7 +39,7 @@ async fn device() -> Arc<Gpu> {
     if let Some(gpu) = DEVICE.with_borrow(Clone::clone) {
         return gpu;
     }
-    let gpu = Gpu::open(None).await.expect("kernel tests need a browser with WebGPU");
+    let gpu = Gpu::open(None).await.expect("these tests need a browser with WebGPU");
     console_log!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.driver);
     DEVICE.set(Some(Arc::clone(&gpu)));
     gpu

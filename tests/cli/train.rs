@@ -56,6 +56,13 @@ fn a_run_writes_adapter_best_checkpoints_and_log() {
     }
     let best = lines.iter().filter_map(|line| line["eval_loss"].as_f64()).fold(f64::MAX, f64::min);
     assert_eq!(summary["best_eval_loss"].as_f64(), Some(best));
+
+    // For tests/peft/run.sh, which loads it in PEFT.
+    let left = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft/demo/adapter");
+    std::fs::create_dir_all(&left).expect("writable");
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(out.join(name), left.join(name)).expect("writable");
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ const MAX_WEIGHTS: u64 = 8 << 20;
 fn the_model_is_small_and_complete() {
     let files = demo::base_files();
     let config = ModelConfig::from_json(&files.config).expect("a configuration");
-    let tokenizer =
-        Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None).expect("a tokenizer");
+    let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None)
+        .expect("a tokenizer");
     assert!(files.weights.len() <= MAX_WEIGHTS);
     assert!((1000..=4096).contains(&tokenizer.vocab_size()), "{}", tokenizer.vocab_size());
     assert_eq!(tokenizer.vocab_size(), config.vocab_size);
@@ -37,8 +37,8 @@ fn page_and_binary_offer_the_same_data() {
     assert_eq!(sorted, binary);
 
     let files = demo::base_files();
-    let tokenizer =
-        Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None).expect("a tokenizer");
+    let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None)
+        .expect("a tokenizer");
     let options = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
     for data in demo::DATA {
         for set in [data.train().expect("training rows"), data.evaluation().expect("held-out rows")] {

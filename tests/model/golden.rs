@@ -19,6 +19,8 @@ pub type Stored = (Dtype, Vec<usize>, Vec<u8>);
 
 /// One case: the model and adapter on disk, and what is known of them.
 pub struct GoldenCase {
+    /// The name of its folder.
+    pub name: &'static str,
     /// The model's shape.
     pub config: ModelConfig,
     /// The adapter on disk; every B far from zero.
@@ -82,9 +84,10 @@ fn files(name: &str) -> [&'static [u8]; 6] {
 
 impl GoldenCase {
     /// The case in the folder `name`.
-    pub fn load(name: &str) -> Self {
+    pub fn load(name: &'static str) -> Self {
         let [config, weights, adapter_config, adapter_model, facts, tensors] = files(name);
         Self {
+            name,
             config: ModelConfig::from_json(config).unwrap(),
             adapter: Adapter::from_files(adapter_config, adapter_model).unwrap(),
             facts: serde_json::from_slice(facts).unwrap(),

@@ -13,7 +13,11 @@ cases!(missing, shape, dtype, tied_table);
 
 const NAME: &str = "model.layers.1.mlp.up_proj.weight";
 
-async fn error(gpu: &Arc<Gpu>, case: &str, change: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Error {
+async fn error(
+    gpu: &Arc<Gpu>,
+    case: &'static str,
+    change: impl FnOnce(&mut BTreeMap<String, Stored>),
+) -> Error {
     let golden = GoldenCase::load(case);
     load_model(gpu, &golden.config, golden.weights_with(change)).await.err().expect("the weights are wrong")
 }

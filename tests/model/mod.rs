@@ -18,6 +18,8 @@ mod compare;
 mod golden;
 
 mod evaluation;
+#[cfg(not(target_arch = "wasm32"))]
+mod exchange;
 mod failures;
 mod forward;
 mod generation;

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Loads adapters that Postil trained in PEFT: the keys, the values and the logits must be the same there.
+#
+#   cargo test --test model --test cli    # trains and leaves them in target/tmp/peft
+#   bash tests/peft/run.sh PYTHON         # a python with tests/peft/requirements.txt
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=$1
+written=${CARGO_TARGET_DIR:-target}/tmp/peft
+
+checked=0
+for folder in "$written"/*/; do
+  [ -f "$folder/adapter/adapter_config.json" ] || continue
+  name=$(basename "$folder")
+  model=tests/golden/$name
+  [ -d "$model" ] || model=www/public/demo
+  logits=()
+  if [ -f "$folder/logits.safetensors" ]; then
+    logits=(--ids "$folder/sequences.json" --logits "$folder/logits.safetensors")
+  fi
+  echo "-- $name"
+  "$python" tests/peft/check_adapter.py "$model" "$folder/adapter" "${logits[@]}"
+  checked=$((checked + 1))
+done
+if ((checked < 6)); then
+  echo "expected an adapter of every golden model and one of the command line in $written, found $checked" >&2
+  exit 1
+fi
+echo "$checked adapters checked"
