@@ -6,6 +6,7 @@
 mod backward;
 mod buffers;
 mod forward;
+mod loader;
 mod lora;
 mod loss;
 mod weights;
@@ -20,7 +21,7 @@ pub use weights::{LayerWeights, LinearWeight, Weights};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::checkpoint::TensorSource;
+use crate::checkpoint::{Canonical, Progress, TensorSource};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::gpu::{Dtype, Gpu, Tensor};
@@ -39,7 +40,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Streams the weights of `file` to the GPU in slices; `progress(done, total)` counts bytes.
+    /// Streams the weights of `source` to the GPU in slices and tells `progress`.
     ///
     /// # Errors
     /// A tensor that is missing, or of another shape or type than `config` says; a device limit that is
@@ -47,10 +48,10 @@ impl Model {
     pub async fn load(
         gpu: &Arc<Gpu>,
         config: ModelConfig,
-        file: &dyn TensorSource,
-        progress: &mut dyn FnMut(u64, u64),
+        source: &dyn TensorSource,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Rc<Self>> {
-        let weights = Weights::load(gpu, &config, file, progress).await?;
+        let weights = Weights::load(gpu, &config, &Canonical::new(source)?, progress).await?;
         Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights }))
     }
 
