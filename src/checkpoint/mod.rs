@@ -13,7 +13,7 @@ mod tensors;
 
 pub use self::adapter::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, AdapterFiles, AdapterModule};
 pub use self::canonical::Canonical;
-pub use self::gguf::GgufFile;
+pub use self::gguf::{GgmlType, GgufFile};
 pub use self::safetensors::{SafetensorsFile, write_safetensors};
 pub use self::shards::{INDEX_FILE, MODEL_FILE, ShardIndex, ShardedSafetensors, open_weights};
 pub use self::stream::{IN_FLIGHT, Meter, Progress, SLICE, Slice, Slices};
