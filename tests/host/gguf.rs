@@ -187,6 +187,7 @@ fn configuration_of_a_llama() {
         ("tokenizer.ggml.eos_token_id".into(), Value::U32(2)),
         ("tokenizer.ggml.eot_token_id".into(), Value::U32(5)),
         ("llama.rope.freq_base".into(), Value::F32(5e5)),
+        ("general.quantized".into(), Value::Bool(true)),
         ("llama.rope.scaling.type".into(), Value::Text("linear".into())),
         ("llama.rope.scaling.factor".into(), Value::F32(4.0)),
     ]);

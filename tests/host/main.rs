@@ -14,5 +14,7 @@ mod imports;
 mod lora;
 mod safetensors;
 mod schedule;
+mod shards;
+mod slices;
 mod source;
 mod tokenizer;

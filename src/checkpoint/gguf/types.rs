@@ -137,9 +137,9 @@ impl GgmlType {
                 Self::F16 => out[0] = half_at(block, 0),
                 Self::BF16 => out[0] = half::bf16::from_le_bytes([block[0], block[1]]).to_f32(),
                 Self::Q8_0 => q8_0(block, out),
-                Self::Q4_0 => q4(half_at(block, 0), -8.0, 0.0, &block[2..], None, out),
+                Self::Q4_0 => q4(half_at(block, 0), -8.0, -0.0, &block[2..], None, out),
                 Self::Q4_1 => q4(half_at(block, 0), 0.0, half_at(block, 2), &block[4..], None, out),
-                Self::Q5_0 => q4(half_at(block, 0), -16.0, 0.0, &block[6..], Some(&block[2..6]), out),
+                Self::Q5_0 => q4(half_at(block, 0), -16.0, -0.0, &block[6..], Some(&block[2..6]), out),
                 Self::Q5_1 => {
                     q4(half_at(block, 0), 0.0, half_at(block, 2), &block[8..], Some(&block[4..8]), out)
                 }
@@ -199,7 +199,7 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// d·(q + shift) + m: q of 4 bits, low nibbles first, or of 5 with the bits of `high` on top.
+/// d·(q + shift) + m (−0 adds nothing, not even to −0): q of 4 bits, low nibbles first, or of 5 with the bits of `high` on top.
 fn q4(d: f32, shift: f32, m: f32, nibbles: &[u8], high: Option<&[u8]>, out: &mut [f32]) {
     let bits = high.map_or(0, |high| u32::from_le_bytes([high[0], high[1], high[2], high[3]]));
     for (i, out) in out.iter_mut().enumerate() {
