@@ -1,11 +1,17 @@
 //! The frozen weights in GPU memory, as stored on disk.
 
+use std::collections::BTreeMap;
+
 use half::{bf16, f16};
 
+use super::NormWeight;
 use crate::checkpoint::{SafetensorsFile, TensorInfo};
-use crate::config::{ModelConfig, ModuleId, Projection};
+use crate::config::{
+    LM_HEAD, ModelConfig, ModuleId, NormKind, NormRole, Projection, TensorKind, TensorSpec,
+};
 use crate::error::{Error, Result};
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Dtype, Gpu, PlanBuilder, Recorder, Tensor};
+use crate::kernels::transpose::transpose;
 
 /// Bytes read and uploaded at a time: neither host nor wasm memory holds more of a tensor.
 const SLICE: u64 = 4 << 20;
@@ -20,34 +26,35 @@ pub struct LinearWeight {
 
 /// The weights of one decoder layer.
 pub struct LayerWeights {
-    /// `[hidden_size]`, f32.
-    pub input_layernorm: Tensor,
-    /// `[hidden_size]`, f32.
-    pub post_attention_layernorm: Tensor,
-    linears: Vec<LinearWeight>,
+    norms: BTreeMap<NormRole, NormWeight>,
+    linears: BTreeMap<Projection, LinearWeight>,
 }
 
 impl LayerWeights {
-    /// A linear layer.
+    /// A linear layer, one of the family's.
     pub fn linear(&self, projection: Projection) -> &LinearWeight {
-        &self.linears[projection as usize]
+        &self.linears[&projection]
+    }
+
+    /// A norm, if the family has it.
+    pub fn norm(&self, role: NormRole) -> Option<&NormWeight> {
+        self.norms.get(&role)
     }
 }
 
-/// All weights of a Llama-family decoder.
+/// All weights of a decoder.
 pub struct Weights {
     /// `[vocab_size, hidden_size]`, in the file's type.
     pub embed_tokens: Tensor,
+    /// `[max_position_embeddings, hidden_size]`, f32, where positions are learned.
+    pub embed_positions: Option<Tensor>,
     /// Decoder layers, first to last.
     pub layers: Vec<LayerWeights>,
-    /// `[hidden_size]`, f32.
-    pub norm: Tensor,
+    /// The norm after the last layer.
+    pub norm: NormWeight,
     /// `[vocab_size, hidden_size]`, in the file's type; `embed_tokens` itself if tied.
     pub lm_head: Tensor,
 }
-
-const EMBED_TOKENS: &str = "model.embed_tokens.weight";
-const LM_HEAD: &str = "lm_head.weight";
 
 impl Weights {
     pub(super) async fn load(
@@ -56,64 +63,35 @@ impl Weights {
         file: &SafetensorsFile,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self> {
-        let mut loader = Loader { gpu, file, done: 0, total: 0, progress };
+        let mut loader = Loader { gpu, config, file, done: 0, total: 0, progress };
         // Everything is checked before anything is read: a wrong file fails at once.
-        let table = [config.vocab_size, config.hidden_size];
-        let (embed_name, head_name) = table_names(config, file);
-        let mut expected = vec![(embed_name.to_owned(), table.to_vec())];
-        if head_name != embed_name {
-            expected.push((head_name.to_owned(), table.to_vec()));
-        }
-        expected.push(("model.norm.weight".to_owned(), vec![config.hidden_size]));
-        for layer in 0..config.num_hidden_layers {
-            for norm in [INPUT_LAYERNORM, POST_ATTENTION_LAYERNORM] {
-                expected.push((norm_name(layer, norm), vec![config.hidden_size]));
-            }
-            for projection in Projection::ALL {
-                let name = ModuleId { layer, projection }.name();
-                let (out_features, in_features) = config.projection_shape(projection);
-                if config.has_bias(projection) {
-                    expected.push((format!("{name}.bias"), vec![out_features]));
-                }
-                expected.push((format!("{name}.weight"), vec![out_features, in_features]));
-            }
-        }
-        for (name, shape) in &expected {
-            loader.total += loader.info(name, shape)?.bytes();
+        let mut expected = config.tensors();
+        let embed_name = loader.embed_name();
+        expected[0].name.clone_from(&embed_name);
+        for tensor in &expected {
+            loader.total += loader.info(&tensor.name, &tensor.shape)?.bytes();
         }
 
-        let embed_tokens = loader.packed(embed_name, &table).await?;
-        let lm_head = if head_name == embed_name {
-            embed_tokens.clone()
-        } else {
-            loader.packed(head_name, &table).await?
+        let table = [config.vocab_size, config.hidden_size];
+        let embed_tokens = loader.packed(&embed_name, &table).await?;
+        let lm_head = match config.tie_word_embeddings {
+            true => embed_tokens.clone(),
+            false => loader.packed(LM_HEAD, &table).await?,
         };
-        let norm = loader.widened("model.norm.weight", config.hidden_size).await?;
+        let embed_positions = match config.embed_positions_name() {
+            Some(name) => {
+                let shape = [config.max_position_embeddings, config.hidden_size];
+                Some(loader.widened(&name, &shape, 0.0).await?)
+            }
+            None => None,
+        };
+        let norm = loader.norm(&config.norm_name(), config.hidden_size).await?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for layer in 0..config.num_hidden_layers {
-            layers.push(loader.layer(config, layer).await?);
+            layers.push(loader.layer(layer).await?);
         }
-        Ok(Self { embed_tokens, layers, norm, lm_head })
+        Ok(Self { embed_tokens, embed_positions, layers, norm, lm_head })
     }
-}
-
-/// The names under which the embedding and the head are stored: one and the same when they are tied,
-/// and then whichever of the two the file has.
-fn table_names(config: &ModelConfig, file: &SafetensorsFile) -> (&'static str, &'static str) {
-    if !config.tie_word_embeddings {
-        (EMBED_TOKENS, LM_HEAD)
-    } else if file.info(EMBED_TOKENS).is_none() && file.info(LM_HEAD).is_some() {
-        (LM_HEAD, LM_HEAD)
-    } else {
-        (EMBED_TOKENS, EMBED_TOKENS)
-    }
-}
-
-const INPUT_LAYERNORM: &str = "input_layernorm";
-const POST_ATTENTION_LAYERNORM: &str = "post_attention_layernorm";
-
-fn norm_name(layer: usize, norm: &str) -> String {
-    format!("model.layers.{layer}.{norm}.weight")
 }
 
 fn gpu_dtype(name: &str, info: &TensorInfo, file: &SafetensorsFile) -> Result<Dtype> {
@@ -131,6 +109,7 @@ fn gpu_dtype(name: &str, info: &TensorInfo, file: &SafetensorsFile) -> Result<Dt
 
 struct Loader<'a> {
     gpu: &'a Gpu,
+    config: &'a ModelConfig,
     file: &'a SafetensorsFile,
     done: u64,
     total: u64,
@@ -138,9 +117,24 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// What the file calls a tensor: some leave out the prefix.
+    fn stored<'n>(&self, name: &'n str) -> &'n str {
+        match name.strip_prefix(self.config.family.prefix) {
+            Some(bare) if self.file.info(name).is_none() && self.file.info(bare).is_some() => bare,
+            _ => name,
+        }
+    }
+
+    /// The embedding's name; if the head is tied to it, whichever of the two the file has.
+    fn embed_name(&self) -> String {
+        let name = self.config.embed_tokens_name();
+        let is_head = self.file.info(self.stored(&name)).is_none() && self.file.info(LM_HEAD).is_some();
+        if self.config.tie_word_embeddings && is_head { LM_HEAD.to_owned() } else { name }
+    }
+
     fn info(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
         let file = self.file.name();
-        let info = self.file.info(name).ok_or_else(|| {
+        let info = self.file.info(self.stored(name)).ok_or_else(|| {
             Error::format(format!(
                 "{file}: tensor \"{name}\" is missing; config.json asks for it with shape {shape:?}. \
                  Do config.json and the weights belong to the same model?"
@@ -162,7 +156,7 @@ impl Loader<'_> {
         let mut at = 0;
         while at < bytes {
             let end = bytes.min(at + SLICE);
-            let slice = self.file.read(name, at..end).await?;
+            let slice = self.file.read(self.stored(name), at..end).await?;
             take(at, &slice);
             self.done += end - at;
             (self.progress)(self.done, self.total);
@@ -182,40 +176,78 @@ impl Loader<'_> {
         Ok(tensor)
     }
 
-    /// A vector, widened to f32: norms and biases are small and read by every row.
-    async fn widened(&mut self, name: &str, len: usize) -> Result<Tensor> {
-        let info = self.info(name, &[len])?;
+    /// A tensor widened to f32, plus `add`: norms, biases and positions are small and read by every row.
+    async fn widened(&mut self, name: &str, shape: &[usize], add: f32) -> Result<Tensor> {
+        let info = self.info(name, shape)?;
         let (bytes, dtype) = (info.bytes(), gpu_dtype(name, info, self.file)?);
-        let mut raw = Vec::with_capacity(bytes as usize);
-        self.stream(name, bytes, |_, slice| raw.extend_from_slice(slice)).await?;
-        let pairs = || raw.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        let values: Vec<f32> = match dtype {
-            Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
-            Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
-            _ => raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        };
-        self.gpu.tensor_from(name, &[len], Dtype::F32, &values)
+        let tensor = self.gpu.tensor(name, shape, Dtype::F32)?;
+        let (gpu, widening) = (self.gpu, (Dtype::F32.size() / dtype.size()) as u64);
+        self.stream(name, bytes, |at, slice| {
+            let pairs = || slice.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+            let mut values: Vec<f32> = match dtype {
+                Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
+                Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
+                _ => slice.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            };
+            if add != 0.0 {
+                values.iter_mut().for_each(|value| *value += add);
+            }
+            gpu.write_at(&tensor, at * widening, bytemuck::cast_slice(&values));
+        })
+        .await?;
+        Ok(tensor)
     }
 
-    async fn layer(&mut self, config: &ModelConfig, layer: usize) -> Result<LayerWeights> {
-        let hidden = config.hidden_size;
-        let mut linears = Vec::with_capacity(Projection::ALL.len());
-        for projection in Projection::ALL {
-            let name = ModuleId { layer, projection }.name();
-            let (out_features, in_features) = config.projection_shape(projection);
-            let weight = self.packed(&format!("{name}.weight"), &[out_features, in_features]).await?;
-            let bias = match config.has_bias(projection) {
-                true => Some(self.widened(&format!("{name}.bias"), out_features).await?),
-                false => None,
-            };
-            linears.push(LinearWeight { weight, bias });
-        }
-        Ok(LayerWeights {
-            input_layernorm: self.widened(&norm_name(layer, INPUT_LAYERNORM), hidden).await?,
-            post_attention_layernorm: self
-                .widened(&norm_name(layer, POST_ATTENTION_LAYERNORM), hidden)
-                .await?,
-            linears,
+    async fn norm(&mut self, name: &str, width: usize) -> Result<NormWeight> {
+        let kind = self.config.family.norm_kind;
+        let one = if kind == NormKind::RmsOnePlus { 1.0 } else { 0.0 };
+        Ok(NormWeight {
+            weight: self.widened(&format!("{name}.weight"), &[width], one).await?,
+            bias: match kind {
+                NormKind::LayerNorm => Some(self.widened(&format!("{name}.bias"), &[width], 0.0).await?),
+                NormKind::Rms | NormKind::RmsOnePlus => None,
+            },
+            eps: self.config.norm_eps,
         })
+    }
+
+    async fn linear(&mut self, id: ModuleId) -> Result<LinearWeight> {
+        let TensorSpec { name, shape, kind } = self.config.linear_tensor(id);
+        let mut weight = self.packed(&name, &shape).await?;
+        if kind == TensorKind::Conv1d {
+            weight = self.transposed(&name, &weight)?;
+        }
+        let (out_features, _) = self.config.projection_shape(id.projection);
+        let bias = match self.config.has_bias(id.projection) {
+            true => Some(self.widened(&format!("{id}.bias"), &[out_features], 0.0).await?),
+            false => None,
+        };
+        Ok(LinearWeight { weight, bias })
+    }
+
+    /// On the GPU, since the host holds no more than a slice of it; every kernel then finds one layout.
+    fn transposed(&self, name: &str, weight: &Tensor) -> Result<Tensor> {
+        let tensor = self.gpu.tensor(name, &[weight.columns(), weight.rows()], weight.dtype())?;
+        let mut plan = PlanBuilder::new(self.gpu);
+        transpose(&mut plan, weight, &tensor);
+        let mut recorder = Recorder::new(self.gpu);
+        recorder.run(&plan.finish(), None);
+        recorder.submit();
+        Ok(tensor)
+    }
+
+    async fn layer(&mut self, layer: usize) -> Result<LayerWeights> {
+        let family = self.config.family;
+        let mut linears = BTreeMap::new();
+        for &projection in family.projections {
+            linears.insert(projection, self.linear(ModuleId { layer, projection }).await?);
+        }
+        let mut norms = BTreeMap::new();
+        for &(role, _) in family.norms {
+            if let Some(name) = self.config.layer_norm_name(layer, role) {
+                norms.insert(role, self.norm(&name, self.config.norm_width(role)).await?);
+            }
+        }
+        Ok(LayerWeights { norms, linears })
     }
 }
