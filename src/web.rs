@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::base::Base;
 use crate::checkpoint::{Adapter, Progress};
-use crate::config::{LoraConfig, Projection, TargetModules, TrainConfig, parameter_report};
+use crate::config::{LoraConfig, TargetModules, TrainConfig, parameter_report};
 use crate::data::{Dataset, PreviewToken, SkippedLine, preview};
 use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
@@ -212,7 +212,7 @@ impl Engine {
             vocab_size: config.vocab_size,
             max_position_embeddings: config.max_position_embeddings,
             has_chat_template: base.tokenizer.has_chat_template(),
-            target_modules: Projection::ALL.iter().map(|p| p.name()).collect(),
+            target_modules: config.family.module_names(),
         });
         self.base = Some(Rc::new(base));
         info

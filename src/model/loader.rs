@@ -9,7 +9,8 @@ use web_time::Instant;
 
 use crate::checkpoint::{Meter, Progress, SLICE, Slice, Slices, TensorInfo, TensorSource};
 use crate::error::{Error, Result};
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Dtype, Gpu, PlanBuilder, Recorder, Tensor};
+use crate::kernels::transpose::transpose;
 
 /// Bytes written between two waits for the device: until it has taken them in, the driver keeps a copy of
 /// each. Together with what [`Slices`] reads ahead this bounds the host's memory, whatever the model's size.
@@ -18,8 +19,11 @@ const SETTLE: u64 = 8 * SLICE;
 /// How the stored elements become the tensor's.
 enum Put {
     AsStored,
-    /// To f32, from this type.
-    Widened(Dtype),
+    /// To f32, from this type, plus a number.
+    Widened(Dtype, f32),
+    /// Rows become columns on the GPU, since the host holds no more than a slice: every kernel then finds one
+    /// layout. The tensor as stored is there while it is read.
+    Transposed(Option<Tensor>),
 }
 
 /// Tensors that were asked for and are to be read.
@@ -47,10 +51,16 @@ impl<'a> Loader<'a> {
         self.add(name, shape, dtype, Put::AsStored)
     }
 
-    /// A vector, widened to f32: norms and biases are small and read by every row.
-    pub(super) fn widened(&mut self, name: &str, len: usize) -> Result<Tensor> {
-        let stored = self.check(name, &[len])?;
-        self.add(name, &[len], Dtype::F32, Put::Widened(stored))
+    /// A tensor widened to f32, plus `add`: norms, biases and positions are small and read by every row.
+    pub(super) fn widened(&mut self, name: &str, shape: &[usize], add: f32) -> Result<Tensor> {
+        let stored = self.check(name, shape)?;
+        self.add(name, shape, Dtype::F32, Put::Widened(stored, add))
+    }
+
+    /// A matrix that is stored as `[rows, columns]`, as `[columns, rows]`.
+    pub(super) fn transposed(&mut self, name: &str, rows: usize, columns: usize) -> Result<Tensor> {
+        let dtype = self.check(name, &[rows, columns])?;
+        self.add(name, &[columns, rows], dtype, Put::Transposed(None))
     }
 
     fn add(&mut self, name: &str, shape: &[usize], dtype: Dtype, put: Put) -> Result<Tensor> {
@@ -89,13 +99,14 @@ impl<'a> Loader<'a> {
     }
 
     /// Reads everything that was asked for.
-    pub(super) async fn run(self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
-        let mut slices = Slices::new(self.source, &self.names);
+    pub(super) async fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+        let names = std::mem::take(&mut self.names);
+        let mut slices = Slices::new(self.source, &names);
         let mut meter = Meter::new(self.total, Instant::now());
         let mut unsettled = 0;
         while let Some(slice) = slices.next().await? {
             let bytes = slice.bytes.len() as u64;
-            self.put(&slice);
+            self.put(&slice)?;
             unsettled += bytes;
             if unsettled >= SETTLE {
                 // Errors of the device (out of memory above all) show here rather than at the end.
@@ -107,16 +118,50 @@ impl<'a> Loader<'a> {
         self.gpu.settle().await
     }
 
-    fn put(&self, slice: &Slice) {
-        let (tensor, put) = &self.jobs[slice.tensor];
-        let pairs = || slice.bytes.as_chunks::<2>().0.iter();
-        let values: Vec<f32> = match put {
-            Put::AsStored | Put::Widened(Dtype::F32 | Dtype::U32) => {
-                return self.gpu.write_at(tensor, slice.offset, &slice.bytes);
+    fn put(&mut self, slice: &Slice) -> Result<()> {
+        let gpu = self.gpu;
+        let (tensor, put) = &mut self.jobs[slice.tensor];
+        match put {
+            Put::AsStored => gpu.write_at(tensor, slice.offset, &slice.bytes),
+            Put::Widened(stored, add) => {
+                let values = widen(*stored, &slice.bytes, *add);
+                let offset = slice.offset / stored.size() as u64 * 4;
+                gpu.write_at(tensor, offset, bytemuck::cast_slice(&values));
             }
-            Put::Widened(Dtype::F16) => pairs().map(|&bits| f16::from_le_bytes(bits).to_f32()).collect(),
-            Put::Widened(Dtype::BF16) => pairs().map(|&bits| bf16::from_le_bytes(bits).to_f32()).collect(),
-        };
-        self.gpu.write_at(tensor, 2 * slice.offset, bytemuck::cast_slice(&values));
+            Put::Transposed(stored) => {
+                let whole = match stored {
+                    Some(whole) => whole,
+                    None => {
+                        let shape = [tensor.columns(), tensor.rows()];
+                        stored.insert(gpu.tensor("to be transposed", &shape, tensor.dtype())?)
+                    }
+                };
+                gpu.write_at(whole, slice.offset, &slice.bytes);
+                let end = slice.offset + slice.bytes.len() as u64;
+                if end == (tensor.len() * tensor.dtype().size()) as u64 {
+                    let mut plan = PlanBuilder::new(gpu);
+                    transpose(&mut plan, whole, tensor);
+                    let mut recorder = Recorder::new(gpu);
+                    recorder.run(&plan.finish(), None);
+                    recorder.submit();
+                    *stored = None;
+                }
+            }
+        }
+        Ok(())
     }
+}
+
+/// Stored elements as f32, plus a number.
+fn widen(stored: Dtype, bytes: &[u8], add: f32) -> Vec<f32> {
+    let pairs = bytes.as_chunks::<2>().0.iter();
+    let mut values: Vec<f32> = match stored {
+        Dtype::F16 => pairs.map(|&bits| f16::from_le_bytes(bits).to_f32()).collect(),
+        Dtype::BF16 => pairs.map(|&bits| bf16::from_le_bytes(bits).to_f32()).collect(),
+        _ => bytes.as_chunks::<4>().0.iter().map(|&bits| f32::from_le_bytes(bits)).collect(),
+    };
+    if add != 0.0 {
+        values.iter_mut().for_each(|value| *value += add);
+    }
+    values
 }

@@ -1,8 +1,11 @@
 //! The frozen weights in GPU memory, as stored on disk.
 
+use std::collections::BTreeMap;
+
+use super::NormWeight;
 use super::loader::Loader;
 use crate::checkpoint::{Progress, TensorSource};
-use crate::config::{ModelConfig, ModuleId, Projection};
+use crate::config::{LM_HEAD, ModelConfig, ModuleId, NormKind, NormRole, Projection, TensorKind, TensorSpec};
 use crate::error::Result;
 use crate::gpu::{Gpu, Tensor};
 
@@ -16,28 +19,32 @@ pub struct LinearWeight {
 
 /// The weights of one decoder layer.
 pub struct LayerWeights {
-    /// `[hidden_size]`, f32.
-    pub input_layernorm: Tensor,
-    /// `[hidden_size]`, f32.
-    pub post_attention_layernorm: Tensor,
-    linears: Vec<LinearWeight>,
+    norms: BTreeMap<NormRole, NormWeight>,
+    linears: BTreeMap<Projection, LinearWeight>,
 }
 
 impl LayerWeights {
-    /// A linear layer.
+    /// A linear layer, one of the family's.
     pub fn linear(&self, projection: Projection) -> &LinearWeight {
-        &self.linears[projection as usize]
+        &self.linears[&projection]
+    }
+
+    /// A norm, if the family has it.
+    pub fn norm(&self, role: NormRole) -> Option<&NormWeight> {
+        self.norms.get(&role)
     }
 }
 
-/// All weights of a Llama-family decoder.
+/// All weights of a decoder.
 pub struct Weights {
     /// `[vocab_size, hidden_size]`, in the file's type.
     pub embed_tokens: Tensor,
+    /// `[max_position_embeddings, hidden_size]`, f32, where positions are learned.
+    pub embed_positions: Option<Tensor>,
     /// Decoder layers, first to last.
     pub layers: Vec<LayerWeights>,
-    /// `[hidden_size]`, f32.
-    pub norm: Tensor,
+    /// The norm after the last layer.
+    pub norm: NormWeight,
     /// `[vocab_size, hidden_size]`, in the file's type; `embed_tokens` itself if tied.
     pub lm_head: Tensor,
 }
@@ -52,40 +59,72 @@ impl Weights {
         let mut loader = Loader::new(gpu, source);
         let table = [config.vocab_size, config.hidden_size];
         // A tied table has either name.
-        let tied_as_head = config.tie_word_embeddings && !loader.has(EMBED_TOKENS) && loader.has(LM_HEAD);
-        let embed_tokens = loader.packed(if tied_as_head { LM_HEAD } else { EMBED_TOKENS }, &table)?;
+        let mut embed_name = config.embed_tokens_name();
+        if config.tie_word_embeddings && !loader.has(&embed_name) && loader.has(LM_HEAD) {
+            LM_HEAD.clone_into(&mut embed_name);
+        }
+        let embed_tokens = loader.packed(&embed_name, &table)?;
         let lm_head = match config.tie_word_embeddings {
             true => embed_tokens.clone(),
             false => loader.packed(LM_HEAD, &table)?,
         };
-        let norm = loader.widened("model.norm.weight", config.hidden_size)?;
+        let embed_positions = match config.embed_positions_name() {
+            Some(name) => {
+                let shape = [config.max_position_embeddings, config.hidden_size];
+                Some(loader.widened(&name, &shape, 0.0)?)
+            }
+            None => None,
+        };
+        let norm = norm(&mut loader, config, &config.norm_name(), config.hidden_size)?;
         let layers = (0..config.num_hidden_layers).map(|layer| LayerWeights::new(&mut loader, config, layer));
         let layers = layers.collect::<Result<_>>()?;
         loader.run(progress).await?;
-        Ok(Self { embed_tokens, layers, norm, lm_head })
+        Ok(Self { embed_tokens, embed_positions, layers, norm, lm_head })
     }
 }
 
 impl LayerWeights {
     fn new(loader: &mut Loader<'_>, config: &ModelConfig, layer: usize) -> Result<Self> {
-        let mut norm =
-            |norm: &str| loader.widened(&format!("model.layers.{layer}.{norm}.weight"), config.hidden_size);
-        let input_layernorm = norm("input_layernorm")?;
-        let post_attention_layernorm = norm("post_attention_layernorm")?;
-        let mut linears = Vec::with_capacity(Projection::ALL.len());
-        for projection in Projection::ALL {
-            let name = ModuleId { layer, projection }.name();
-            let (out_features, in_features) = config.projection_shape(projection);
-            let weight = loader.packed(&format!("{name}.weight"), &[out_features, in_features])?;
-            let bias = match config.has_bias(projection) {
-                true => Some(loader.widened(&format!("{name}.bias"), out_features)?),
-                false => None,
-            };
-            linears.push(LinearWeight { weight, bias });
+        let family = config.family;
+        let mut linears = BTreeMap::new();
+        for &projection in family.projections {
+            linears.insert(projection, linear(loader, config, ModuleId { layer, projection })?);
         }
-        Ok(Self { input_layernorm, post_attention_layernorm, linears })
+        let mut norms = BTreeMap::new();
+        for &(role, _) in family.norms {
+            if let Some(name) = config.layer_norm_name(layer, role) {
+                norms.insert(role, norm(loader, config, &name, config.norm_width(role))?);
+            }
+        }
+        Ok(Self { norms, linears })
     }
 }
 
-const EMBED_TOKENS: &str = "model.embed_tokens.weight";
-const LM_HEAD: &str = "lm_head.weight";
+fn norm(loader: &mut Loader<'_>, config: &ModelConfig, name: &str, width: usize) -> Result<NormWeight> {
+    let kind = config.family.norm_kind;
+    let one = if kind == NormKind::RmsOnePlus { 1.0 } else { 0.0 };
+    Ok(NormWeight {
+        weight: loader.widened(&format!("{name}.weight"), &[width], one)?,
+        bias: match kind {
+            NormKind::LayerNorm => Some(loader.widened(&format!("{name}.bias"), &[width], 0.0)?),
+            NormKind::Rms | NormKind::RmsOnePlus => None,
+        },
+        eps: config.norm_eps,
+    })
+}
+
+fn linear(loader: &mut Loader<'_>, config: &ModelConfig, id: ModuleId) -> Result<LinearWeight> {
+    let TensorSpec { name, shape, kind } = config.linear_tensor(id);
+    let weight = match (kind, shape.as_slice()) {
+        (TensorKind::Conv1d, &[in_features, out_features]) => {
+            loader.transposed(&name, in_features, out_features)?
+        }
+        _ => loader.packed(&name, &shape)?,
+    };
+    let (out_features, _) = config.projection_shape(id.projection);
+    let bias = match config.has_bias(id.projection) {
+        true => Some(loader.widened(&format!("{id}.bias"), &[out_features], 0.0)?),
+        false => None,
+    };
+    Ok(LinearWeight { weight, bias })
+}
