@@ -135,6 +135,8 @@ pub struct Family {
     pub(super) score_scale: ScoreScale,
     /// Whether embeddings are multiplied by √hidden_size.
     pub(super) scaled_embeddings: bool,
+    /// Whether `pretraining_tp` changes what is computed.
+    pub(super) has_pretraining_tp: bool,
     /// Whether the dropout that the file names is left out without a word: that of the frozen model, in
     /// files that all name one.
     pub(super) ignores_dropout: bool,
@@ -142,8 +144,7 @@ pub struct Family {
 
 impl Family {
     /// Every family.
-    pub const ALL: [&'static Self; 8] =
-        [&LLAMA, &QWEN2, &QWEN3, &MISTRAL, &SMOLLM3, &GEMMA3, &PHI3, &GPT2];
+    pub const ALL: [&'static Self; 8] = [&LLAMA, &QWEN2, &QWEN3, &MISTRAL, &SMOLLM3, &GEMMA3, &PHI3, &GPT2];
 
     /// The linear module that plays a role, if one does.
     pub fn projection(&self, role: Role) -> Option<Projection> {

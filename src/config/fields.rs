@@ -35,7 +35,8 @@ impl Fields {
 
     /// What the file calls a field.
     fn written<'n>(&self, name: &'n str) -> &'n str {
-        let alias = self.aliases.iter().find(|(written, read)| *read == name && self.map.contains_key(*written));
+        let alias =
+            self.aliases.iter().find(|(written, read)| *read == name && self.map.contains_key(*written));
         alias.map_or(name, |(written, _)| written)
     }
 

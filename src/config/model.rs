@@ -227,7 +227,8 @@ fn family(fields: &Fields) -> Result<&'static Family> {
     let by_class = fields.get("architectures").map(|found| {
         let name = architecture(found);
         let family = Family::ALL.into_iter().find(|family| name.as_deref() == Some(family.architecture));
-        family.ok_or_else(|| fields.unsupported("architectures", found, &one_of(|family| family.architecture)))
+        family
+            .ok_or_else(|| fields.unsupported("architectures", found, &one_of(|family| family.architecture)))
     });
     match (by_type.transpose()?, by_class.transpose()?) {
         (Some(by_type), Some(by_class)) if by_type != by_class => Err(Error::format(format!(
@@ -263,7 +264,8 @@ fn refuse_unsupported(fields: &Fields, family: &Family) -> Result<()> {
             return Err(fields.unsupported(name, found, "only false is"));
         }
     }
-    if let Some(found) = fields.get("pretraining_tp").filter(|value| value.as_u64() != Some(1)) {
+    let pretraining_tp = fields.get("pretraining_tp").filter(|_| family.has_pretraining_tp);
+    if let Some(found) = pretraining_tp.filter(|value| value.as_u64() != Some(1)) {
         return Err(fields.unsupported("pretraining_tp", found, "only 1 is"));
     }
     for name in ["attention_dropout", "embd_pdrop", "resid_pdrop"] {

@@ -52,12 +52,7 @@ impl RopeScaling {
         match *self {
             Self::Default => frequency,
             Self::Linear { factor } => frequency / factor,
-            Self::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_max_position_embeddings,
-            } => {
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 let turns = original_max_position_embeddings * frequency / std::f64::consts::TAU;
                 let high = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
                 let high = high.clamp(0.0, 1.0);
@@ -99,7 +94,11 @@ pub(super) fn read(
             if let (Some(value), None, None) = (fields.get("rope_parameters"), &full, &sliding)
                 && inner.is_some()
             {
-                return Err(fields.wrong("rope_parameters", "full_attention and sliding_attention in it", value));
+                return Err(fields.wrong(
+                    "rope_parameters",
+                    "full_attention and sliding_attention in it",
+                    value,
+                ));
             }
             if let Some(scaling) = fields.object("rope_scaling")? {
                 full = Some(scaling);

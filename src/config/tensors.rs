@@ -114,7 +114,8 @@ impl ModelConfig {
 
     /// Every linear module but the vocabulary projection, ordered by layer, then projection.
     pub fn linear_modules(&self) -> Vec<ModuleId> {
-        let ids = |layer| self.family.projections.iter().map(move |&projection| ModuleId { layer, projection });
+        let ids =
+            |layer| self.family.projections.iter().map(move |&projection| ModuleId { layer, projection });
         (0..self.num_hidden_layers).flat_map(ids).collect()
     }
 

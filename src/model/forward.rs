@@ -69,7 +69,14 @@ impl Forward<'_> {
     fn attention_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let (buffers, model) = (self.buffers.layer(layer), self.model);
         let (heads, config) = (model.heads(), &model.config().layers[layer]);
-        self.norm(plan, layer, NormRole::AttentionInput, &buffers.x, &buffers.attention_in, &buffers.attention_rstd);
+        self.norm(
+            plan,
+            layer,
+            NormRole::AttentionInput,
+            &buffers.x,
+            &buffers.attention_in,
+            &buffers.attention_rstd,
+        );
         self.query_key_value(plan, layer);
         if let Some(rope_index) = config.rope {
             let table = &self.rope_tables[rope_index];
@@ -147,7 +154,15 @@ impl Forward<'_> {
         self.output(plan, layer, Role::Down, &buffers.activated, branch, streams);
     }
 
-    fn norm(&self, plan: &mut PlanBuilder, layer: usize, role: NormRole, x: &Tensor, y: &Tensor, rstd: &Tensor) {
+    fn norm(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        role: NormRole,
+        x: &Tensor,
+        y: &Tensor,
+        rstd: &Tensor,
+    ) {
         self.weights(layer).norm(role).expect("one of the family's").forward(plan, x, y, rstd);
     }
 

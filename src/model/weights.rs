@@ -6,9 +6,7 @@ use half::{bf16, f16};
 
 use super::NormWeight;
 use crate::checkpoint::{SafetensorsFile, TensorInfo};
-use crate::config::{
-    LM_HEAD, ModelConfig, ModuleId, NormKind, NormRole, Projection, TensorKind, TensorSpec,
-};
+use crate::config::{LM_HEAD, ModelConfig, ModuleId, NormKind, NormRole, Projection, TensorKind, TensorSpec};
 use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Gpu, PlanBuilder, Recorder, Tensor};
 use crate::kernels::transpose::transpose;

@@ -5,6 +5,7 @@ mod atomic;
 mod config;
 mod data;
 mod demo;
+mod families;
 mod imports;
 mod lora;
 mod safetensors;

@@ -161,11 +161,4 @@ pub async fn queries_on_a_cache(gpu: &Gpu) {
     }
 }
 
-cases!(
-    heads_of_every_kind,
-    long_documents,
-    padding_rows,
-    sliding_windows,
-    large_scores,
-    queries_on_a_cache
-);
+cases!(heads_of_every_kind, long_documents, padding_rows, sliding_windows, large_scores, queries_on_a_cache);

@@ -92,7 +92,8 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("gelu_backward/gated", params, &[&wide, &a, &wide_out], 2, elements).await;
     let params = AddRowsParams { rows, width, mode: 2, scale: 2.0 };
     folding.check("add_rows", params, &[&index, &a, &b], 2, elements).await;
-    let params = CopyColumnsParams { rows, columns: width, ldx: width, x_first: 0, ldy: 2 * width, y_first: 3 };
+    let params =
+        CopyColumnsParams { rows, columns: width, ldx: width, x_first: 0, ldy: 2 * width, y_first: 3 };
     folding.check("copy_columns", params, &[&a, &wide_out], 1, elements).await;
     let params = TransposeParams { rows, columns: width, words: rows * width };
     folding.check("transpose/32", params, &[&a, &c], 1, elements).await;

@@ -6,7 +6,8 @@ use crate::reference::attention::Attention;
 use crate::reference::matmul::Lora;
 use crate::reference::rope::Heads;
 use crate::reference::{
-    Complex, Scalar, complex_step, cross_entropy, dropout, gelu, layer_norm, lift, rms_norm, rope, sum, swiglu,
+    Complex, Scalar, complex_step, cross_entropy, dropout, gelu, layer_norm, lift, rms_norm, rope, sum,
+    swiglu,
 };
 
 /// Complex step has no cancellation: what differs is rounding in f64, of sums of up to 100 terms.
@@ -78,7 +79,9 @@ fn gelu_backward() {
         assert_gradient("dx", &dx, &exact);
     }
     // torch.nn.functional.gelu(x, approximate="tanh") in f64.
-    for (x, y) in [(-2.0, -0.045_402_305_912_224_94), (0.5, 0.345_714_009_825_143_94), (3.0, 2.996_362_607_918_227)] {
+    for (x, y) in
+        [(-2.0, -0.045_402_305_912_224_94), (0.5, 0.345_714_009_825_143_94), (3.0, 2.996_362_607_918_227)]
+    {
         assert!((gelu::of(x) - y).abs() < 1e-15, "gelu({x})");
     }
 }

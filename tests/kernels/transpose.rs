@@ -13,7 +13,10 @@ pub async fn transposes_bits(gpu: &Gpu) {
         let x = gpu.tensor_from("x", &[rows, columns], Dtype::F32, &words).unwrap();
         let y = gpu.tensor_from("y", &[columns, rows], Dtype::F32, &vec![u32::MAX; count]).unwrap();
         run(gpu, |plan| kernel::transpose(plan, &x, &y));
-        assert!(gpu.read::<u32>(&y).await.unwrap() == reference::transpose(&words, columns), "{rows}×{columns}");
+        assert!(
+            gpu.read::<u32>(&y).await.unwrap() == reference::transpose(&words, columns),
+            "{rows}×{columns}"
+        );
 
         let halves: Vec<u16> = (0..count as u32).map(|i| i.wrapping_mul(0x9e37) as u16).collect();
         for dtype in [Dtype::F16, Dtype::BF16] {

@@ -5,7 +5,14 @@ use super::{Scalar, columns};
 
 /// Writes the norms of `x [rows, heads·head_dim]` to the first columns of `y [rows, ldy]`; returns rstd
 /// `[rows, heads]`.
-pub fn head_norm<S: Scalar>(x: &[S], weight: &[S], heads: usize, eps: f64, y: &mut [S], ldy: usize) -> Vec<S> {
+pub fn head_norm<S: Scalar>(
+    x: &[S],
+    weight: &[S],
+    heads: usize,
+    eps: f64,
+    y: &mut [S],
+    ldy: usize,
+) -> Vec<S> {
     let (normed, rstd) = rms_norm(x, weight, eps);
     let width = heads * weight.len();
     for (to, from) in y.chunks_exact_mut(ldy).zip(normed.chunks_exact(width)) {
