@@ -6,6 +6,7 @@ mod atomic;
 mod config;
 mod data;
 mod demo;
+mod families;
 mod gguf;
 mod gguf_hostile;
 #[path = "../formats/gguf.rs"]

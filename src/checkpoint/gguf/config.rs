@@ -193,7 +193,10 @@ pub(super) fn synthesize(file: &GgufFile) -> Result<Map<String, Value>> {
             config.insert("hidden_act".to_owned(), "silu".into());
             config.insert("attention_bias".to_owned(), has_bias("self_attn.q_proj").into());
         }
-        Architecture::Gemma3 => keys.gemma3(&mut config, layers, head_dim)?,
+        Architecture::Gemma3 => {
+            config.insert("attention_bias".to_owned(), has_bias("self_attn.q_proj").into());
+            keys.gemma3(&mut config, layers, head_dim)?;
+        }
     }
     Ok(config)
 }
