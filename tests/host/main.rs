@@ -9,6 +9,7 @@ mod demo;
 mod families;
 mod gguf;
 mod gguf_hostile;
+mod gguf_tokenizer;
 #[path = "../formats/gguf.rs"]
 mod gguf_writer;
 mod imports;
