@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod demo;
 mod families;
+mod family_modules;
 mod imports;
 mod lora;
 mod safetensors;

@@ -107,6 +107,6 @@ pub async fn learned_positions(gpu: &Arc<Gpu>) {
     let golden = GoldenCase::load("gpt2");
     let model = golden.model(gpu).await;
     assert!(model.rope_tables(96).unwrap().is_empty());
-    let error = model.rope_tables(97).err().expect("one too many");
+    let error = model.rope_tables(97).expect_err("one too many");
     assert_says(&error, ErrorKind::Data, &["97 tokens", "96 positions", "max_length"]);
 }
