@@ -9,24 +9,24 @@ use serde_json::{Value, json};
 
 use crate::config::{model, with};
 
-/// The file of a published model, in `tests/peft`.
+/// The file of a published model.
 macro_rules! published {
     ($($name:ident: $file:literal),* $(,)?) => {
         $(fn $name() -> Value {
-            serde_json::from_str(include_str!(concat!("../peft/", $file, ".json"))).expect("JSON")
+            serde_json::from_str(include_str!(concat!($file, ".json"))).expect("JSON")
         })*
     };
 }
 
 published! {
-    llama32_1b: "llama-3.2-1b",
-    qwen25_05b: "qwen2.5-0.5b",
-    qwen3_17b: "qwen3-1.7b",
-    mistral_7b: "mistral-7b",
-    smollm3_3b: "smollm3-3b",
-    gemma3_1b: "gemma-3-1b",
-    phi3_mini: "phi-3-mini",
-    gpt2: "gpt2",
+    llama32_1b: "../bench/models/Llama-3.2-1B",
+    qwen25_05b: "../bench/models/Qwen2.5-0.5B",
+    qwen3_17b: "../bench/models/Qwen3-1.7B",
+    mistral_7b: "configs/Mistral-7B-v0.1",
+    smollm3_3b: "configs/SmolLM3-3B",
+    gemma3_1b: "../bench/models/Gemma-3-1B",
+    phi3_mini: "configs/Phi-3-mini-4k-instruct",
+    gpt2: "configs/gpt2",
 }
 
 /// `get_nb_trainable_parameters()` with r 16 on all linear modules.
