@@ -41,8 +41,9 @@ pub struct DeviceArg {
 
 #[derive(Args)]
 pub struct ModelArg {
-    /// Base model: "demo" (built in), or a folder with config.json, model.safetensors and tokenizer.json
-    #[arg(long, default_value = "demo", value_name = "demo|DIR")]
+    /// Base model: "demo" (built in), a folder with config.json, model.safetensors and tokenizer.json, or a
+    /// model's name on the Hugging Face Hub (it is downloaded once, with HF_TOKEN if that is set)
+    #[arg(long, default_value = "demo", value_name = "demo|DIR|OWNER/NAME[@REVISION]")]
     pub model: String,
 }
 

@@ -4,5 +4,7 @@
 mod bad_input;
 mod commands;
 mod common;
+mod hub;
+mod hub_server;
 mod resume;
 mod train;
