@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
 use crate::gpu::Gpu;
 use crate::model::Lora;
-use crate::source::BlobSource;
+use crate::source::{BlobSource, ByteSource, RemoteSource};
 use crate::tokenizer::Message;
 use crate::train::{Job, Start, Trainer, prepare_for};
 
@@ -179,19 +179,23 @@ impl Engine {
         to_js(&self.gpu.caps().adapter)
     }
 
-    /// Loads a base model: `{name, config, weights: Blob, tokenizer, tokenizer_config?, chat_template?}`.
+    /// Loads a base model: `{name, config, weights: [{name, blob}], tokenizer, tokenizer_config?,
+    /// chat_template?}`.
     pub async fn load_model(
         &mut self,
         files: JsValue,
         on_progress: Option<Function>,
     ) -> Result<JsValue, JsValue> {
-        let weights: Blob = property(&files, "weights")
-            .dyn_into()
-            .map_err(|_| throw(Error::config("\"weights\" is not a Blob")))?;
+        let file = js_sys::Array::from(&property(&files, "weights")).get(0);
+        let name = name_of(&file);
+        let weights: Rc<dyn ByteSource> = match property(&file, "blob").dyn_into::<Blob>() {
+            Ok(blob) => Rc::new(BlobSource::new(name, blob)),
+            Err(other) => Rc::new(RemoteSource::new(name, other).map_err(throw)?),
+        };
         let files = BaseFiles {
             name: name_of(&files),
             config: required_bytes(&files, "config")?,
-            weights: Rc::new(BlobSource::new("model.safetensors", weights)),
+            weights,
             tokenizer: required_bytes(&files, "tokenizer")?,
             tokenizer_config: bytes(&files, "tokenizer_config"),
             chat_template: property(&files, "chat_template").as_string(),
