@@ -15,7 +15,8 @@ use postil::train::{Evaluator, prepare_for};
 use postil::{Error, ErrorKind, Result, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
-use super::{demo_data, describe, load_base, model_config, read_data, say, warn};
+use super::model::{load_base, model_config};
+use super::{demo_data, describe, read_data, say, warn};
 
 fn load_adapter(base: &Base, dir: Option<&Path>) -> Result<Option<Rc<Lora>>> {
     let Some(dir) = dir else { return Ok(None) };
@@ -107,9 +108,9 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
 }
 
 /// Trainable and total parameters, as PEFT's `print_trainable_parameters` counts them.
-pub fn params(args: &ParamsArgs, json: bool) -> Result<()> {
+pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
     let lora = args.lora.config()?;
-    let model = model_config(&args.model.model, json)?;
+    let model = model_config(&args.model.model, json).await?;
     let report = parameter_report(&lora, &model)?;
     lora.warnings(&model).iter().for_each(|warning| warn(warning));
     if json {

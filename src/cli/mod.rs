@@ -2,19 +2,15 @@
 
 mod args;
 mod commands;
+mod model;
 mod train;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postil::base::{Base, BaseFiles, read_folder};
-use postil::config::ModelConfig;
 use postil::data::Dataset;
-use postil::gpu::Gpu;
-use postil::hub::{Hub, HubModel, Part, Progress};
 use postil::{Error, ErrorKind, Result, demo};
 
 use args::{Cli, Command};
@@ -27,7 +23,7 @@ pub fn run() -> ExitCode {
             Command::Train(args) => train::train(args, cli.json).await,
             Command::Eval(args) => commands::eval(args, cli.json).await,
             Command::Generate(args) => commands::generate(args, cli.json).await,
-            Command::Params(args) => commands::params(args, cli.json),
+            Command::Params(args) => commands::params(args, cli.json).await,
             Command::Doctor(args) => commands::doctor(args, cli.json).await,
         }
     });
@@ -57,95 +53,6 @@ fn say(json: bool, text: impl AsRef<str>) {
     if !json {
         eprintln!("{}", text.as_ref());
     }
-}
-
-/// A model by what `--model` says: built in, in a folder, or on the Hub under this name.
-enum ModelSource {
-    BuiltIn,
-    Folder(PathBuf),
-    Hub(HubModel),
-}
-
-impl ModelSource {
-    fn of(model: &str) -> Result<Self> {
-        let path = Path::new(model);
-        if model == demo::NAME {
-            Ok(Self::BuiltIn)
-        } else if path.exists() {
-            Ok(Self::Folder(path.to_owned()))
-        } else {
-            HubModel::parse(model).map(Self::Hub).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Io,
-                    format!(
-                        "{model}: not a folder, and not the name of a model on the Hub. Name a folder with \
-                         config.json, model.safetensors and tokenizer.json, a model as owner/name, or \"demo\" for \
-                         the built-in model"
-                    ),
-                )
-            })
-        }
-    }
-}
-
-/// A model's files, downloaded if need be.
-fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
-    match ModelSource::of(model)? {
-        ModelSource::BuiltIn => Ok(demo::base_files()),
-        ModelSource::Folder(dir) => read_folder(&dir),
-        ModelSource::Hub(name) => {
-            let files = read_folder(&fetch(&name, Part::All, json)?)?;
-            Ok(BaseFiles { name: name.repo, ..files })
-        }
-    }
-}
-
-/// A model's `config.json`; of a model on the Hub nothing else is downloaded.
-fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
-    match ModelSource::of(model)? {
-        ModelSource::Hub(name) if name.file.is_none() => {
-            let path = fetch(&name, Part::Config, json)?.join("config.json");
-            let bytes = std::fs::read(&path).map_err(|error| Error::io(path.display(), &error))?;
-            ModelConfig::from_json(&bytes)
-        }
-        _ => ModelConfig::from_json(&base_files(model, json)?.config),
-    }
-}
-
-/// Downloads what the cache lacks, with a progress bar for the bytes.
-fn fetch(name: &HubModel, part: Part, json: bool) -> Result<PathBuf> {
-    let hub = Hub::from_env()?;
-    let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_message(format!("downloading {name}"));
-    let fetched = hub.fetch(name, part, &|progress| match progress {
-        Progress::Bytes { done, total } => {
-            if bar.length() != Some(total) {
-                // What was there before is not part of the speed.
-                bar.set_length(total);
-                bar.reset();
-                bar.set_position(done);
-                bar.reset_eta();
-            }
-            bar.set_position(done);
-        }
-        Progress::Note(text) => bar.suspend(|| warn(&text)),
-    });
-    bar.finish_and_clear();
-    fetched
-}
-
-/// Loads the model with a progress bar for its bytes.
-async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    let files = base_files(model, json)?;
-    let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_message("loading");
-    let base = Base::load(gpu, files, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })
-    .await;
-    bar.finish_and_clear();
-    base
 }
 
 fn bar(json: bool, template: &str) -> ProgressBar {

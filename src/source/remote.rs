@@ -56,7 +56,8 @@ impl ByteSource for RemoteSource {
                 .read
                 .call2(&self.object, &(offset as f64).into(), &(len as f64).into())
                 .map_err(|error| self.failed(&error))?;
-            let array = JsFuture::from(Promise::resolve(&promise)).await.map_err(|error| self.failed(&error))?;
+            let array =
+                JsFuture::from(Promise::resolve(&promise)).await.map_err(|error| self.failed(&error))?;
             let array = array.dyn_into::<Uint8Array>().map_err(|other| self.failed(&other))?;
             if array.length() as usize != len {
                 let found = array.length();

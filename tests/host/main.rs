@@ -1,13 +1,20 @@
 //! Tests of what runs on the host alone: no GPU, no network.
+#![cfg(not(target_arch = "wasm32"))]
 
 mod adapter;
 mod atomic;
 mod config;
 mod data;
 mod demo;
+mod gguf;
+mod gguf_hostile;
+#[path = "../formats/gguf.rs"]
+mod gguf_writer;
 mod imports;
 mod lora;
 mod safetensors;
 mod schedule;
+mod shards;
+mod slices;
 mod source;
 mod tokenizer;

@@ -171,7 +171,10 @@ declare module "postil-engine" {
   export class Engine {
     static create(): Promise<Engine>;
     device(): DeviceInfo;
-    load_model(files: ModelFiles, on_progress?: (done: number, total: number) => void): Promise<ModelInfo>;
+    load_model(
+      files: ModelFiles,
+      on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
+    ): Promise<ModelInfo>;
     inspect_data(name: string, data: Uint8Array, options: { max_length: number }): DataReport;
     count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;

@@ -74,8 +74,8 @@ export type Reply = { id: number; result: Commands[CommandName]["result"] } | { 
 export interface Progress {
   done: number;
   total: number;
-  bytesPerSecond?: number;
-  secondsLeft?: number;
+  bytesPerSecond?: number | undefined;
+  secondsLeft?: number | undefined;
 }
 
 export type Event =

@@ -43,8 +43,9 @@ const handlers: Handlers = {
         onProgress: throttled((done, total) => emit({ event: "download", ...pace.at(done, total) })),
         onNotice: (text) => emit({ event: "notice", text }),
       });
-      const upload = new Pace();
-      const onProgress = throttled((done, total) => emit({ event: "upload", ...upload.at(done, total) }));
+      const onProgress = throttled((done, total, bytesPerSecond: number, secondsLeft?: number) =>
+        emit({ event: "upload", done, total, bytesPerSecond, secondsLeft }),
+      );
       return await ready().load_model(files, onProgress);
     } finally {
       downloads.delete(id);
@@ -166,14 +167,14 @@ function emitAdapter(event: (adapter: AdapterFiles) => Event, { config, model }:
 }
 
 /** Passes on the first call, the last one, and of the others as many as a person can see. */
-function throttled(report: (done: number, total: number) => void): (done: number, total: number) => void {
+function throttled<Report extends (done: number, total: number, ...more: never[]) => void>(report: Report): Report {
   let last = -Infinity;
-  return (done, total) => {
+  return ((done, total, ...more) => {
     const now = performance.now();
     if (now - last < PROGRESS_INTERVAL_MS && done !== total) return;
     last = now;
-    report(done, total);
-  };
+    report(done, total, ...more);
+  }) as Report;
 }
 
 function ready(): Engine {
