@@ -252,3 +252,42 @@ fn an_index_cannot_name_files_outside() {
     place.server.add(REPO, files);
     place.generate(REPO, &[]).expect_error(&["index.json", "outside.safetensors"]);
 }
+
+/// The built-in model's weights in two files, with their index.
+fn sharded() -> HashMap<String, Vec<u8>> {
+    let mut files = demo_files();
+    let whole = files.remove("model.safetensors").expect("the weights");
+    let tensors = safetensors::SafeTensors::deserialize(&whole).expect("a valid file");
+    let mut names = tensors.names();
+    names.sort();
+    let mut weight_map = HashMap::new();
+    for (i, part) in names.chunks(names.len().div_ceil(2)).enumerate() {
+        let name = format!("model-0000{}-of-00002.safetensors", i + 1);
+        let views = part.iter().map(|tensor| (*tensor, tensors.tensor(tensor).expect("a tensor")));
+        files.insert(name.clone(), safetensors::serialize(views, None).expect("a file"));
+        weight_map.extend(part.iter().map(|tensor| ((*tensor).to_owned(), name.clone())));
+    }
+    let index = serde_json::json!({ "metadata": {}, "weight_map": weight_map });
+    files.insert("model.safetensors.index.json".to_owned(), index.to_string().into_bytes());
+    files
+}
+
+#[test]
+fn models_in_several_files_come_whole() {
+    let place = Place::new();
+    place.server.add(REPO, sharded());
+    place.server.state().drops = 1;
+    assert_eq!(place.generate(REPO, &[]).json()["text"], postil(&GENERATE).json()["text"]);
+    place.generate(REPO, &[("HF_HUB_OFFLINE", "1")]).expect_ok();
+}
+
+#[test]
+fn a_model_can_be_one_gguf_file_of_a_repository() {
+    let place = Place::new();
+    let name = "llama-smollm.gguf";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf").join(name);
+    let file = std::fs::read(&path).expect("the fixture");
+    place.server.add("owner/name-GGUF", HashMap::from([(name.to_owned(), file)]));
+    let from_hub = place.params(&format!("owner/name-GGUF/{name}"), &[]).json();
+    assert_eq!(from_hub, postil(&["params", "--model", &arg(&path), "--json"]).json());
+}

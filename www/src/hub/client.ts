@@ -51,15 +51,16 @@ export class HubClient {
   ) {}
 
   async revision(): Promise<Revision> {
-    const response = await this.attempt(() => this.request(revisionUrl(this.model), undefined, ""));
-    const info = (await response.json().catch(() => undefined)) as
-      | { sha?: unknown; siblings?: { rfilename?: unknown }[] }
-      | undefined;
-    const files = (info?.siblings ?? []).map(({ rfilename }) => rfilename);
+    const text = await this.attempt(async () => {
+      const response = await this.request(revisionUrl(this.model), undefined, "");
+      return await response.text().catch((error: unknown) => this.broken(this.model.repo, error));
+    });
+    const info = parse(text) as { sha?: unknown; siblings?: { rfilename?: unknown }[] } | undefined;
+    const files = (info?.siblings ?? []).map(({ rfilename }) => rfilename).filter((name) => typeof name === "string");
     if (typeof info?.sha !== "string" || !isFileName(info.sha) || info.sha.includes("/") || files.length === 0) {
-      throw new DownloadError(`${this.model.address} does not answer as a Hub: it names no commit and no files.`);
+      throw new DownloadError(`${this.model.address} does not answer as a Hub: it names no commit or no files.`);
     }
-    return { commit: info.sha, files: files.filter((name) => typeof name === "string") };
+    return { commit: info.sha, files };
   }
 
   async size(commit: string, file: string): Promise<Sized> {
@@ -194,6 +195,14 @@ export class HubClient {
     if (![408, 429, 500, 502, 503, 504].includes(status)) return new DownloadError(message);
     const seconds = Number(headers.get("Retry-After") ?? Number.NaN);
     return Number.isFinite(seconds) ? new Unreachable(message, seconds * 1000) : new Unreachable(message);
+  }
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
   }
 }
 
