@@ -180,8 +180,9 @@ impl Engine {
     }
 
     /// Loads a base model: `{name, config, weights, weights_index?, tokenizer, tokenizer_config?, chat_template?}`.
-    /// `weights` is a `Blob`, or with `weights_index` (`model.safetensors.index.json`) a list of `File` or
-    /// `{name, blob}`. A `File` called `….gguf` needs none of the others.
+    /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
+    /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
+    /// called `….gguf` needs none of the others.
     ///
     /// `on_progress(done, total, bytes_per_second, seconds_left?)` is called for every slice.
     pub async fn load_model(

@@ -2,17 +2,15 @@
 
 mod args;
 mod commands;
+mod model;
 mod train;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postil::base::{Base, BaseFiles, read_model};
 use postil::data::Dataset;
-use postil::gpu::Gpu;
 use postil::{Error, ErrorKind, Result, demo};
 
 use args::{Cli, Command};
@@ -55,24 +53,6 @@ fn say(json: bool, text: impl AsRef<str>) {
     if !json {
         eprintln!("{}", text.as_ref());
     }
-}
-
-async fn base_files(model: &str) -> Result<BaseFiles> {
-    if model == demo::NAME { demo::base_files().await } else { read_model(Path::new(model)).await }
-}
-
-/// Loads the model with a progress bar for its bytes.
-async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    let files = base_files(model).await?;
-    let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_message("loading");
-    let base = Base::load(gpu, files, &mut |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })
-    .await;
-    bar.finish_and_clear();
-    base
 }
 
 fn bar(json: bool, template: &str) -> ProgressBar {

@@ -14,7 +14,8 @@ use postil::train::{Job, ReadyJob, RunDir, Start, StepReport, Trainer, latest_ch
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
-use super::{bar, demo_data, describe, load_base, read_data, say, warn};
+use super::model::load_base;
+use super::{bar, demo_data, describe, read_data, say, warn};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {

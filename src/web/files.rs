@@ -7,25 +7,26 @@ use web_sys::Blob;
 
 use super::{bytes, name_of, property, required_bytes, throw};
 use crate::base::BaseFiles;
-use crate::checkpoint::{MODEL_FILE, open_weights};
+use crate::checkpoint::open_weights;
 use crate::error::Error;
-use crate::source::{BlobSource, ByteSource};
+use crate::source::{BlobSource, ByteSource, RemoteSource};
 
-/// One of the files of weights: a `Blob`, a `File` or `{name, blob}`.
+/// One of the files of weights: `{name, blob}`.
 fn weights_file(file: &JsValue) -> Result<(String, Rc<dyn ByteSource>), JsValue> {
-    let blob = if file.is_instance_of::<Blob>() { file.clone() } else { property(file, "blob") };
-    let blob: Blob = blob.dyn_into().map_err(|_| throw(Error::config("\"weights\" is not a Blob")))?;
-    let name = property(file, "name").as_string().unwrap_or_else(|| MODEL_FILE.to_owned());
-    Ok((name.clone(), Rc::new(BlobSource::new(name, blob))))
+    let name = name_of(file);
+    let source: Rc<dyn ByteSource> = match property(file, "blob").dyn_into::<Blob>() {
+        Ok(blob) => Rc::new(BlobSource::new(&name, blob)),
+        Err(other) => Rc::new(RemoteSource::new(&name, other).map_err(throw)?),
+    };
+    Ok((name, source))
 }
 
 /// The files of the object that `Engine::load_model` is given.
 pub(super) async fn base_files(files: &JsValue) -> Result<BaseFiles, JsValue> {
     let weights = property(files, "weights");
-    let list = match weights.dyn_ref::<js_sys::Array>() {
-        Some(list) => list.iter().map(|file| weights_file(&file)).collect::<Result<Vec<_>, _>>()?,
-        None => vec![weights_file(&weights)?],
-    };
+    let weights: js_sys::Array =
+        weights.dyn_into().map_err(|_| throw(Error::config("\"weights\" is not a list of files")))?;
+    let list = weights.iter().map(|file| weights_file(&file)).collect::<Result<Vec<_>, _>>()?;
     if let [(name, source)] = list.as_slice()
         && name.to_ascii_lowercase().ends_with(".gguf")
     {

@@ -5,5 +5,7 @@ mod bad_input;
 mod commands;
 mod common;
 mod gguf;
+mod hub;
+mod hub_server;
 mod resume;
 mod train;
