@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::pipeline::PipelineCache;
-use super::tensor::{Dtype, Tensor};
+use super::tensor::{Dtype, Part, PartLimits, Tensor};
 use super::{Recorder, human_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -68,10 +68,17 @@ impl AdapterSummary {
 pub struct Caps {
     /// The adapter's own description.
     pub adapter: AdapterSummary,
-    /// The limits that the device was opened with: the adapter's.
+    /// The limits that the device was opened with: the adapter's, unless others were asked for.
     pub limits: wgpu::Limits,
     /// GPU timestamps are available.
     pub timestamps: bool,
+}
+
+/// How to open a device.
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// Limits to open it with, such as WebGPU's defaults (`wgpu::Limits::default()`); `None`: the adapter's.
+    pub limits: Option<wgpu::Limits>,
 }
 
 /// An opened device with its queue, its pipelines and its first error.
@@ -143,10 +150,18 @@ impl Gpu {
     /// # Errors
     /// [`ErrorKind::NoGpu`] when there is none, or none that matches, or it cannot be opened.
     pub async fn open(selector: Option<&str>) -> Result<Arc<Self>> {
+        Self::open_with(selector, GpuOptions::default()).await
+    }
+
+    /// As [`Self::open`], with less than the adapter offers.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also when the adapter does not offer what is asked for.
+    pub async fn open_with(selector: Option<&str>, options: GpuOptions) -> Result<Arc<Self>> {
         let adapter = choose(selector).await?;
         let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let summary = AdapterSummary::of(&adapter);
-        let limits = adapter.limits();
+        let limits = options.limits.unwrap_or_else(|| adapter.limits());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("postil"),
             required_features: if timestamps {
@@ -200,36 +215,73 @@ impl Gpu {
         }
     }
 
-    /// A zeroed tensor.
+    /// How tensors are cut on this device.
+    pub fn part_limits(&self) -> PartLimits {
+        PartLimits::of(&self.caps.limits)
+    }
+
+    /// A zeroed tensor, in as many buffers as the device's limits ask for.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfMemory`] when the device's limits do not allow one of this size.
+    /// [`ErrorKind::OutOfMemory`] when the device's limits do not even allow a few rows in one buffer.
     pub fn tensor(&self, label: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
-        let bytes = Tensor::byte_size(shape, dtype).ok_or_else(|| {
-            Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows"))
-        })?;
-        let limit = self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
-        if bytes > limit {
-            return Err(Error::new(
-                ErrorKind::OutOfMemory,
-                format!(
-                    "{label} {shape:?} needs {} in one buffer, but \"{}\" allows {}. \
-                     Use a smaller batch size or max_length, or a smaller model",
-                    human_bytes(bytes),
-                    self.caps.adapter.name,
-                    human_bytes(limit)
-                ),
-            ));
+        let cuts = self.cuts(label, shape, dtype)?;
+        self.tensor_cut(label, shape, dtype, &cuts)
+    }
+
+    /// A zeroed tensor that is cut along its first dimension where `cuts` says: the starts of all parts
+    /// but the first.
+    pub fn tensor_cut(&self, label: &str, shape: &[usize], dtype: Dtype, cuts: &[usize]) -> Result<Tensor> {
+        let rows = shape.first().copied().unwrap_or(1);
+        let mut parts = Vec::with_capacity(cuts.len() + 1);
+        for (i, start) in [0].iter().chain(cuts).copied().enumerate() {
+            let end = cuts.get(i).copied().unwrap_or(rows);
+            let mut part = shape.to_vec();
+            if let Some(first) = part.first_mut() {
+                *first = end - start;
+            }
+            let bytes = byte_size(label, &part, dtype)?;
+            let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: bytes.max(16),
+                usage: wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            self.allocated.fetch_add(bytes, Ordering::Relaxed);
+            self.check()?;
+            parts.push(Part { buffer, offset: 0, rows: start..end });
         }
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes.max(16),
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        self.allocated.fetch_add(bytes, Ordering::Relaxed);
-        self.check()?;
-        Ok(Tensor::whole(buffer, shape, dtype))
+        Ok(Tensor::of_parts(parts, shape, dtype))
+    }
+
+    fn cuts(&self, label: &str, shape: &[usize], dtype: Dtype) -> Result<Vec<usize>> {
+        let bytes = byte_size(label, shape, dtype)?;
+        let (rows, limits) = (shape.first().copied().unwrap_or(1), self.part_limits());
+        if bytes <= limits.bytes {
+            return Ok(Vec::new());
+        }
+        let row_bytes = byte_size(label, &shape[1..], dtype)?;
+        let part = limits.rows_of_part(rows, row_bytes).ok_or_else(|| {
+            let least = row_bytes.saturating_mul(limits.rows as u64).min(bytes);
+            self.too_large(&format!("{label} {shape:?}"), least)
+        })?;
+        Ok((part..rows).step_by(part).collect())
+    }
+
+    /// What cannot be cut any further.
+    pub fn too_large(&self, what: &str, bytes: u64) -> Error {
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!(
+                "{what} needs {} in one buffer, but \"{}\" allows {}. \
+                 Use a smaller batch size or max_length, or a smaller model",
+                human_bytes(bytes),
+                self.caps.adapter.name,
+                human_bytes(self.part_limits().bytes)
+            ),
+        )
     }
 
     /// A tensor with contents; `data` has exactly the shape's number of 4-byte elements.
@@ -265,15 +317,18 @@ impl Gpu {
     /// Overwrites bytes of a tensor from `byte_offset` on. A tail that is not a multiple of four
     /// bytes is zero-padded, which only the last odd 16-bit element of a tensor can need.
     pub fn write_at(&self, tensor: &Tensor, byte_offset: u64, bytes: &[u8]) {
-        let (buffer, offset) = tensor.raw();
-        let whole = bytes.len() & !3;
-        if whole > 0 {
-            self.queue.write_buffer(buffer, offset + byte_offset, &bytes[..whole]);
-        }
-        if whole < bytes.len() {
-            let mut tail = [0u8; 4];
-            tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.queue.write_buffer(buffer, offset + byte_offset + whole as u64, &tail);
+        let end = byte_offset + bytes.len().next_multiple_of(4) as u64;
+        for (buffer, offset, part) in tensor.ranges(byte_offset..end) {
+            let bytes = &bytes[part.start as usize..bytes.len().min(part.end as usize)];
+            let whole = bytes.len() & !3;
+            if whole > 0 {
+                self.queue.write_buffer(buffer, offset, &bytes[..whole]);
+            }
+            if whole < bytes.len() {
+                let mut tail = [0u8; 4];
+                tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+                self.queue.write_buffer(buffer, offset + whole as u64, &tail);
+            }
         }
     }
 
@@ -289,6 +344,11 @@ impl Gpu {
     pub fn absent(&self) -> Tensor {
         Tensor::whole(self.absent.clone(), &[64], Dtype::F32)
     }
+}
+
+fn byte_size(label: &str, shape: &[usize], dtype: Dtype) -> Result<u64> {
+    Tensor::byte_size(shape, dtype)
+        .ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows")))
 }
 
 /// Keeps the first error instead of wgpu's default, which panics.

@@ -11,11 +11,11 @@ mod readback;
 mod tensor;
 mod timing;
 
-pub use device::{AdapterSummary, Caps, Gpu, list_adapters};
+pub use device::{AdapterSummary, Caps, Gpu, GpuOptions, list_adapters};
 pub use pipeline::{Param, ParamKind, Params, Shader};
 pub use plan::{Plan, PlanBuilder, Recorder, StepBuffer};
 pub use readback::PendingRead;
-pub use tensor::{Dtype, Tensor};
+pub use tensor::{Dtype, PartLimits, Tensor, row_parts};
 pub use timing::{KernelTime, Profiler};
 
 /// A byte count for people: `"1.5 MiB"`.

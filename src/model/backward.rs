@@ -150,7 +150,7 @@ impl Backward<'_> {
         let lora = self.pass.lora.expect("the module is one of its");
         let r = module.module.r;
         let xa = self.pass.buffers.layer(self.layer).xa(module.module.id.projection, r);
-        let dxa = self.gradients.xa.view(0, &[x.rows(), r]);
+        let dxa = self.gradients.xa.narrowed(r);
         matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None);
         let b = module.b(lora.values());
         Nn { scale: module.module.scale, ..Nn::new(dy, &b, &dxa) }.add_to(plan);

@@ -143,7 +143,7 @@ impl LayerBuffers {
     /// `xa` of a projection with the rank of a module of this layer.
     pub fn xa(&self, projection: crate::config::Projection, r: usize) -> Tensor {
         let whole = self.xa[projection as usize].as_ref().expect("made for every adapted projection");
-        whole.view(0, &[whole.rows(), r])
+        whole.narrowed(r)
     }
 }
 
@@ -220,7 +220,7 @@ impl Gradients {
         let (gpu, config, heads) = (model.gpu(), model.config(), model.heads());
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         Ok(Self {
-            adapter: gpu.tensor("adapter gradient", lora.values().shape(), Dtype::F32)?,
+            adapter: lora.flat(gpu, "adapter gradient")?,
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,

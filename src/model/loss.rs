@@ -38,6 +38,11 @@ impl LossBuffers {
     pub fn new(model: &Model, rows: usize) -> Result<Self> {
         let (gpu, config) = (model.gpu(), model.config());
         let wide = |label: &str| gpu.tensor(label, &[rows, config.hidden_size], Dtype::F32);
+        // One dispatch after the other indexes the whole of it.
+        let (needed, allowed) = (4 * rows as u64, gpu.part_limits().bytes);
+        if needed > allowed {
+            return Err(gpu.too_large("losses", needed));
+        }
         let chunk = chunk_rows(gpu, config.vocab_size).min(rows);
         Ok(Self {
             hidden: wide("target hidden")?,

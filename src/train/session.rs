@@ -46,9 +46,8 @@ impl Session {
     pub fn new(model: &Rc<Model>, lora: Lora, rows: usize, positions: usize, dropout: bool) -> Result<Self> {
         let gpu = &**model.gpu();
         let lora = Rc::new(lora);
-        let flat = |label: &str| gpu.tensor(label, lora.values().shape(), Dtype::F32);
         let gradients = Gradients::new(model, &lora, rows)?;
-        let moments = [flat("first moment")?, flat("second moment")?];
+        let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
         let parts = gpu.tensor("norm parts", &[NORM_PARTS], Dtype::F32)?;
         let total = gpu.tensor("gradient norm", &[1], Dtype::F32)?;
         let buffers = PassBuffers::for_training(model, &lora, rows)?;

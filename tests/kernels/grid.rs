@@ -75,7 +75,7 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let (rows, width) = (ROWS as u32, WIDTH as u32);
     let elements = (count as u32).div_ceil(256);
 
-    let params = RowsParams { rows, width };
+    let params = RowsParams { rows, width, first: 0, count: rows };
     folding.check("gather/f32", params, &[&index, &a, &b], 2, elements).await;
     folding.check("scatter", params, &[&index, &a, &c], 2, elements).await;
     let params = SwigluParams { rows, width };
@@ -94,13 +94,23 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
 
     // Three heads of 22 columns.
     let table = f32s(gpu, &[ROWS, 22], &postil::kernels::rope::table(ROWS, 22, 100.0));
-    let params = RopeParams { rows, heads: 3, head_dim: 22, ld: width, direction: 1.0 };
+    let params =
+        RopeParams { rows, heads: 3, head_dim: 22, ld: width, first: 0, count: rows, direction: 1.0 };
     folding.check("rope", params, &[&index, &table, &d], 2, (rows * 33).div_ceil(256)).await;
     let params = AttentionDeltaParams { items: 3 * rows, head_dim: 22 };
     folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(256)).await;
     let all: Vec<u32> = [0, rows].repeat(ROWS);
     let range = u32s(gpu, &[ROWS, 2], &all);
-    let params = AttentionParams { rows, heads: 3, kv_heads: 3, head_dim: 22, scale: 0.2 };
+    let params = AttentionParams {
+        rows,
+        heads: 3,
+        kv_heads: 3,
+        head_dim: 22,
+        scale: 0.2,
+        first: 0,
+        count: rows,
+        accumulate: 0,
+    };
     folding.check("attention", params, &[&range, &a, &wide, &b, &side], 3, 3 * rows).await;
     let operands = [&range, &a, &wide, &d, &side, &other_side];
     folding.check("attention_dq", params, &[&operands[..], &[&b]].concat(), 6, 3 * rows).await;

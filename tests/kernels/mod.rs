@@ -11,6 +11,7 @@ mod gather;
 mod grid;
 mod matmul;
 mod matmul_dropout;
+mod parts;
 mod reduce;
 mod rms_norm;
 mod rope;

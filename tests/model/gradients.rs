@@ -21,7 +21,7 @@ const STILL: Optimizer =
 each_golden!(gradients);
 
 /// All sequences in one micro-batch, then each in one of its own: the same loss and gradient.
-async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
+pub async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
     let examples = golden.examples();
     let all: Vec<_> = examples.iter().collect();

@@ -24,7 +24,7 @@ pub async fn run(trainer: &mut Trainer) -> Vec<StepReport> {
     reports
 }
 
-async fn training(gpu: &Arc<Gpu>, golden: &GoldenCase) {
+pub async fn training(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
     let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
     let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();

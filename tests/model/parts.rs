@@ -1,0 +1,62 @@
+//! The golden cases on a device with bindings so small that weights, activations and adapters all lie in
+//! several parts, and on one with WebGPU's default limits.
+
+use std::sync::Arc;
+
+use postil::data::Batch;
+use postil::gpu::{Gpu, GpuOptions};
+use postil::model::{PassBuffers, ROW_MULTIPLE};
+
+use super::golden::GoldenCase;
+
+each_golden!(in_parts, default_limits);
+
+/// 16 rows of the widest tensor of a golden model (gate_up, 154 columns), and the finest cuts that there are.
+fn small() -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffer_binding_size: 10 << 10,
+        min_storage_buffer_offset_alignment: 32,
+        ..wgpu::Limits::default()
+    }
+}
+
+async fn open(limits: wgpu::Limits) -> Arc<Gpu> {
+    Gpu::open_with(None, GpuOptions { limits: Some(limits) }).await.expect("less than the adapter offers")
+}
+
+/// Logits, gradients and training, each within the same tolerance as in one part.
+async fn in_parts(_: &Arc<Gpu>, golden: &GoldenCase) {
+    let gpu = open(small()).await;
+    let model = golden.model(&gpu).await;
+    let (weights, lora) = (model.weights(), golden.lora(&model));
+    let examples = golden.examples();
+    let rows = Batch::new(&examples.iter().collect::<Vec<_>>(), ROW_MULTIPLE).rows();
+    let buffers = PassBuffers::for_training(&model, &lora, rows).unwrap();
+    let layer = buffers.layer(1);
+    for (name, tensor) in [
+        ("embed_tokens", &weights.embed_tokens),
+        ("adapter", lora.values()),
+        ("x", &layer.x),
+        ("q", &layer.q),
+        ("kv", &layer.kv),
+        ("gate_up", &layer.gate_up),
+        ("activated", &layer.activated),
+    ] {
+        let parts = tensor.part_count();
+        assert!(parts > 1 || tensor.bytes() <= 10 << 10, "{name} {:?} in {parts} parts", tensor.shape());
+    }
+    assert!(layer.x.part_count() > 1 && layer.gate_up.part_count() > 5);
+    super::forward::logits(&gpu, golden).await;
+    super::gradients::gradients(&gpu, golden).await;
+    super::training::training(&gpu, golden).await;
+}
+
+/// The limits that every WebGPU device has.
+pub async fn default_limits(_: &Arc<Gpu>) {
+    let gpu = open(wgpu::Limits::default()).await;
+    for name in ["gqa_f32_untied", "tied_bf16"] {
+        let golden = GoldenCase::load(name);
+        super::gradients::gradients(&gpu, &golden).await;
+        super::training::training(&gpu, &golden).await;
+    }
+}
