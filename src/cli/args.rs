@@ -141,6 +141,10 @@ pub struct TrainArgs {
     /// Micro-batches in an optimizer step [default: 1]
     #[arg(long, value_name = "N")]
     pub grad_accum: Option<usize>,
+    /// Compute each layer's activations again in the backward pass instead of keeping them: less memory, more
+    /// time, the same results
+    #[arg(long)]
+    pub gradient_checkpointing: bool,
     /// Cut examples to this many tokens [default: 1024]
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,
@@ -215,6 +219,7 @@ impl TrainArgs {
             seed: self.seed.unwrap_or(default.seed),
             shuffle: !self.no_shuffle,
             assistant_only_loss: !self.train_on_all,
+            gradient_checkpointing: self.gradient_checkpointing,
             eval_steps: self.eval_steps,
             save_steps: Some(self.save_steps),
             ..default

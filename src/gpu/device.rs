@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::Recorder;
+use super::allocator::{Allocator, byte_size};
 use super::pipeline::PipelineCache;
 use super::tensor::{Dtype, Part, PartLimits, Tensor};
-use super::{Recorder, human_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -215,73 +216,22 @@ impl Gpu {
         }
     }
 
-    /// How tensors are cut on this device.
-    pub fn part_limits(&self) -> PartLimits {
-        PartLimits::of(&self.caps.limits)
-    }
-
-    /// A zeroed tensor, in as many buffers as the device's limits ask for.
+    /// See [`Allocator::tensor`].
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfMemory`] when the device's limits do not even allow a few rows in one buffer.
+    /// As there.
     pub fn tensor(&self, label: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
-        let cuts = self.cuts(label, shape, dtype)?;
-        self.tensor_cut(label, shape, dtype, &cuts)
+        Allocator::tensor(self, label, shape, dtype)
     }
 
-    /// A zeroed tensor that is cut along its first dimension where `cuts` says: the starts of all parts
-    /// but the first.
-    pub fn tensor_cut(&self, label: &str, shape: &[usize], dtype: Dtype, cuts: &[usize]) -> Result<Tensor> {
-        let rows = shape.first().copied().unwrap_or(1);
-        let mut parts = Vec::with_capacity(cuts.len() + 1);
-        for (i, start) in [0].iter().chain(cuts).copied().enumerate() {
-            let end = cuts.get(i).copied().unwrap_or(rows);
-            let mut part = shape.to_vec();
-            if let Some(first) = part.first_mut() {
-                *first = end - start;
-            }
-            let bytes = byte_size(label, &part, dtype)?;
-            let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size: bytes.max(16),
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            self.allocated.fetch_add(bytes, Ordering::Relaxed);
-            self.check()?;
-            parts.push(Part { buffer, offset: 0, rows: start..end });
-        }
-        Ok(Tensor::of_parts(parts, shape, dtype))
-    }
-
-    fn cuts(&self, label: &str, shape: &[usize], dtype: Dtype) -> Result<Vec<usize>> {
-        let bytes = byte_size(label, shape, dtype)?;
-        let (rows, limits) = (shape.first().copied().unwrap_or(1), self.part_limits());
-        if bytes <= limits.bytes {
-            return Ok(Vec::new());
-        }
-        let row_bytes = byte_size(label, &shape[1..], dtype)?;
-        let part = limits.rows_of_part(rows, row_bytes).ok_or_else(|| {
-            let least = row_bytes.saturating_mul(limits.rows as u64).min(bytes);
-            self.too_large(&format!("{label} {shape:?}"), least)
-        })?;
-        Ok((part..rows).step_by(part).collect())
-    }
-
-    /// What cannot be cut any further.
-    pub fn too_large(&self, what: &str, bytes: u64) -> Error {
-        Error::new(
-            ErrorKind::OutOfMemory,
-            format!(
-                "{what} needs {} in one buffer, but \"{}\" allows {}. \
-                 Use a smaller batch size or max_length, or a smaller model",
-                human_bytes(bytes),
-                self.caps.adapter.name,
-                human_bytes(self.part_limits().bytes)
-            ),
-        )
+    /// A buffer for tensors.
+    pub(super) fn storage(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.max(16),
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
     }
 
     /// A tensor with contents; `data` has exactly the shape's number of 4-byte elements.
@@ -346,9 +296,32 @@ impl Gpu {
     }
 }
 
-fn byte_size(label: &str, shape: &[usize], dtype: Dtype) -> Result<u64> {
-    Tensor::byte_size(shape, dtype)
-        .ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows")))
+impl Allocator for Gpu {
+    fn part_limits(&self) -> PartLimits {
+        PartLimits::of(&self.caps.limits)
+    }
+
+    fn device_name(&self) -> &str {
+        &self.caps.adapter.name
+    }
+
+    fn allocate(&self, label: &str, shape: &[usize], dtype: Dtype, cuts: &[usize]) -> Result<Tensor> {
+        let rows = shape.first().copied().unwrap_or(1);
+        let mut parts = Vec::with_capacity(cuts.len() + 1);
+        for (i, start) in [0].iter().chain(cuts).copied().enumerate() {
+            let end = cuts.get(i).copied().unwrap_or(rows);
+            let mut part = shape.to_vec();
+            if let Some(first) = part.first_mut() {
+                *first = end - start;
+            }
+            let bytes = byte_size(label, &part, dtype)?;
+            let buffer = self.storage(label, bytes);
+            self.allocated.fetch_add(bytes, Ordering::Relaxed);
+            self.check()?;
+            parts.push(Part { buffer, offset: 0, rows: start..end });
+        }
+        Ok(Tensor::of_parts(parts, shape, dtype))
+    }
 }
 
 /// Keeps the first error instead of wgpu's default, which panics.

@@ -39,7 +39,12 @@ pub fn record_backward(plan: &mut PlanBuilder, pass: &Forward<'_>, gradients: &G
     let modules = pass.lora.into_iter().flat_map(|lora| lora.modules());
     let lowest = modules.map(|m| (m.module.id.layer, stage(m.module.id.projection))).min();
     let Some(lowest) = lowest else { return };
-    for layer in (lowest.0..pass.model.config().num_hidden_layers).rev() {
+    let layers = pass.model.config().num_hidden_layers;
+    for layer in (lowest.0..layers).rev() {
+        // The forward pass leaves those of the last layer behind.
+        if pass.buffers.recomputed() && layer + 1 < layers {
+            pass.recompute(plan, layer);
+        }
         Backward { pass, gradients, layer, lowest }.layer(plan);
     }
 }

@@ -1,9 +1,10 @@
 //! Activations and gradients, made once for the largest number of rows; a pass over fewer rows uses
 //! their first rows.
 
-use super::{Lora, Model};
+use super::{Lora, Model, heads};
+use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, MemoryUse, Tensor};
 
 /// The first `rows` rows of a buffer.
 pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {
@@ -31,7 +32,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Inputs for up to `rows` rows.
-    pub fn new(gpu: &Gpu, rows: usize) -> Result<Self> {
+    pub fn new(gpu: &dyn Allocator, rows: usize) -> Result<Self> {
         let column = |label: &str| gpu.tensor(label, &[rows], Dtype::U32);
         let pairs = |label: &str| gpu.tensor(label, &[rows, 2], Dtype::U32);
         Ok(Self {
@@ -89,8 +90,15 @@ pub struct LayerBuffers {
 }
 
 impl LayerBuffers {
-    fn new(model: &Model, lora: Option<&Lora>, rows: usize, layer: Option<usize>) -> Result<Self> {
-        let (gpu, config, heads) = (model.gpu(), model.config(), model.heads());
+    /// For one layer, or with `None` for all of them in turn.
+    fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: Option<&Lora>,
+        rows: usize,
+        layer: Option<usize>,
+    ) -> Result<Self> {
+        let heads = heads(config);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         let mut xa = Vec::new();
         for projection in crate::config::Projection::ALL {
@@ -151,23 +159,50 @@ impl LayerBuffers {
 #[derive(Clone)]
 pub struct PassBuffers {
     layers: Vec<LayerBuffers>,
+    recomputed: bool,
     /// The residual stream after the last layer.
     pub out: Tensor,
 }
 
 impl PassBuffers {
-    /// Keeps every layer's activations, as a backward pass needs.
-    pub fn for_training(model: &Model, lora: &Lora, rows: usize) -> Result<Self> {
-        let layers = (0..model.config().num_hidden_layers)
-            .map(|layer| LayerBuffers::new(model, Some(lora), rows, Some(layer)))
-            .collect::<Result<_>>()?;
-        Ok(Self { layers, out: model.gpu().tensor("out", &[rows, model.config().hidden_size], Dtype::F32)? })
+    /// Keeps every layer's activations, as a backward pass needs; with `checkpointing` only every layer's
+    /// input, beside one set of the rest that all layers share and the backward pass computes again.
+    pub fn for_training(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: &Lora,
+        rows: usize,
+        checkpointing: bool,
+    ) -> Result<Self> {
+        gpu.begin(MemoryUse::Activations);
+        let residual = |label: &str| gpu.tensor(label, &[rows, config.hidden_size], Dtype::F32);
+        let layers = 0..config.num_hidden_layers;
+        let layers: Vec<_> = if checkpointing {
+            let shared = LayerBuffers::new(gpu, config, Some(lora), rows, None)?;
+            let first = shared.x.clone();
+            layers
+                .map(|layer| {
+                    let x = if layer == 0 { first.clone() } else { residual("x")? };
+                    Ok(LayerBuffers { x, ..shared.clone() })
+                })
+                .collect::<Result<_>>()?
+        } else {
+            layers
+                .map(|layer| LayerBuffers::new(gpu, config, Some(lora), rows, Some(layer)))
+                .collect::<Result<_>>()?
+        };
+        Ok(Self { layers, recomputed: checkpointing, out: residual("out")? })
     }
 
     /// One set of activations that all layers share.
     pub fn for_inference(model: &Model, lora: Option<&Lora>, rows: usize) -> Result<Self> {
-        let layer = LayerBuffers::new(model, lora, rows, None)?;
-        Ok(Self { out: layer.x.clone(), layers: vec![layer] })
+        let layer = LayerBuffers::new(model.gpu(), model.config(), lora, rows, None)?;
+        Ok(Self { out: layer.x.clone(), layers: vec![layer], recomputed: false })
+    }
+
+    /// Whether the backward pass finds a layer's input only, and those of the last layer.
+    pub fn recomputed(&self) -> bool {
+        self.recomputed
     }
 
     /// The activations of a layer.
@@ -184,6 +219,7 @@ impl PassBuffers {
     pub fn first(&self, rows: usize) -> Self {
         Self {
             layers: self.layers.iter().map(|layer| layer.first(rows)).collect(),
+            recomputed: self.recomputed,
             out: rows_of(&self.out, rows),
         }
     }
@@ -216,11 +252,14 @@ pub struct Gradients {
 
 impl Gradients {
     /// Gradients for up to `rows` rows.
-    pub fn new(model: &Model, lora: &Lora, rows: usize) -> Result<Self> {
-        let (gpu, config, heads) = (model.gpu(), model.config(), model.heads());
+    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, lora: &Lora, rows: usize) -> Result<Self> {
+        let heads = heads(config);
+        gpu.begin(MemoryUse::Gradients);
+        let adapter = lora.flat(gpu, "adapter gradient")?;
+        gpu.begin(MemoryUse::Activations);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         Ok(Self {
-            adapter: lora.flat(gpu, "adapter gradient")?,
+            adapter,
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,

@@ -42,10 +42,19 @@ pub fn record_forward(plan: &mut PlanBuilder, pass: &Forward<'_>) {
     for layer in 0..pass.model.config().num_hidden_layers {
         pass.attention_block(plan, layer);
         pass.mlp_block(plan, layer);
+        pass.mlp_output(plan, layer);
     }
 }
 
 impl Forward<'_> {
+    /// Computes a layer's activations again from its input, to the bit (gradient checkpointing: Chen et al.,
+    /// arXiv:1604.06174). What the layer hands on is not needed any more.
+    pub(super) fn recompute(&self, plan: &mut PlanBuilder, layer: usize) {
+        self.attention_block(plan, layer);
+        self.mlp_block(plan, layer);
+        self.low_rank(plan, layer, Projection::DownProj, &self.buffers.layer(layer).activated);
+    }
+
     fn attention_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let (buffers, model) = (self.buffers.layer(layer), self.model);
         let (heads, weights) = (model.heads(), &model.weights().layers[layer]);
@@ -82,6 +91,10 @@ impl Forward<'_> {
         self.linear(plan, layer, Projection::GateProj, normed, Columns::of(gate_up, 0, width), None);
         self.linear(plan, layer, Projection::UpProj, normed, Columns::of(gate_up, width, width), None);
         swiglu(plan, gate_up, &buffers.activated);
+    }
+
+    fn mlp_output(&self, plan: &mut PlanBuilder, layer: usize) {
+        let buffers = self.buffers.layer(layer);
         let out = self.buffers.after(layer).into();
         self.linear(plan, layer, Projection::DownProj, &buffers.activated, out, Some(&buffers.middle));
     }
@@ -98,12 +111,26 @@ impl Forward<'_> {
     ) {
         let linear = self.model.weights().layers[layer].linear(projection);
         let base = Nt { bias: linear.bias.as_ref(), residual, ..Nt::new(x, &linear.weight, y) };
-        let adapted = self.lora.and_then(|lora| Some((lora, lora.module(ModuleId { layer, projection })?)));
-        let Some((lora, module)) = adapted else { return base.add_to(plan) };
-        let (a, b) = (module.a(lora.values()), module.b(lora.values()));
+        match self.low_rank(plan, layer, projection, x) {
+            None => base.add_to(plan),
+            Some((xa, b)) => Nt { extension: Some((&xa, &b)), ..base }.add_to(plan),
+        }
+    }
+
+    /// `xa = s·dropout(x)·Aᵀ`, and B; `None` if the projection is not adapted.
+    fn low_rank(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        projection: Projection,
+        x: &Tensor,
+    ) -> Option<(Tensor, Tensor)> {
+        let lora = self.lora?;
+        let module = lora.module(ModuleId { layer, projection })?;
+        let a = module.a(lora.values());
         let xa = self.buffers.layer(layer).xa(projection, module.module.r);
         let scale = module.module.scale;
         Nt { scale, dropout: self.dropout.then_some(module.index), ..Nt::new(x, &a, &xa) }.add_to(plan);
-        Nt { extension: Some((&xa, &b)), ..base }.add_to(plan);
+        Some((xa, module.b(lora.values())))
     }
 }

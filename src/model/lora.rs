@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::checkpoint::{Adapter, AdapterModule};
 use crate::config::{AdaptedModule, InitLoraWeights, LoraConfig, ModelConfig, ModuleId};
 use crate::error::Result;
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
 
 /// Pieces of the flat buffer start at multiples of this many floats, as bindings must.
 const ALIGN: usize = 64;
@@ -105,7 +105,12 @@ impl Lora {
         Ok(lora)
     }
 
-    fn allocate(gpu: &Gpu, config: &LoraConfig, model: &ModelConfig) -> Result<Self> {
+    /// An adapter of zeros: what the others fill, and what a plan counts.
+    ///
+    /// # Errors
+    /// Those of [`LoraConfig::resolve`], and a buffer that the device does not allow.
+    pub fn allocate(gpu: &dyn Allocator, config: &LoraConfig, model: &ModelConfig) -> Result<Self> {
+        gpu.begin(MemoryUse::Adapter);
         let mut at = 0;
         let mut take = |len: usize| {
             let start = at;
@@ -126,7 +131,7 @@ impl Lora {
             let widest = modules.values().map(|module| module.module.in_features).max().unwrap_or(0);
             gpu.too_large("one matrix of the adapter", 4 * (widest * gpu.part_limits().rows) as u64)
         })?;
-        let values = gpu.tensor_cut("adapter", &[at], Dtype::F32, &cuts)?;
+        let values = gpu.allocate("adapter", &[at], Dtype::F32, &cuts)?;
         Ok(Self { config: config.clone(), modules, values, cuts })
     }
 
@@ -134,8 +139,8 @@ impl Lora {
     ///
     /// # Errors
     /// When the device has no room for it.
-    pub fn flat(&self, gpu: &Gpu, label: &str) -> Result<Tensor> {
-        gpu.tensor_cut(label, self.values.shape(), Dtype::F32, &self.cuts)
+    pub fn flat(&self, gpu: &dyn Allocator, label: &str) -> Result<Tensor> {
+        gpu.allocate(label, self.values.shape(), Dtype::F32, &self.cuts)
     }
 
     /// The adapter's configuration.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::checkpoint::SafetensorsFile;
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, Tensor};
 use crate::kernels::attention::Heads;
 use crate::kernels::rope;
 
@@ -71,17 +71,35 @@ impl Model {
 
     /// Number and width of the attention heads.
     pub fn heads(&self) -> Heads {
-        Heads {
-            heads: self.config.num_attention_heads,
-            kv_heads: self.config.num_key_value_heads,
-            head_dim: self.config.head_dim,
-        }
+        heads(&self.config)
     }
 
     /// The rotary table for positions `0..positions`, `[positions, head_dim]`.
     pub fn rope_table(&self, positions: usize) -> Result<Tensor> {
-        let width = self.config.head_dim;
-        let values = rope::table(positions, width, self.config.rope_theta);
-        self.gpu.tensor_from("rope table", &[positions, width], Dtype::F32, &values)
+        let table = empty_rope_table(&self.gpu, &self.config, positions)?;
+        self.fill_rope_table(&table);
+        Ok(table)
     }
+
+    /// Writes an [`empty_rope_table`].
+    pub fn fill_rope_table(&self, table: &Tensor) {
+        let (positions, width) = (table.rows(), table.columns());
+        self.gpu.write(table, &rope::table(positions, width, self.config.rope_theta));
+    }
+}
+
+fn heads(config: &ModelConfig) -> Heads {
+    Heads {
+        heads: config.num_attention_heads,
+        kv_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+    }
+}
+
+/// Room for [`Model::rope_table`].
+///
+/// # Errors
+/// When the device has none.
+pub fn empty_rope_table(gpu: &dyn Allocator, config: &ModelConfig, positions: usize) -> Result<Tensor> {
+    gpu.tensor("rope table", &[positions, config.head_dim], Dtype::F32)
 }

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::config::ModelConfig;
 use crate::data::{Batch, Example};
 use crate::error::{Error, Result};
-use crate::gpu::{Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
+use crate::gpu::{Allocator, MemoryUse, Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
 use crate::kernels::step::Step;
 use crate::model::{
-    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, record_forward,
-    record_loss,
+    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, empty_rope_table,
+    record_forward, record_loss,
 };
 
-/// Rows that hold the `batch_size` longest of some examples, and their longest length.
-pub(super) fn largest_batch(examples: &[Example], batch_size: usize) -> (usize, usize) {
-    let mut lengths: Vec<_> = examples.iter().map(|e| e.input_ids.len()).collect();
+/// Rows that hold the `batch_size` longest of some examples, cut to `max_length`, and their longest length.
+pub(super) fn largest_batch(examples: &[Example], batch_size: usize, max_length: usize) -> (usize, usize) {
+    let mut lengths: Vec<_> = examples.iter().map(|e| e.input_ids.len().min(max_length)).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     let rows = lengths.iter().take(batch_size).sum::<usize>();
     (rows.next_multiple_of(ROW_MULTIPLE), lengths.first().copied().unwrap_or(0))
@@ -27,18 +28,23 @@ pub(super) struct Workspace {
     pub inputs: Inputs,
     pub buffers: PassBuffers,
     pub loss: LossBuffers,
-    pub step: Rc<StepBuffer>,
 }
 
 impl Workspace {
-    pub fn new(model: &Model, buffers: PassBuffers, rows: usize, positions: usize) -> Result<Self> {
-        let gpu = model.gpu();
+    /// Its rotary table is still to be written.
+    pub fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        buffers: PassBuffers,
+        rows: usize,
+        positions: usize,
+    ) -> Result<Self> {
+        gpu.begin(MemoryUse::Workspace);
         Ok(Self {
-            rope_table: model.rope_table(positions)?,
+            rope_table: empty_rope_table(gpu, config, positions)?,
             inputs: Inputs::new(gpu, rows)?,
             buffers,
-            loss: LossBuffers::new(model, rows)?,
-            step: Rc::new(StepBuffer::new(gpu, &Step::default())),
+            loss: LossBuffers::new(gpu, config, rows)?,
         })
     }
 
@@ -68,6 +74,7 @@ pub struct Evaluator {
     model: Rc<Model>,
     lora: Option<Rc<Lora>>,
     workspace: Workspace,
+    step: Rc<StepBuffer>,
     plans: HashMap<usize, (Plan, LossPlans)>,
 }
 
@@ -82,14 +89,21 @@ impl Evaluator {
         examples: &[Example],
         batch_size: usize,
     ) -> Result<Self> {
-        let (rows, positions) = largest_batch(examples, batch_size);
+        let (rows, positions) = largest_batch(examples, batch_size, usize::MAX);
         let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
-        let workspace = Workspace::new(model, buffers, rows, positions)?;
-        Ok(Self::sharing(model, lora, workspace))
+        let workspace = Workspace::new(model.gpu(), model.config(), buffers, rows, positions)?;
+        model.fill_rope_table(&workspace.rope_table);
+        let step = Rc::new(StepBuffer::new(model.gpu(), &Step::default()));
+        Ok(Self::sharing(model, lora, workspace, step))
     }
 
-    pub(super) fn sharing(model: &Rc<Model>, lora: Option<Rc<Lora>>, workspace: Workspace) -> Self {
-        Self { model: Rc::clone(model), lora, workspace, plans: HashMap::new() }
+    pub(super) fn sharing(
+        model: &Rc<Model>,
+        lora: Option<Rc<Lora>>,
+        workspace: Workspace,
+        step: Rc<StepBuffer>,
+    ) -> Self {
+        Self { model: Rc::clone(model), lora, workspace, step, plans: HashMap::new() }
     }
 
     /// The mean loss over `examples`, without dropout.
@@ -140,7 +154,7 @@ impl Evaluator {
             cache: None,
         };
         record_forward(&mut forward, &pass);
-        let loss = record_loss(&self.model, &w.step, &inputs, &buffers, &w.loss, None);
+        let loss = record_loss(&self.model, &self.step, &inputs, &buffers, &w.loss, None);
         (forward.finish(), loss)
     }
 }

@@ -17,6 +17,6 @@ pub use evaluate::{Evaluation, Evaluator};
 pub use job::{Job, ReadyJob, Start, prepare_for};
 #[cfg(not(target_arch = "wasm32"))]
 pub use run_dir::{RunDir, latest_checkpoint};
-pub use session::Session;
+pub use session::{Session, SessionOptions};
 pub use state::{Checkpoint, TrainerState};
 pub use trainer::{Progress, StepReport, Trainer, TrainingData};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use web_time::Instant;
 
 use super::evaluate::{Evaluator, largest_batch};
-use super::session::Session;
+use super::session::{Session, SessionOptions};
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
 use crate::config::TrainConfig;
@@ -70,6 +70,26 @@ struct Pending {
     reads: [PendingRead; 2],
 }
 
+/// Settings that may differ when a run goes on: its results are the same bits.
+const CHANGES_NO_BIT: [&str; 1] = ["gradient_checkpointing"];
+
+/// What a run on `data` makes its buffers for, if its examples are cut to `max_length`.
+pub(super) fn session_options(
+    config: &TrainConfig,
+    lora_dropout: f64,
+    data: &TrainingData,
+    max_length: usize,
+) -> SessionOptions {
+    let largest = |examples| largest_batch(examples, config.per_device_train_batch_size, max_length);
+    let (train, evaluation) = (largest(&data.train), largest(&data.evaluation));
+    SessionOptions {
+        rows: train.0.max(evaluation.0),
+        positions: train.1.max(evaluation.1),
+        dropout: lora_dropout > 0.0,
+        gradient_checkpointing: config.gradient_checkpointing,
+    }
+}
+
 /// A run.
 pub struct Trainer {
     session: Session,
@@ -99,12 +119,8 @@ impl Trainer {
         if data.train.is_empty() {
             return Err(Error::data("there is no training example"));
         }
-        let batch_size = config.per_device_train_batch_size;
-        let (train, evaluation) =
-            (largest_batch(&data.train, batch_size), largest_batch(&data.evaluation, batch_size));
-        let (rows, positions) = (train.0.max(evaluation.0), train.1.max(evaluation.1));
         let lora_dropout = lora.config().lora_dropout;
-        let session = Session::new(model, lora, rows, positions, lora_dropout > 0.0)?;
+        let session = Session::new(model, lora, &session_options(&config, lora_dropout, &data, usize::MAX))?;
         let evaluator = session.evaluator();
         let all = || data.train.iter().chain(&data.evaluation);
         Ok(Self {
@@ -167,7 +183,10 @@ impl Trainer {
         };
         let (mine, theirs) = (serde_json::to_value(&self.config), serde_json::to_value(&state.config));
         if let (Ok(serde_json::Value::Object(mine)), Ok(serde_json::Value::Object(theirs))) = (mine, theirs)
-            && let Some((key, value)) = mine.iter().find(|(key, value)| theirs.get(*key) != Some(value))
+            && let Some((key, value)) = mine
+                .iter()
+                .filter(|(key, _)| !CHANGES_NO_BIT.contains(&key.as_str()))
+                .find(|(key, value)| theirs.get(*key) != Some(value))
         {
             let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
             return differs(format!("{key} is {value}, there it is {before}"));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use postil::gpu::{Dtype, Gpu, GpuOptions, PartLimits, Tensor};
+use postil::gpu::{Allocator, Dtype, Gpu, GpuOptions, PartLimits, Tensor};
 use postil::kernels::attention::Heads;
 use postil::kernels::reduce::NORM_PARTS;
 use postil::kernels::rope::Direction;
@@ -177,7 +177,7 @@ pub async fn transfers(_: &Gpu) {
     }
     assert_same_bits("written in slices", &read(&gpu, &tensor).await, &values);
     // A tensor that is cut elsewhere.
-    let other = gpu.tensor_cut("test", &[rows * columns], Dtype::F32, &[640, 1024, 2000]).unwrap();
+    let other = gpu.allocate("test", &[rows * columns], Dtype::F32, &[640, 1024, 2000]).unwrap();
     run_step(&gpu, &Step::default(), |plan| plan.copy(&tensor, &other));
     assert_same_bits("copied", &read(&gpu, &other).await, &values);
     run_step(&gpu, &Step::default(), |plan| plan.clear(&tensor));

@@ -6,7 +6,7 @@ use postil::data::Batch;
 use postil::gpu::Gpu;
 use postil::kernels::step::{Optimizer, Step};
 use postil::model::ROW_MULTIPLE;
-use postil::train::Session;
+use postil::train::{Session, SessionOptions};
 
 use super::compare::assert_close;
 use super::golden::GoldenCase;
@@ -28,7 +28,9 @@ pub async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let whole = Batch::new(&all, ROW_MULTIPLE);
     assert_eq!(whole.targets, golden.facts.target_tokens);
     let positions = model.config().max_position_embeddings;
-    let mut session = Session::new(&model, golden.lora(&model), whole.rows(), positions, false).unwrap();
+    let options =
+        SessionOptions { rows: whole.rows(), positions, dropout: false, gradient_checkpointing: false };
+    let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
     for batch_size in [all.len(), 1] {
         session.begin();
         let step = Step::default().targets(whole.targets).dropout(0.0, 0).optimizer(&STILL, 1, 0.0);

@@ -17,6 +17,7 @@ macro_rules! each_golden {
 mod compare;
 mod golden;
 
+mod checkpointing;
 mod evaluation;
 #[cfg(not(target_arch = "wasm32"))]
 mod exchange;

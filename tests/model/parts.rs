@@ -31,7 +31,7 @@ async fn in_parts(_: &Arc<Gpu>, golden: &GoldenCase) {
     let (weights, lora) = (model.weights(), golden.lora(&model));
     let examples = golden.examples();
     let rows = Batch::new(&examples.iter().collect::<Vec<_>>(), ROW_MULTIPLE).rows();
-    let buffers = PassBuffers::for_training(&model, &lora, rows).unwrap();
+    let buffers = PassBuffers::for_training(&gpu, model.config(), &lora, rows, false).unwrap();
     let layer = buffers.layer(1);
     for (name, tensor) in [
         ("embed_tokens", &weights.embed_tokens),

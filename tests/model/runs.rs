@@ -14,19 +14,19 @@ use super::training::run;
 cases!(seed, accumulation, resume);
 
 /// A run with every source of randomness: shuffled epochs of uneven batches, dropout.
-fn random(golden: &mut GoldenCase) -> TrainConfig {
+pub fn random(golden: &mut GoldenCase) -> TrainConfig {
     golden.adapter.config.lora_dropout = 0.2;
     TrainConfig { shuffle: true, seed: 7, max_steps: Some(9), warmup_steps: Some(2), ..golden.train_config() }
 }
 
-async fn trainer(gpu: &Arc<Gpu>, golden: &GoldenCase, config: TrainConfig) -> Trainer {
+pub async fn trainer(gpu: &Arc<Gpu>, golden: &GoldenCase, config: TrainConfig) -> Trainer {
     let model = golden.model(gpu).await;
     let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
     Trainer::new(&model, golden.lora(&model), config, data).unwrap()
 }
 
 /// Loss and gradient norm of every step, to the bit.
-fn bits(reports: &[StepReport]) -> Vec<[u64; 2]> {
+pub fn bits(reports: &[StepReport]) -> Vec<[u64; 2]> {
     reports.iter().map(|report| [report.loss.to_bits(), report.grad_norm.to_bits()]).collect()
 }
 
