@@ -41,6 +41,18 @@ pub struct Base {
     pub stop: Vec<u32>,
 }
 
+/// A base model whose weights are not in GPU memory yet.
+pub struct OpenedBase {
+    /// See [`BaseFiles::name`].
+    pub name: String,
+    /// The configuration.
+    pub config: ModelConfig,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    stop: Vec<u32>,
+    file: SafetensorsFile,
+}
+
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Ids {
@@ -59,6 +71,16 @@ impl Base {
     /// # Errors
     /// Those of each file's own reader, with the file's name.
     pub async fn load(gpu: &Arc<Gpu>, files: BaseFiles, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
+        OpenedBase::open(files).await?.load(gpu, progress).await
+    }
+}
+
+impl OpenedBase {
+    /// Reads everything but the weights.
+    ///
+    /// # Errors
+    /// Those of each file's own reader, with the file's name.
+    pub async fn open(files: BaseFiles) -> Result<Self> {
         let config =
             ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
         let tokenizer = Tokenizer::from_files(
@@ -82,10 +104,29 @@ impl Base {
         stop.sort_unstable();
         stop.dedup();
         let file = SafetensorsFile::open(files.weights).await?;
-        let model = Model::load(gpu, config, &file, progress).await?;
-        Ok(Self { name: files.name, model, tokenizer, stop })
+        Ok(Self { name: files.name, config, tokenizer, stop, file })
     }
 
+    /// Bytes that the weights will take on `gpu`.
+    ///
+    /// # Errors
+    /// Weights that do not belong to the configuration.
+    pub fn weight_bytes(&self, gpu: &Gpu) -> Result<u64> {
+        Model::plan_weights(gpu, &self.config, &self.file)
+    }
+
+    /// Loads the weights; `progress(done, total)` counts their bytes.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub async fn load(self, gpu: &Arc<Gpu>, progress: &mut dyn FnMut(u64, u64)) -> Result<Base> {
+        let Self { name, config, tokenizer, stop, file } = self;
+        let model = Model::load(gpu, config, &file, progress).await?;
+        Ok(Base { name, model, tokenizer, stop })
+    }
+}
+
+impl Base {
     /// Refuses ids that the model has no embedding for.
     pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let vocab_size = self.model.config().vocab_size;

@@ -20,7 +20,7 @@ use crate::gpu::Gpu;
 use crate::model::Lora;
 use crate::source::BlobSource;
 use crate::tokenizer::Message;
-use crate::train::{Job, Start, Trainer, prepare_for};
+use crate::train::{Job, MemoryOptions, Start, Trainer, prepare_for};
 
 /// Rows of a data set that [`Engine::inspect_data`] shows token by token.
 const PREVIEW_ROWS: usize = 8;
@@ -143,6 +143,32 @@ impl LoraOptions {
     }
 }
 
+/// What the page wants done; see [`Engine::start`].
+fn job(options: &JsValue, train: &JsValue, evaluation: &JsValue) -> Result<Job, JsValue> {
+    let dataset = |object: &JsValue| {
+        Dataset::parse_jsonl(&required_bytes(object, "data")?, &name_of(object)).map_err(throw)
+    };
+    let init = property(options, "init_adapter");
+    let start = if init.is_object() {
+        let (config, model) = (required_bytes(&init, "config")?, required_bytes(&init, "model")?);
+        Start::Adapter(Adapter::from_files(&config, &model).map_err(throw)?)
+    } else {
+        let lora: LoraOptions = from_js("adapter settings", property(options, "lora"))?;
+        Start::New(lora.config().map_err(throw)?)
+    };
+    Ok(Job {
+        start,
+        train: from_js("training settings", property(options, "train"))?,
+        data: dataset(train)?,
+        evaluation: evaluation.is_object().then(|| dataset(evaluation)).transpose()?,
+        eval_split: None,
+        memory: MemoryOptions {
+            budget: property(options, "memory_budget").as_f64().map(|bytes| bytes as u64),
+            auto: property(options, "auto").is_truthy(),
+        },
+    })
+}
+
 /// One GPU, one base model, and at most one adapter, new or in training.
 #[wasm_bindgen]
 pub struct Engine {
@@ -227,7 +253,7 @@ impl Engine {
         let base = self.base()?;
         let train: TrainConfig = from_js("training settings", train)?;
         let data = Dataset::parse_jsonl(data, name).map_err(throw)?;
-        let prepared = prepare_for(&base, &data, &train).map_err(throw)?;
+        let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &train).map_err(throw)?;
         to_js(&DataInfo {
             format: data.format.to_string(),
             records: data.records.len(),
@@ -256,7 +282,22 @@ impl Engine {
         to_js(&Count { report, warnings: lora.warnings(base.model.config()) })
     }
 
-    /// Prepares a run: `options {lora, train, init_adapter?: {config, model}}`, data `{name, data}`.
+    /// What GPU memory a run would take and may take, and what would make it fit; arguments as in
+    /// [`Engine::start`].
+    pub async fn plan_memory(
+        &self,
+        options: JsValue,
+        train: JsValue,
+        evaluation: JsValue,
+    ) -> Result<JsValue, JsValue> {
+        let base = self.base()?;
+        let (model, weights) = (base.model.config(), base.model.weight_bytes());
+        let job = job(&options, &train, &evaluation)?.tokenize(model, &base.tokenizer).map_err(throw)?;
+        to_js(&job.memory(&self.gpu, model, weights, weights).await.map_err(throw)?)
+    }
+
+    /// Prepares a run: `options {lora, train, init_adapter?: {config, model}, memory_budget?, auto?}`, data
+    /// `{name, data}`.
     pub async fn start(
         &mut self,
         options: JsValue,
@@ -264,26 +305,9 @@ impl Engine {
         evaluation: JsValue,
     ) -> Result<JsValue, JsValue> {
         let base = self.base()?;
-        let dataset = |object: &JsValue| {
-            Dataset::parse_jsonl(&required_bytes(object, "data")?, &name_of(object)).map_err(throw)
-        };
-        let init = property(&options, "init_adapter");
-        let start = if init.is_object() {
-            let (config, model) = (required_bytes(&init, "config")?, required_bytes(&init, "model")?);
-            Start::Adapter(Adapter::from_files(&config, &model).map_err(throw)?)
-        } else {
-            let lora: LoraOptions = from_js("adapter settings", property(&options, "lora"))?;
-            Start::New(lora.config().map_err(throw)?)
-        };
-        let job = Job {
-            start,
-            train: from_js("training settings", property(&options, "train"))?,
-            data: dataset(&train)?,
-            evaluation: evaluation.is_object().then(|| dataset(&evaluation)).transpose()?,
-            eval_split: None,
-        };
+        let job = job(&options, &train, &evaluation)?;
         self.trainer = None;
-        let mut ready = job.prepare(&base).map_err(throw)?;
+        let mut ready = job.prepare(&base).await.map_err(throw)?;
         let eval_loss = ready.trainer.evaluate().await.map_err(throw)?;
         let info = RunInfo {
             total_steps: ready.trainer.progress().total,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use postil::config::{LoraConfig, Schedule, TargetModules, TrainConfig};
 use postil::generate::SamplingOptions;
@@ -145,6 +146,16 @@ pub struct TrainArgs {
     /// time, the same results
     #[arg(long)]
     pub gradient_checkpointing: bool,
+    /// GPU memory that the run may take, such as 8GiB [default: by the kind of GPU, raised to what it grants]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_budget: Option<ByteSize>,
+    /// If the run does not fit, make it: a smaller batch with more accumulation, gradient checkpointing, and only
+    /// if these are not enough shorter examples
+    #[arg(long)]
+    pub auto: bool,
+    /// Print what memory the run would take, and what it may take, and exit
+    #[arg(long)]
+    pub plan: bool,
     /// Cut examples to this many tokens [default: 1024]
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,

@@ -41,7 +41,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     let base = load_base(&gpu, &args.model.model, json).await?;
     let lora = load_adapter(&base, args.adapter.as_deref())?;
-    let prepared = prepare_for(&base, &data, &config)?;
+    let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &config)?;
     prepared.warnings.iter().for_each(|warning| warn(warning));
     let mut evaluator = Evaluator::new(&base.model, lora, &prepared.examples, args.batch_size)?;
     let result = evaluator.loss(&prepared.examples, args.batch_size).await?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postil::base::{Base, BaseFiles, read_folder};
+use postil::base::{Base, BaseFiles, OpenedBase, read_folder};
 use postil::data::Dataset;
 use postil::gpu::Gpu;
 use postil::{Error, ErrorKind, Result, demo};
@@ -63,14 +63,18 @@ fn base_files(model: &str) -> Result<BaseFiles> {
 
 /// Loads the model with a progress bar for its bytes.
 async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    let files = base_files(model)?;
+    load_opened(gpu, OpenedBase::open(base_files(model)?).await?, json).await
+}
+
+/// As [`load_base`], for a base that was looked at before.
+async fn load_opened(gpu: &Arc<Gpu>, base: OpenedBase, json: bool) -> Result<Base> {
     let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     bar.set_message("loading");
-    let base = Base::load(gpu, files, &mut |done, total| {
+    let mut progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
-    })
-    .await;
+    };
+    let base = base.load(gpu, &mut progress).await;
     bar.finish_and_clear();
     base
 }

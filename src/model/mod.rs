@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::checkpoint::SafetensorsFile;
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::gpu::{Allocator, Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tally, Tensor};
 use crate::kernels::attention::Heads;
 use crate::kernels::rope;
 
@@ -36,6 +36,7 @@ pub struct Model {
     gpu: Arc<Gpu>,
     config: ModelConfig,
     weights: Weights,
+    weight_bytes: u64,
 }
 
 impl Model {
@@ -50,8 +51,24 @@ impl Model {
         file: &SafetensorsFile,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Rc<Self>> {
+        let weight_bytes = Self::plan_weights(gpu, &config, file)?;
         let weights = Weights::load(gpu, &config, file, progress).await?;
-        Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights }))
+        Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights, weight_bytes }))
+    }
+
+    /// Bytes of GPU memory that [`Self::load`] would take.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`] that need no weight to be read.
+    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, file: &SafetensorsFile) -> Result<u64> {
+        let tally = Tally::new(gpu);
+        Weights::plan(&tally, config, file)?;
+        Ok(tally.bytes(MemoryUse::Weights))
+    }
+
+    /// Bytes of GPU memory that the weights take.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
     }
 
     /// The device that holds the model.

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use crate::checkpoint::{SafetensorsFile, TensorInfo};
 use crate::config::{ModelConfig, ModuleId, Projection};
 use crate::error::{Error, Result};
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
 
 /// Bytes read and uploaded at a time: neither host nor wasm memory holds more of a tensor.
 const SLICE: u64 = 4 << 20;
@@ -50,6 +50,17 @@ const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 const LM_HEAD: &str = "lm_head.weight";
 
 impl Weights {
+    /// Asks for the memory of all weights.
+    pub(super) fn plan(gpu: &dyn Allocator, config: &ModelConfig, file: &SafetensorsFile) -> Result<()> {
+        gpu.begin(MemoryUse::Weights);
+        for (name, shape) in expected(config, file) {
+            let info = info(file, &name, &shape)?;
+            let dtype = if shape.len() == 1 { Dtype::F32 } else { gpu_dtype(&name, info, file)? };
+            gpu.tensor(&name, &shape, dtype)?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn load(
         gpu: &Gpu,
         config: &ModelConfig,
@@ -60,24 +71,7 @@ impl Weights {
         // Everything is checked before anything is read: a wrong file fails at once.
         let table = [config.vocab_size, config.hidden_size];
         let (embed_name, head_name) = table_names(config, file);
-        let mut expected = vec![(embed_name.to_owned(), table.to_vec())];
-        if head_name != embed_name {
-            expected.push((head_name.to_owned(), table.to_vec()));
-        }
-        expected.push(("model.norm.weight".to_owned(), vec![config.hidden_size]));
-        for layer in 0..config.num_hidden_layers {
-            for norm in [INPUT_LAYERNORM, POST_ATTENTION_LAYERNORM] {
-                expected.push((norm_name(layer, norm), vec![config.hidden_size]));
-            }
-            for projection in Projection::ALL {
-                let name = ModuleId { layer, projection }.name();
-                let (out_features, in_features) = config.projection_shape(projection);
-                if config.has_bias(projection) {
-                    expected.push((format!("{name}.bias"), vec![out_features]));
-                }
-                expected.push((format!("{name}.weight"), vec![out_features, in_features]));
-            }
-        }
+        let expected = expected(config, file);
         for (name, shape) in &expected {
             loader.total += loader.info(name, shape)?.bytes();
         }
@@ -95,6 +89,31 @@ impl Weights {
         }
         Ok(Self { embed_tokens, layers, norm, lm_head })
     }
+}
+
+/// Name and shape of every tensor.
+fn expected(config: &ModelConfig, file: &SafetensorsFile) -> Vec<(String, Vec<usize>)> {
+    let table = [config.vocab_size, config.hidden_size];
+    let (embed_name, head_name) = table_names(config, file);
+    let mut expected = vec![(embed_name.to_owned(), table.to_vec())];
+    if head_name != embed_name {
+        expected.push((head_name.to_owned(), table.to_vec()));
+    }
+    expected.push(("model.norm.weight".to_owned(), vec![config.hidden_size]));
+    for layer in 0..config.num_hidden_layers {
+        for norm in [INPUT_LAYERNORM, POST_ATTENTION_LAYERNORM] {
+            expected.push((norm_name(layer, norm), vec![config.hidden_size]));
+        }
+        for projection in Projection::ALL {
+            let name = ModuleId { layer, projection }.name();
+            let (out_features, in_features) = config.projection_shape(projection);
+            if config.has_bias(projection) {
+                expected.push((format!("{name}.bias"), vec![out_features]));
+            }
+            expected.push((format!("{name}.weight"), vec![out_features, in_features]));
+        }
+    }
+    expected
 }
 
 /// The names under which the embedding and the head are stored: one and the same when they are tied,
@@ -129,6 +148,26 @@ fn gpu_dtype(name: &str, info: &TensorInfo, file: &SafetensorsFile) -> Result<Dt
     }
 }
 
+/// What a file says of a tensor that must have this shape.
+fn info<'a>(source: &'a SafetensorsFile, name: &str, shape: &[usize]) -> Result<&'a TensorInfo> {
+    let file = source.name();
+    let info = source.info(name).ok_or_else(|| {
+        Error::format(format!(
+            "{file}: tensor \"{name}\" is missing; config.json asks for it with shape {shape:?}. \
+             Do config.json and the weights belong to the same model?"
+        ))
+    })?;
+    if info.shape != shape {
+        return Err(Error::format(format!(
+            "{file}: tensor \"{name}\" has shape {:?}, but config.json asks for {shape:?}. \
+             Do config.json and the weights belong to the same model?",
+            info.shape
+        )));
+    }
+    gpu_dtype(name, info, source)?;
+    Ok(info)
+}
+
 struct Loader<'a> {
     gpu: &'a Gpu,
     file: &'a SafetensorsFile,
@@ -139,22 +178,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn info(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
-        let file = self.file.name();
-        let info = self.file.info(name).ok_or_else(|| {
-            Error::format(format!(
-                "{file}: tensor \"{name}\" is missing; config.json asks for it with shape {shape:?}. \
-                 Do config.json and the weights belong to the same model?"
-            ))
-        })?;
-        if info.shape != shape {
-            return Err(Error::format(format!(
-                "{file}: tensor \"{name}\" has shape {:?}, but config.json asks for {shape:?}. \
-                 Do config.json and the weights belong to the same model?",
-                info.shape
-            )));
-        }
-        gpu_dtype(name, info, self.file)?;
-        Ok(info)
+        info(self.file, name, shape)
     }
 
     /// Reads a tensor slice by slice and hands each to `take(byte offset, bytes)`.

@@ -85,6 +85,8 @@ declare module "postil-engine" {
     max_length: number;
     seed: number;
     eval_steps: number;
+    /** Compute activations again in the backward pass: less memory, more time, the same results. */
+    gradient_checkpointing?: boolean;
   }
 
   export interface AdapterFiles {
@@ -98,6 +100,30 @@ declare module "postil-engine" {
     lora: LoraOptions;
     train: TrainOptions;
     init_adapter?: AdapterFiles;
+    /** Bytes of GPU memory that the run may take; by default what the device grants. */
+    memory_budget?: number;
+    /** Change the settings of a run that does not fit; the changes are among the warnings. */
+    auto?: boolean;
+  }
+
+  /** What a run takes in GPU memory, in bytes. */
+  export interface MemoryReport {
+    items: {
+      purpose: "weights" | "adapter" | "gradients" | "moments" | "activations" | "workspace";
+      bytes: number;
+    }[];
+    total: number;
+    budget: { bytes: number; source: string };
+    fits: boolean;
+    /** Empty if it fits. */
+    proposals: {
+      /** As `name value`. */
+      changes: string[];
+      /** All training settings with these changes. */
+      train: TrainOptions;
+      total: number;
+      fits: boolean;
+    }[];
   }
 
   export interface DataFile {
@@ -158,6 +184,8 @@ declare module "postil-engine" {
     load_model(files: ModelFiles, on_progress?: (done: number, total: number) => void): Promise<ModelInfo>;
     inspect_data(name: string, data: Uint8Array, options: { max_length: number }): DataReport;
     count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
+    /** Before `start`, with the same arguments. */
+    plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
     /** `null` when the run is over or, with `stopping`, when no step is under way any more. */
     step(stopping: boolean): Promise<StepReport | null>;
