@@ -26,6 +26,7 @@ mod forward;
 mod generation;
 mod gradients;
 mod loading;
+mod memory;
 mod parts;
 mod runs;
 mod training;
