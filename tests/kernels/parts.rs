@@ -26,10 +26,10 @@ async fn cut(gpu: &Gpu, columns: u64) -> Arc<Gpu> {
     Gpu::open_with(None, options).await.expect("a device with less than the adapter offers")
 }
 
-/// The widest matrices have 300 columns; with the finest cuts those of 65 rows or more are in several parts, for
+/// The widest matrices have 310 columns; with the finest cuts those of 65 rows or more are in several parts, for
 /// M, N and K alike.
 pub async fn matmuls(gpu: &Gpu) {
-    let gpu = cut(gpu, 300).await;
+    let gpu = cut(gpu, 310).await;
     let parts = unwritten(&gpu, &[130, 70]).part_count();
     assert!(gpu.part_limits().rows > 16 || parts > 1);
     super::matmul::nt(&gpu).await;
