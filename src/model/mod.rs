@@ -60,7 +60,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Self::load`] that need no weight to be read.
-    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, file: &SafetensorsFile) -> Result<u64> {
+    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, file: &dyn TensorSource) -> Result<u64> {
         let tally = Tally::new(gpu);
         Weights::plan(&tally, config, file)?;
         Ok(tally.bytes(MemoryUse::Weights))

@@ -51,7 +51,7 @@ const LM_HEAD: &str = "lm_head.weight";
 
 impl Weights {
     /// Asks for the memory of all weights.
-    pub(super) fn plan(gpu: &dyn Allocator, config: &ModelConfig, file: &SafetensorsFile) -> Result<()> {
+    pub(super) fn plan(gpu: &dyn Allocator, config: &ModelConfig, file: &dyn TensorSource) -> Result<()> {
         gpu.begin(MemoryUse::Weights);
         for (name, shape) in expected(config, file) {
             let info = info(file, &name, &shape)?;
@@ -92,7 +92,7 @@ impl Weights {
 }
 
 /// Name and shape of every tensor.
-fn expected(config: &ModelConfig, file: &SafetensorsFile) -> Vec<(String, Vec<usize>)> {
+fn expected(config: &ModelConfig, file: &dyn TensorSource) -> Vec<(String, Vec<usize>)> {
     let table = [config.vocab_size, config.hidden_size];
     let (embed_name, head_name) = table_names(config, file);
     let mut expected = vec![(embed_name.to_owned(), table.to_vec())];
@@ -149,7 +149,7 @@ fn gpu_dtype(name: &str, info: &TensorInfo, file: &dyn TensorSource) -> Result<D
 }
 
 /// What a file says of a tensor that must have this shape.
-fn info<'a>(source: &'a SafetensorsFile, name: &str, shape: &[usize]) -> Result<&'a TensorInfo> {
+fn info<'a>(source: &'a dyn TensorSource, name: &str, shape: &[usize]) -> Result<&'a TensorInfo> {
     let file = source.name();
     let info = source.info(name).ok_or_else(|| {
         Error::format(format!(
