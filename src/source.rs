@@ -56,6 +56,23 @@ fn check_range(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Range
     }
 }
 
+/// Reads `len` bytes, and checks that it is that many.
+///
+/// # Errors
+///
+/// Those of [`ByteSource::read`]; `Format` when fewer or more bytes came.
+pub async fn read_exact(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Vec<u8>> {
+    let bytes = source.read(offset, len).await?;
+    if bytes.len() != len {
+        return Err(Error::format(format!(
+            "{}: expected {len} bytes at offset {offset}, found {}. Is the file complete?",
+            source.name(),
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
+}
+
 /// A buffer of `len` zeros, or `OutOfMemory`.
 fn buffer(name: &str, len: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();

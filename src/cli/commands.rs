@@ -107,9 +107,9 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
 }
 
 /// Trainable and total parameters, as PEFT's `print_trainable_parameters` counts them.
-pub fn params(args: &ParamsArgs, json: bool) -> Result<()> {
+pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
     let lora = args.lora.config()?;
-    let model = ModelConfig::from_json(&base_files(&args.model.model)?.config)?;
+    let model = ModelConfig::from_json(&base_files(&args.model.model).await?.config)?;
     let report = parameter_report(&lora, &model)?;
     lora.warnings(&model).iter().for_each(|warning| warn(warning));
     if json {

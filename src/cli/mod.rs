@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postil::base::{Base, BaseFiles, OpenedBase, read_folder};
+use postil::base::{Base, BaseFiles, OpenedBase, read_model};
+use postil::checkpoint::Progress;
 use postil::data::Dataset;
 use postil::gpu::Gpu;
 use postil::{Error, ErrorKind, Result, demo};
@@ -25,7 +26,7 @@ pub fn run() -> ExitCode {
             Command::Train(args) => train::train(args, cli.json).await,
             Command::Eval(args) => commands::eval(args, cli.json).await,
             Command::Generate(args) => commands::generate(args, cli.json).await,
-            Command::Params(args) => commands::params(args, cli.json),
+            Command::Params(args) => commands::params(args, cli.json).await,
             Command::Doctor(args) => commands::doctor(args, cli.json).await,
         }
     });
@@ -57,22 +58,22 @@ fn say(json: bool, text: impl AsRef<str>) {
     }
 }
 
-fn base_files(model: &str) -> Result<BaseFiles> {
-    if model == demo::NAME { Ok(demo::base_files()) } else { read_folder(Path::new(model)) }
+async fn base_files(model: &str) -> Result<BaseFiles> {
+    if model == demo::NAME { demo::base_files().await } else { read_model(Path::new(model)).await }
 }
 
 /// Loads the model with a progress bar for its bytes.
 async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    load_opened(gpu, OpenedBase::open(base_files(model)?).await?, json).await
+    load_opened(gpu, OpenedBase::open(base_files(model).await?)?, json).await
 }
 
 /// As [`load_base`], for a base that was looked at before.
 async fn load_opened(gpu: &Arc<Gpu>, base: OpenedBase, json: bool) -> Result<Base> {
     let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     bar.set_message("loading");
-    let mut progress = |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
+    let mut progress = |progress: Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
     };
     let base = base.load(gpu, &mut progress).await;
     bar.finish_and_clear();

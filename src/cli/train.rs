@@ -40,7 +40,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let memory = MemoryOptions { budget: args.memory_budget.map(|size| size.as_u64()), auto: args.auto };
     let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split, memory };
     // Whether it fits is known before the weights are loaded.
-    let opened = OpenedBase::open(base_files(&args.model.model)?).await?;
+    let opened = OpenedBase::open(base_files(&args.model.model).await?)?;
     let mut job = job.tokenize(&opened.config, &opened.tokenizer)?;
     let weights = opened.weight_bytes(&gpu)?;
     let Some(dir) = dir else {

@@ -2,8 +2,8 @@
 //! `shaders/attention.wgsl`, `attention_delta.wgsl`, `attention_dq.wgsl`, `attention_dkv.wgsl`.
 //!
 //! Which keys a row attends is data (`kv_range`), not code: documents laid end to end in a batch, a
-//! cache during generation and, later, a sliding window are all ranges. That holds for tensors in several
-//! parts too: of a row's range a dispatch takes what lies in its part, and goes on from the parts before.
+//! cache during generation and a sliding window are all ranges. That holds for tensors in several parts too:
+//! of a row's range a dispatch takes what lies in its part, and goes on from the parts before.
 
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ pub(super) fn shaders() -> Vec<Shader> {
 }
 
 /// Number and width of the heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
     /// Query heads.
     pub heads: usize,
@@ -58,6 +58,8 @@ pub struct Heads {
     pub kv_heads: usize,
     /// Columns of one head, at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
 }
 
 impl Heads {
@@ -69,7 +71,7 @@ impl Heads {
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
             head_dim: self.head_dim as u32,
-            scale: (1.0 / (self.head_dim as f64).sqrt()) as f32,
+            scale: self.scale,
             first: held.start as u32,
             count: held.len() as u32,
             accumulate: (held.start > 0).into(),
@@ -87,7 +89,7 @@ impl Heads {
     }
 }
 
-/// `y = softmax(q·kᵀ/√head_dim)·v`. `kv_range [rows, 2]`: the rows of `kv` that each row attends (never
+/// `y = softmax(scale·q·kᵀ)·v`. `kv_range [rows, 2]`: the rows of `kv` that each row attends (never
 /// none); `q`, `y` `[rows, heads·head_dim]`; `kv [any, 2·kv_heads·head_dim]`; `lse [rows, heads]`.
 pub fn attention(
     plan: &mut PlanBuilder,

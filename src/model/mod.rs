@@ -6,24 +6,27 @@
 mod backward;
 mod buffers;
 mod forward;
+mod loader;
 mod lora;
 mod loss;
+mod norm;
 mod weights;
 
 pub use backward::record_backward;
-pub use buffers::{Gradients, Inputs, LayerBuffers, PassBuffers};
+pub use buffers::{Branch, Gradients, HeadsIn, Inputs, LayerBuffers, PassBuffers, Ranges};
 pub use forward::{Cache, Forward, record_forward};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, record_loss};
+pub use norm::NormWeight;
 pub use weights::{LayerWeights, LinearWeight, Weights};
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::checkpoint::TensorSource;
-use crate::config::ModelConfig;
-use crate::error::Result;
-use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tally, Tensor};
+use crate::checkpoint::{Canonical, Progress, TensorSource};
+use crate::config::{ModelConfig, Projection, Role};
+use crate::error::{Error, Result};
+use crate::gpu::{Allocator, Dtype, Gpu, Tensor};
 use crate::kernels::attention::Heads;
 use crate::kernels::rope;
 
@@ -40,7 +43,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Streams the weights of `file` to the GPU in slices; `progress(done, total)` counts bytes.
+    /// Streams the weights of `source` to the GPU in slices and tells `progress`.
     ///
     /// # Errors
     /// A tensor that is missing, or of another shape or type than `config` says; a device limit that is
@@ -48,11 +51,12 @@ impl Model {
     pub async fn load(
         gpu: &Arc<Gpu>,
         config: ModelConfig,
-        file: &dyn TensorSource,
-        progress: &mut dyn FnMut(u64, u64),
+        source: &dyn TensorSource,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Rc<Self>> {
-        let weight_bytes = Self::plan_weights(gpu, &config, file)?;
-        let weights = Weights::load(gpu, &config, file, progress).await?;
+        let source = Canonical::new(source)?;
+        let weight_bytes = Weights::bytes(gpu, &config, &source)?;
+        let weights = Weights::load(gpu, &config, &source, progress).await?;
         Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights, weight_bytes }))
     }
 
@@ -60,10 +64,8 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Self::load`] that need no weight to be read.
-    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, file: &dyn TensorSource) -> Result<u64> {
-        let tally = Tally::new(gpu);
-        Weights::plan(&tally, config, file)?;
-        Ok(tally.bytes(MemoryUse::Weights))
+    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, source: &dyn TensorSource) -> Result<u64> {
+        Weights::bytes(gpu, config, &Canonical::new(source)?)
     }
 
     /// Bytes of GPU memory that the weights take.
@@ -91,17 +93,27 @@ impl Model {
         heads(&self.config)
     }
 
-    /// The rotary table for positions `0..positions`, `[positions, head_dim]`.
-    pub fn rope_table(&self, positions: usize) -> Result<Tensor> {
-        let table = empty_rope_table(&self.gpu, &self.config, positions)?;
-        self.fill_rope_table(&table);
-        Ok(table)
+    /// The linear module of a role that the family has.
+    fn projection(&self, role: Role) -> Projection {
+        self.config.family.projection(role).expect("a role that the family has")
     }
 
-    /// Writes an [`empty_rope_table`].
-    pub fn fill_rope_table(&self, table: &Tensor) {
-        let (positions, width) = (table.rows(), table.columns());
-        self.gpu.write(table, &rope::table(positions, width, self.config.rope_theta));
+    /// The rotary tables for positions `0..positions`, `[positions, rotary_dim]` each, by the index that a
+    /// layer's configuration has.
+    ///
+    /// # Errors
+    /// Those of [`empty_rope_tables`].
+    pub fn rope_tables(&self, positions: usize) -> Result<Vec<Tensor>> {
+        let tables = empty_rope_tables(&self.gpu, &self.config, positions)?;
+        self.fill_rope_tables(&tables);
+        Ok(tables)
+    }
+
+    /// Writes [`empty_rope_tables`].
+    pub fn fill_rope_tables(&self, tables: &[Tensor]) {
+        for (table, parameters) in tables.iter().zip(&self.config.rope_parameters) {
+            self.gpu.write(table, &rope::table(table.rows(), &parameters.frequencies()));
+        }
     }
 }
 
@@ -110,13 +122,22 @@ fn heads(config: &ModelConfig) -> Heads {
         heads: config.num_attention_heads,
         kv_heads: config.num_key_value_heads,
         head_dim: config.head_dim,
+        scale: config.score_scale,
     }
 }
 
-/// Room for [`Model::rope_table`].
+/// Room for [`Model::rope_tables`].
 ///
 /// # Errors
-/// When the device has none.
-pub fn empty_rope_table(gpu: &dyn Allocator, config: &ModelConfig, positions: usize) -> Result<Tensor> {
-    gpu.tensor("rope table", &[positions, config.head_dim], Dtype::F32)
+/// `Data` if positions are learned and there are fewer of them; a table that the device does not allow.
+pub fn empty_rope_tables(gpu: &dyn Allocator, config: &ModelConfig, positions: usize) -> Result<Vec<Tensor>> {
+    let known = config.max_position_embeddings;
+    if config.embed_positions_name().is_some() && positions > known {
+        return Err(Error::data(format!(
+            "a text of {positions} tokens is too long: the model has learned {known} positions \
+             (max_position_embeddings). Set max_length to {known} or less"
+        )));
+    }
+    let table = |width: usize| gpu.tensor("rope table", &[positions, width], Dtype::F32);
+    config.rope_parameters.iter().map(|parameters| table(parameters.rotary_dim)).collect()
 }

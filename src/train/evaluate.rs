@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Allocator, MemoryUse, Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
 use crate::kernels::step::Step;
 use crate::model::{
-    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, empty_rope_table,
+    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, empty_rope_tables,
     record_forward, record_loss,
 };
 
@@ -24,14 +24,14 @@ pub(super) fn largest_batch(examples: &[Example], batch_size: usize, max_length:
 /// What a pass over examples needs; cloning shares the memory.
 #[derive(Clone)]
 pub(super) struct Workspace {
-    pub rope_table: Tensor,
+    pub rope_tables: Vec<Tensor>,
     pub inputs: Inputs,
     pub buffers: PassBuffers,
     pub loss: LossBuffers,
 }
 
 impl Workspace {
-    /// Its rotary table is still to be written.
+    /// Its rotary tables are still to be written.
     pub fn new(
         gpu: &dyn Allocator,
         config: &ModelConfig,
@@ -41,8 +41,8 @@ impl Workspace {
     ) -> Result<Self> {
         gpu.begin(MemoryUse::Workspace);
         Ok(Self {
-            rope_table: empty_rope_table(gpu, config, positions)?,
-            inputs: Inputs::new(gpu, rows)?,
+            rope_tables: empty_rope_tables(gpu, config, positions)?,
+            inputs: Inputs::new(gpu, config, rows)?,
             buffers,
             loss: LossBuffers::new(gpu, config, rows)?,
         })
@@ -50,13 +50,7 @@ impl Workspace {
 
     /// Uploads what describes a batch.
     pub fn upload(&self, model: &Model, batch: &Batch) {
-        let gpu = model.gpu();
-        gpu.write(&self.inputs.input_ids, &batch.input_ids);
-        gpu.write(&self.inputs.positions, &batch.positions);
-        gpu.write(&self.inputs.kv_range, &batch.kv_range);
-        gpu.write(&self.inputs.query_range, &batch.query_range);
-        gpu.write(&self.inputs.target_rows, &batch.target_rows);
-        gpu.write(&self.inputs.target_ids, &batch.target_ids);
+        self.inputs.write(model.gpu(), model.config(), batch);
     }
 }
 
@@ -92,7 +86,7 @@ impl Evaluator {
         let (rows, positions) = largest_batch(examples, batch_size, usize::MAX);
         let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
         let workspace = Workspace::new(model.gpu(), model.config(), buffers, rows, positions)?;
-        model.fill_rope_table(&workspace.rope_table);
+        model.fill_rope_tables(&workspace.rope_tables);
         let step = Rc::new(StepBuffer::new(model.gpu(), &Step::default()));
         Ok(Self::sharing(model, lora, workspace, step))
     }
@@ -148,7 +142,7 @@ impl Evaluator {
             model: &self.model,
             lora: self.lora.as_deref(),
             dropout: false,
-            rope_table: &w.rope_table,
+            rope_tables: &w.rope_tables,
             inputs: &inputs,
             buffers: &buffers,
             cache: None,

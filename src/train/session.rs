@@ -92,7 +92,7 @@ impl Session {
         let lora = Rc::new(lora);
         let buffers = SessionBuffers::new(gpu, model.config(), &lora, options)?;
         let SessionBuffers { gradients, moments, norm_parts, norm: total, workspace } = buffers;
-        model.fill_rope_table(&workspace.rope_table);
+        model.fill_rope_tables(&workspace.rope_tables);
         let step = Rc::new(StepBuffer::new(gpu, &Step::default()));
         let mut optimizer = PlanBuilder::with_step(gpu, &step);
         norm(&mut optimizer, &gradients.adapter, &norm_parts, &total);
@@ -207,7 +207,7 @@ impl Session {
             model: &self.model,
             lora: Some(&self.lora),
             dropout: self.dropout,
-            rope_table: &w.rope_table,
+            rope_tables: &w.rope_tables,
             inputs: &inputs,
             buffers: &buffers,
             cache: None,

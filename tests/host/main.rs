@@ -6,9 +6,15 @@ mod atomic;
 mod config;
 mod data;
 mod demo;
+mod gguf;
+mod gguf_hostile;
+#[path = "../formats/gguf.rs"]
+mod gguf_writer;
 mod imports;
 mod lora;
 mod safetensors;
 mod schedule;
+mod shards;
+mod slices;
 mod source;
 mod tokenizer;

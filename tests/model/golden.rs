@@ -157,5 +157,5 @@ impl GoldenCase {
 /// Loads a model from the bytes of its `model.safetensors`.
 pub async fn load_model(gpu: &Arc<Gpu>, config: &ModelConfig, weights: Vec<u8>) -> Result<Rc<Model>> {
     let file = SafetensorsFile::open(Rc::new(MemorySource::new("model.safetensors", weights))).await?;
-    Model::load(gpu, config.clone(), &file, &mut |_, _| {}).await
+    Model::load(gpu, config.clone(), &file, &mut |_| {}).await
 }
