@@ -51,6 +51,7 @@ pub(super) const LLAMA: Family = Family {
     windows: Windows::None,
     score_scale: ScoreScale::HeadDim,
     scaled_embeddings: false,
+    has_pretraining_tp: true,
     ignores_dropout: false,
 };
 
@@ -69,6 +70,7 @@ pub(super) const QWEN2: Family = Family {
     attention_bias: Bias::QueryKeyValue,
     mlp_bias: Bias::Never,
     windows: Windows::FromLayer,
+    has_pretraining_tp: false,
     ..LLAMA
 };
 
@@ -98,6 +100,7 @@ pub(super) const MISTRAL: Family = Family {
     attention_bias: Bias::Never,
     mlp_bias: Bias::Never,
     windows: Windows::All(Some(4096)),
+    has_pretraining_tp: false,
     ..LLAMA
 };
 
@@ -119,6 +122,7 @@ pub(super) const SMOLLM3: Family = Family {
     },
     positions: Positions::Rotary { rope_theta: 2_000_000.0 },
     windows: Windows::WithoutRope,
+    has_pretraining_tp: false,
     ..LLAMA
 };
 
@@ -156,6 +160,7 @@ pub(super) const GEMMA3: Family = Family {
     windows: Windows::Pattern,
     score_scale: ScoreScale::QueryPreAttnScalar,
     scaled_embeddings: true,
+    has_pretraining_tp: false,
     ..LLAMA
 };
 
@@ -181,6 +186,7 @@ pub(super) const PHI3: Family = Family {
     mlp_bias: Bias::Never,
     partial_rotary: true,
     windows: Windows::All(None),
+    has_pretraining_tp: false,
     ..LLAMA
 };
 
@@ -234,6 +240,7 @@ pub(super) const GPT2: Family = Family {
     mlp_bias: Bias::Always,
     positions: Positions::Learned("wpe"),
     score_scale: ScoreScale::ScaleAttnWeights,
+    has_pretraining_tp: false,
     ignores_dropout: true,
     ..LLAMA
 };

@@ -135,6 +135,8 @@ pub struct Family {
     pub(super) score_scale: ScoreScale,
     /// Whether embeddings are multiplied by √hidden_size.
     pub(super) scaled_embeddings: bool,
+    /// Whether `pretraining_tp` changes what is computed.
+    pub(super) has_pretraining_tp: bool,
     /// Whether the dropout that the file names is left out without a word: that of the frozen model, in
     /// files that all name one.
     pub(super) ignores_dropout: bool,

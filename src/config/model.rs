@@ -264,7 +264,8 @@ fn refuse_unsupported(fields: &Fields, family: &Family) -> Result<()> {
             return Err(fields.unsupported(name, found, "only false is"));
         }
     }
-    if let Some(found) = fields.get("pretraining_tp").filter(|value| value.as_u64() != Some(1)) {
+    let pretraining_tp = fields.get("pretraining_tp").filter(|_| family.has_pretraining_tp);
+    if let Some(found) = pretraining_tp.filter(|value| value.as_u64() != Some(1)) {
         return Err(fields.unsupported("pretraining_tp", found, "only 1 is"));
     }
     for name in ["attention_dropout", "embd_pdrop", "resid_pdrop"] {

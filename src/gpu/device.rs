@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::Recorder;
 use super::allocator::{Allocator, byte_size};
 use super::pipeline::PipelineCache;
-use super::tensor::{Dtype, Part, PartLimits, Tensor};
+use super::tensor::{Counted, Dtype, Part, PartLimits, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -89,7 +89,7 @@ pub struct Gpu {
     pub(super) pipelines: PipelineCache,
     caps: Caps,
     failure: Arc<Mutex<Option<Error>>>,
-    allocated: AtomicU64,
+    allocated: Arc<AtomicU64>,
     absent: wgpu::Buffer,
 }
 
@@ -192,7 +192,7 @@ impl Gpu {
             pipelines: PipelineCache::default(),
             caps: Caps { adapter: summary, limits, timestamps },
             failure,
-            allocated: AtomicU64::new(0),
+            allocated: Arc::default(),
             absent,
         });
         Ok(gpu)
@@ -203,7 +203,7 @@ impl Gpu {
         &self.caps
     }
 
-    /// Bytes of tensors made on this device so far (freed ones included).
+    /// Bytes of the tensors that there are on this device.
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated.load(Ordering::Relaxed)
     }
@@ -316,9 +316,9 @@ impl Allocator for Gpu {
             }
             let bytes = byte_size(label, &part, dtype)?;
             let buffer = self.storage(label, bytes);
-            self.allocated.fetch_add(bytes, Ordering::Relaxed);
             self.check()?;
-            parts.push(Part { buffer, offset: 0, rows: start..end });
+            let _counted = Some(Counted::new(bytes, &self.allocated));
+            parts.push(Part { buffer, offset: 0, rows: start..end, _counted });
         }
         Ok(Tensor::of_parts(parts, shape, dtype))
     }

@@ -1,6 +1,8 @@
 //! Tensors: a shape, an element type, and where in GPU memory the rows lie.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Element type of a tensor in GPU memory. The 16-bit kinds are packed two to a `u32`, low half
 /// first, as safetensors stores them.
@@ -32,6 +34,28 @@ pub(super) struct Part {
     pub buffer: wgpu::Buffer,
     pub offset: u64,
     pub rows: Range<usize>,
+    /// Counts the memory as long as there is a view of it.
+    pub _counted: Option<Arc<Counted>>,
+}
+
+/// A share of the bytes that a device holds for tensors.
+#[derive(Debug)]
+pub(super) struct Counted {
+    bytes: u64,
+    total: Arc<AtomicU64>,
+}
+
+impl Counted {
+    pub(super) fn new(bytes: u64, total: &Arc<AtomicU64>) -> Arc<Self> {
+        total.fetch_add(bytes, Ordering::Relaxed);
+        Arc::new(Self { bytes, total: Arc::clone(total) })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A view of GPU memory: row-major, dense. One that is larger than a binding lies in several buffers,
@@ -56,7 +80,7 @@ impl Tensor {
     }
 
     pub(super) fn whole(buffer: wgpu::Buffer, shape: &[usize], dtype: Dtype) -> Self {
-        let part = Part { buffer, offset: 0, rows: 0..shape.first().copied().unwrap_or(1) };
+        let part = Part { buffer, offset: 0, rows: 0..shape.first().copied().unwrap_or(1), _counted: None };
         Self::of_parts(vec![part], shape, dtype)
     }
 
@@ -138,7 +162,7 @@ impl Tensor {
             let offset = part.offset + ((from - start) * self.dtype.size()) as u64;
             let (from, to) = (from - first, to - first);
             assert!(from.is_multiple_of(row) && to.is_multiple_of(row), "a view is cut between its rows");
-            parts.push(Part { buffer: part.buffer.clone(), offset, rows: from / row..to / row });
+            parts.push(Part { offset, rows: from / row..to / row, ..part.clone() });
         }
         Self { parts, shape: shape.to_vec(), dtype: self.dtype }
     }
@@ -156,7 +180,7 @@ impl Tensor {
         let offset = part.offset + (rows.start - part.rows.start) as u64 * self.row_bytes();
         let mut shape = self.shape.clone();
         shape[0] = rows.len();
-        let part = Part { buffer: part.buffer.clone(), offset, rows: 0..rows.len() };
+        let part = Part { offset, rows: 0..rows.len(), ..part.clone() };
         Self { parts: vec![part], shape, dtype: self.dtype }
     }
 

@@ -76,6 +76,8 @@ pub struct Session {
     gradients: Gradients,
     moments: [Tensor; 2],
     norm: Tensor,
+    /// For the optimizer's plan alone.
+    _norm_parts: Tensor,
     optimizer: Plan,
     plans: HashMap<usize, RowPlans>,
     profiler: Option<Profiler>,
@@ -107,6 +109,7 @@ impl Session {
             gradients,
             moments,
             norm: total,
+            _norm_parts: norm_parts,
             plans: HashMap::new(),
             profiler: None,
         })

@@ -6,6 +6,8 @@ mod atomic;
 mod config;
 mod data;
 mod demo;
+mod families;
+mod family_modules;
 mod gguf;
 mod gguf_hostile;
 #[path = "../formats/gguf.rs"]

@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use postil::gpu::{Allocator, Dtype, Gpu, GpuOptions, PartLimits, Tensor};
 use postil::kernels::attention::Heads;
+use postil::kernels::matmul::Columns;
 use postil::kernels::reduce::NORM_PARTS;
 use postil::kernels::rope::Direction;
 use postil::kernels::step::{Optimizer, Step};
-use postil::kernels::{NONE, adamw, attention, cross_entropy, gather, reduce, rms_norm, rope, swiglu};
+use postil::kernels::{
+    NONE, adamw, add_rows, attention, copy_columns, cross_entropy, gather, gelu, head_norm, layer_norm,
+    reduce, rms_norm, rope, swiglu, transpose,
+};
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run, run_step, u32s, unwritten, wide};
+use super::inputs::{Random, f32s, read, run, run_step, u32s, unwritten, weight as weight_of, wide};
 
 /// WebGPU's default limits, but bindings that hold as few rows of `columns` floats as the device can cut:
 /// 16 where bindings may start at multiples of 32 bytes (lavapipe), 128 in a browser.
@@ -91,11 +95,17 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let index = u32s(gpu, &[ROWS], &order);
     let positions = u32s(gpu, &[ROWS], &random.below(ROWS as u32, ROWS));
     let labels = u32s(gpu, &[ROWS], &random.below(WIDTH as u32, ROWS));
-    let table = f32s(gpu, &[ROWS, 32], &rope::table(ROWS, 32, 100.0));
+    let table = f32s(gpu, &[ROWS, 32], &rope::table(ROWS, &[0.3; 16]));
     let flat = || f32s(gpu, &[ROWS * WIDTH], &Random::new(111).normal(ROWS * WIDTH));
     let [p, g, m, v] = [(); 4].map(|()| flat());
     gpu.write(&v, &vec![0.5f32; ROWS * WIDTH]);
     let norm = f32s(gpu, &[1], &[2.0]);
+    let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
+    let [d_centred, d_heads, sums] = [(); 3].map(|()| matrix(WIDTH));
+    let (gelu_out, d_gelu) = (unwritten(gpu, &[ROWS, WIDTH]), unwritten(gpu, &[ROWS, 2 * WIDTH]));
+    let [centred, heads, copied] = [(); 3].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
+    let (layer_rstd, head_rstd) = (unwritten(gpu, &[ROWS]), unwritten(gpu, &[ROWS, 4]));
+    let head_weight = f32s(gpu, &[WIDTH / 4], &random.normal(WIDTH / 4));
     let settings =
         Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 };
     let step = Step::default().optimizer(&settings, 1, 0.1).targets(ROWS);
@@ -104,11 +114,21 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         rms_norm::rms_norm_backward(plan, &x, &weight, &rstd, &dy, &dx, true);
         swiglu::swiglu(plan, &gate_up, &activated);
         swiglu::swiglu_backward(plan, &gate_up, &dy, &d_gate_up);
-        rope::rope(plan, &positions, &table, &turned, 2, Direction::Forward);
+        rope::rope(plan, &positions, &table, &turned, [2, 40], Direction::Forward);
         cross_entropy::cross_entropy(plan, &labels, &logits, &loss, 0, true);
         gather::gather(plan, &index, &x, &rows);
         gather::scatter(plan, &index, &x, &spread);
         adamw::adamw(plan, &p, &g, &m, &v, &norm);
+        gelu::gelu(plan, &gate_up, &gelu_out);
+        gelu::gelu_backward(plan, &gate_up, &dy, &d_gelu);
+        layer_norm::layer_norm(plan, &x, &weight, &weight, 1e-5, &centred, &layer_rstd);
+        layer_norm::layer_norm_backward(plan, &x, &weight, &layer_rstd, &dy, &d_centred, true);
+        head_norm::head_norm(plan, &x, &head_weight, 1e-5, &heads, &head_rstd);
+        head_norm::head_norm_backward(plan, &x, &head_weight, &head_rstd, &d_heads);
+        copy_columns::copy_columns(plan, Columns::of(&gate_up, 20, 50), Columns::of(&copied, 3, 50));
+        add_rows::scale(plan, &sums, 0.5);
+        add_rows::add(plan, &sums, &x);
+        add_rows::add_gathered(plan, &sums, &dy, &positions);
     });
     let named = [
         ("rms_norm", y),
@@ -122,6 +142,14 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         ("scatter", spread),
         ("adamw p", p),
         ("adamw v", v),
+        ("gelu", gelu_out),
+        ("gelu_backward", d_gelu),
+        ("layer_norm", centred),
+        ("layer_norm_backward", d_centred),
+        ("head_norm", heads),
+        ("head_norm_backward", d_heads),
+        ("copy_columns", copied),
+        ("add_rows", sums),
     ];
     let mut outputs = Vec::new();
     for (name, tensor) in named {
@@ -144,11 +172,33 @@ pub async fn rows_in_parts(gpu: &Gpu) {
     }
 }
 
+/// Matrices of both sizes of elements, cut before and after; the rows of the 16-bit one share words.
+pub async fn transposes(gpu: &Gpu) {
+    let gpu = cut(gpu, 100).await;
+    let (rows, columns) = (77, 65);
+    for dtype in [Dtype::F32, Dtype::F16] {
+        let (x, values) = weight_of(&gpu, &[rows, columns], dtype, &Random::new(117).normal(rows * columns));
+        let y = gpu.tensor("output", &[columns, rows], dtype).unwrap();
+        gpu.write_at(&y, 0, &vec![0xff; columns * rows * dtype.size()]);
+        let fine = gpu.part_limits().rows == 16;
+        assert!(!fine || x.part_count() > 1 && y.part_count() > 1, "{dtype:?}");
+        let all = u32s(&gpu, &[columns], &(0..columns as u32).collect::<Vec<_>>());
+        let read_back = unwritten(&gpu, &[columns, rows]);
+        run(&gpu, |plan| {
+            transpose::transpose(plan, &x, &y);
+            gather::gather(plan, &all, &y, &read_back);
+        });
+        let turned = |i: usize| values[i % rows * columns + i / rows] as f32;
+        let expected: Vec<f32> = (0..rows * columns).map(turned).collect();
+        assert_same_bits(&format!("{dtype:?}"), &read(&gpu, &read_back).await, &expected);
+    }
+}
+
 /// The forward pass of attention over keys in parts gives almost the same; of one query row, over a range of
 /// keys that begins behind the first parts.
 pub async fn late_keys(gpu: &Gpu) {
     let gpu = cut(gpu, 64).await;
-    let heads = Heads { heads: 1, kv_heads: 1, head_dim: 8 };
+    let heads = Heads { heads: 1, kv_heads: 1, head_dim: 8, scale: 0.5 };
     let kv = f32s(&gpu, &[2000, 16], &Random::new(112).normal(2000 * 16));
     let q = f32s(&gpu, &[1, 8], &Random::new(113).normal(8));
     let range = u32s(&gpu, &[1, 2], &[1999, 2000]);
@@ -231,6 +281,7 @@ cases!(
     attention_in_parts,
     reductions,
     rows_in_parts,
+    transposes,
     late_keys,
     transfers,
     packing,

@@ -79,7 +79,21 @@ fn files(name: &str) -> [&'static [u8]; 6] {
             }
         };
     }
-    find!("gqa_f32_untied", "tied_bf16", "tied_f16", "untied_wide", "tied_embed_only_f32")
+    find!(
+        "gqa_f32_untied",
+        "tied_bf16",
+        "tied_f16",
+        "untied_wide",
+        "tied_embed_only_f32",
+        "llama3_rope",
+        "qwen2",
+        "qwen3",
+        "mistral",
+        "smollm3",
+        "gemma3",
+        "phi3",
+        "gpt2"
+    )
 }
 
 impl GoldenCase {

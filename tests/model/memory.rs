@@ -16,16 +16,17 @@ each_golden!(as_planned, budgets);
 async fn as_planned(shared: &Arc<Gpu>, golden: &GoldenCase) {
     let examples = golden.examples();
     let all: Vec<_> = examples.iter().collect();
+    let positions = golden.config.max_position_embeddings.min(100);
     for (rows, gradient_checkpointing, limits) in [
         (Batch::new(&all, ROW_MULTIPLE).rows(), false, wgpu::Limits::default()),
-        (Batch::new(&all, ROW_MULTIPLE).rows(), true, small(shared)),
+        (Batch::new(&all, ROW_MULTIPLE).rows(), true, small(shared, &golden.config)),
         (640, true, wgpu::Limits::default()),
     ] {
         // A device of its own: others allocate on the shared one.
         let gpu = open(limits).await;
         let model = golden.model(&gpu).await;
         assert_eq!(gpu.allocated_bytes(), model.weight_bytes(), "weights");
-        let options = SessionOptions { rows, positions: 100, dropout: false, gradient_checkpointing };
+        let options = SessionOptions { rows, positions, dropout: false, gradient_checkpointing };
         let lora_config = &golden.adapter.config;
         let plan =
             MemoryPlan::new(&gpu, model.config(), lora_config, model.weight_bytes(), &options).unwrap();
