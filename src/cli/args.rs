@@ -42,7 +42,7 @@ pub struct DeviceArg {
 
 #[derive(Args)]
 pub struct ModelArg {
-    /// Base model: "demo" (built in), or a folder with config.json, model.safetensors and tokenizer.json
+    /// Base model: "demo" (built in); a folder with config.json, model.safetensors and tokenizer.json; or a GGUF file
     #[arg(long, default_value = "demo", value_name = "demo|DIR")]
     pub model: String,
 }

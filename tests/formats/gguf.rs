@@ -1,4 +1,5 @@
 //! A writer of GGUF files for tests, which can also lie.
+#![allow(dead_code, reason = "each target uses a part of it")]
 
 /// A value of the metadata.
 #[derive(Clone)]
@@ -10,6 +11,7 @@ pub enum Value {
     Texts(Vec<String>),
     Ints(Vec<i32>),
     Floats(Vec<f32>),
+    Bools(Vec<bool>),
 }
 
 /// A tensor: name, shape (slowest dimension first), the type's number, bytes.
@@ -106,6 +108,10 @@ impl Value {
             Self::Ints(values) => {
                 list(5, values.len());
                 values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+            }
+            Self::Bools(values) => {
+                list(7, values.len());
+                bytes.extend(values.iter().map(|&value| u8::from(value)));
             }
             Self::Floats(values) => {
                 list(6, values.len());

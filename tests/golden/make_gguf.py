@@ -30,7 +30,7 @@ TEXTS = [
     "Hello, world!", " a  leading space", "two\n\nlines\r\n\tand tabs", "don't I'LL we've", "12345 and 3.14159",
     "naïve café, über", "日本語のテキスト", "🦜🏴‍☠️ ahoy", "fn main() { println!(\"{}\", 1_000); }", "  \n  ", "", "a",
     "combining e\u0301", "<|special|>in the middle<|special|> and <tool>defined</tool>", "        eight spaces",
-    "trailing space ", "captain the ship and the sea",
+    "trailing space ", "once a small ship sailed",
 ]
 
 
@@ -88,7 +88,11 @@ def split(regex):
 
 
 def ignoring_merges(tokenizer):
+    """A word that no merges lead to is found only by taking it whole."""
     state = json.loads(tokenizer.to_str())
+    merges = state["model"]["merges"]
+    assert "Ġsmall" in state["model"]["vocab"]
+    state["model"]["merges"] = [pair for pair in merges if "".join(pair) != "Ġsmall"]
     state["model"]["ignore_merges"] = True
     return Tokenizer.from_str(json.dumps(state))
 

@@ -1,30 +1,30 @@
 //! GGUF files against llama.cpp's Python package and the models' own tokenizers
 //! (`tests/golden/make_gguf.py` writes the fixtures).
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use half::f16;
 use pollster::block_on;
 use postil::base::{BaseFiles, read_model};
-use postil::checkpoint::{GgmlType, GgufFile, TensorSource};
-use postil::source::MemorySource;
-use postil::tokenizer::{Message, Tokenizer};
-use postil::{Error, ErrorKind, Result};
+use postil::checkpoint::{GgmlType, GgufFile, SLICE, Slices, TensorSource};
+use postil::source::{BoxFuture, ByteSource, MemorySource};
+use postil::{ErrorKind, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value as Json, json};
 
 use super::gguf_writer::{BF16, F16, F32, Gguf, Q8_0, Value};
 
-fn fixtures() -> PathBuf {
+pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf")
 }
 
-fn load(name: &str) -> BaseFiles {
+pub fn load(name: &str) -> BaseFiles {
     block_on(read_model(&fixtures().join(format!("{name}.gguf")))).expect(name)
 }
 
-fn open(bytes: Vec<u8>) -> Result<GgufFile> {
+pub fn open(bytes: Vec<u8>) -> Result<GgufFile> {
     block_on(GgufFile::open(Rc::new(MemorySource::new("model.gguf", bytes))))
 }
 
@@ -113,7 +113,7 @@ fn query_and_key_rows_are_put_back() {
 }
 
 /// The keys of a Llama of one layer, without tensors.
-fn llama() -> Gguf {
+pub fn llama() -> Gguf {
     Gguf::new([
         ("general.architecture", Value::Text("llama".into())),
         ("llama.block_count", Value::U32(1)),
@@ -126,7 +126,7 @@ fn llama() -> Gguf {
     ])
 }
 
-fn with_table(mut gguf: Gguf) -> Gguf {
+pub fn with_table(mut gguf: Gguf) -> Gguf {
     gguf.tensors.push(("token_embd.weight".into(), vec![7, 24], F32, vec![0; 7 * 24 * 4]));
     gguf
 }
@@ -187,7 +187,6 @@ fn configuration_of_a_llama() {
         ("tokenizer.ggml.eos_token_id".into(), Value::U32(2)),
         ("tokenizer.ggml.eot_token_id".into(), Value::U32(5)),
         ("llama.rope.freq_base".into(), Value::F32(5e5)),
-        ("general.quantized".into(), Value::Bool(true)),
         ("llama.rope.scaling.type".into(), Value::Text("linear".into())),
         ("llama.rope.scaling.factor".into(), Value::F32(4.0)),
     ]);
@@ -312,84 +311,71 @@ fn gemma_and_qwen_appear_as_hugging_face_has_them() {
     assert!(raw.windows(query.len()).any(|window| window == query));
 }
 
-fn tokenizer(files: &BaseFiles) -> Tokenizer {
-    Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None).expect("a tokenizer")
-}
-
+/// Ollama's files have the vision tower too, and other names for two keys.
 #[test]
-fn tokenizers_are_the_models_own() {
-    #[derive(serde::Deserialize)]
-    struct Case {
-        text: String,
-        ids: Vec<u32>,
-        decoded: String,
+fn gemma_with_a_vision_tower() {
+    let text = |value: &str| Value::Text(value.into());
+    let mut gguf = Gguf::new([("general.architecture", text("gemma3"))]);
+    let keys = llama().metadata.into_iter().skip(1);
+    gguf.metadata.extend(keys.map(|(key, value)| (key.replace("llama", "gemma3"), value)));
+    gguf.metadata.extend([
+        ("gemma3.attention.sliding_window".into(), Value::U32(64)),
+        ("gemma3.rope.global.freq_base".into(), Value::F32(1e6)),
+        ("gemma3.rope.local.freq_base".into(), Value::F32(2e4)),
+    ]);
+    let mut gguf = with_table(gguf);
+    for name in ["v.blk.0.attn_q.weight", "mm.mm_input_projection.weight"] {
+        gguf.tensors.push((name.into(), vec![2, 4], F16, vec![0; 16]));
     }
-    let json = std::fs::read(fixtures().join("tokenizers.json")).expect("a fixture");
-    let golden: std::collections::BTreeMap<String, Vec<Case>> = serde_json::from_slice(&json).expect("JSON");
-    assert_eq!(golden.len(), 7);
-    for (name, cases) in golden {
-        let tokenizer = tokenizer(&load(&name));
-        for case in cases {
-            let ids = tokenizer.encode(&case.text, true).expect("ids");
-            assert_eq!(ids, case.ids, "{name}: {:?}", case.text);
-            assert_eq!(tokenizer.decode(&ids, true).expect("text"), case.decoded, "{name}: {:?}", case.text);
-        }
+    assert!(open(gguf.bytes()).expect("a good file").names().eq(["model.embed_tokens.weight"]));
+    let config = config(&gguf).expect("a configuration");
+    assert_eq!((&config["rope_theta"], &config["rope_local_base_freq"]), (&json!(1e6), &json!(2e4)));
+    gguf.metadata[0].1 = text("llama");
+    assert!(open(gguf.bytes()).err().expect("no such part").to_string().contains("mm.mm_input_projection"));
+}
+
+/// Memory that notes the longest read of it.
+struct Watched(MemorySource, Cell<usize>);
+
+impl ByteSource for Watched {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> BoxFuture<'_, Result<Vec<u8>>> {
+        self.1.set(self.1.get().max(len));
+        self.0.read(offset, len)
     }
 }
 
+/// Regrouped heads and blocks are read below as they are asked for above: no longer reads, nothing twice.
 #[test]
-fn chat_template_and_special_tokens_come_along() {
-    let tokenizer = tokenizer(&load("llama-llama-bpe"));
-    assert_eq!((tokenizer.bos_token_id(), tokenizer.eos_token_id()), (Some(0), Some(1)));
-    let message = Message { role: "user".into(), content: "Ahoy".into() };
-    let ids = tokenizer.encode_chat_all(&[message]).expect("a chat");
-    assert_eq!((ids.first(), ids.last()), (Some(&0), Some(&1)));
-}
-
-#[test]
-fn unknown_tokenizers_are_refused_by_name() {
-    let base = |model: &str, pre: Option<&str>| {
-        let mut gguf = with_table(llama());
-        let text = |text: &str| Value::Text(text.into());
-        gguf.metadata.push(("tokenizer.ggml.model".into(), text(model)));
-        gguf.metadata.extend(pre.map(|pre| ("tokenizer.ggml.pre".into(), text(pre))));
-        gguf.metadata
-            .push(("tokenizer.ggml.tokens".into(), Value::Texts(vec!["a".into(), "b".into(), "ab".into()])));
-        gguf.metadata.push(("tokenizer.ggml.token_type".into(), Value::Ints(vec![1, 1, 1])));
-        gguf.metadata.push(("tokenizer.ggml.merges".into(), Value::Texts(vec!["a b".into()])));
-        gguf
-    };
-    let error = |gguf: &Gguf, kind: ErrorKind, parts: &[&str]| {
-        let error: Error = open(gguf.bytes()).expect("a good file").tokenizer().expect_err("refused");
-        assert_eq!(error.kind(), kind, "{error}");
-        for part in parts.iter().chain(&["model.gguf"]) {
-            assert!(error.to_string().contains(part), "{part} is not in: {error}");
-        }
-    };
-    assert!(open(base("gpt2", Some("gpt-2")).bytes()).expect("a good file").tokenizer().is_ok());
-    error(&base("bert", None), ErrorKind::Unsupported, &["tokenizer.ggml.model", "bert"]);
-    error(&base("gpt2", None), ErrorKind::Unsupported, &["tokenizer.ggml.pre"]);
-    error(
-        &base("gpt2", Some("chatglm-bpe")),
-        ErrorKind::Unsupported,
-        &["tokenizer.ggml.pre", "chatglm-bpe", "qwen2"],
-    );
-    error(&with_table(llama()), ErrorKind::Format, &["tokenizer.ggml.model"]);
-    let with = |key: &str, value: Value| {
-        let mut gguf = base("gpt2", Some("gpt-2"));
-        gguf.metadata.retain(|(found, _)| found != key);
-        gguf.metadata.push((key.into(), value));
-        gguf
-    };
-    let texts = |texts: &[&str]| Value::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
-    error(&with("tokenizer.ggml.tokens", texts(&["a", "a", "b"])), ErrorKind::Format, &["0 and 1", "\"a\""]);
-    error(&with("tokenizer.ggml.token_type", Value::Ints(vec![1])), ErrorKind::Format, &["1 entries for 3"]);
-    error(&with("tokenizer.ggml.token_type", Value::U32(1)), ErrorKind::Format, &["token_type", "found 1"]);
-    error(&with("tokenizer.ggml.merges", texts(&["ab"])), ErrorKind::Format, &["merges", "\"ab\""]);
-    error(&with("tokenizer.ggml.bos_token_id", Value::U32(3)), ErrorKind::Format, &["bos_token_id 3"]);
-    let mut long = base("llama", None);
-    long.metadata.retain(|(key, _)| key != "tokenizer.ggml.merges" && key != "tokenizer.ggml.tokens");
-    long.metadata.push(("tokenizer.ggml.tokens".into(), texts(&["a", "b", &"a".repeat(513)])));
-    long.metadata.push(("tokenizer.ggml.scores".into(), Value::Floats(vec![0.0; 3])));
-    error(&long, ErrorKind::Format, &["token 2", "513"]);
+fn slices_of_large_tensors_stay_slices() {
+    let (rows, columns) = (4 * 96, 10_240);
+    let data: Vec<u8> = (0..rows * columns).flat_map(|i| ((i * 31) as u16).to_le_bytes()).collect();
+    let mut gguf = llama();
+    gguf.tensors.push(("blk.0.attn_q.weight".into(), vec![rows, columns], F16, data));
+    gguf.tensors.push((
+        "blk.0.ffn_up.weight".into(),
+        vec![rows, columns],
+        Q8_0,
+        vec![1; rows * columns / 32 * 34],
+    ));
+    let source = Rc::new(Watched(MemorySource::new("model.gguf", gguf.bytes()), Cell::new(0)));
+    let file = block_on(GgufFile::open(source.clone())).expect("a good file");
+    let names: Vec<String> = file.names().map(str::to_owned).collect();
+    let mut slices = Slices::new(&file, &names);
+    let mut found = vec![Vec::new(); names.len()];
+    while let Some(slice) = block_on(slices.next()).expect("a slice") {
+        assert_eq!(slice.offset % file.granule(&names[slice.tensor]), 0);
+        found[slice.tensor].extend(slice.bytes);
+    }
+    assert!(source.1.get() as u64 <= SLICE, "{}", source.1.get());
+    for (name, found) in names.iter().zip(&found) {
+        assert!(found.len() as u64 > SLICE && *found == read(&file, name), "{name}");
+    }
 }

@@ -10,6 +10,7 @@ mod families;
 mod family_modules;
 mod gguf;
 mod gguf_hostile;
+mod gguf_tokenizer;
 #[path = "../formats/gguf.rs"]
 mod gguf_writer;
 mod imports;

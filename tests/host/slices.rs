@@ -13,8 +13,8 @@ use postil::{ErrorKind, Result};
 use safetensors::Dtype;
 use web_time::Instant;
 
-/// Tensors whose every byte is its offset in the tensor, mod 251. Reads take some polls to finish; the later they
-/// begin, the sooner.
+/// Tensors whose every byte is its offset in the tensor, mod 251. Reads take some polls to finish, so that all that
+/// may be under way are; the later they begin, the sooner they finish.
 struct Counting {
     tensors: Vec<(String, TensorInfo, u64)>,
     under_way: Cell<usize>,
@@ -63,7 +63,7 @@ impl TensorSource for Counting {
     fn read<'a>(&'a self, name: &'a str, bytes: Range<u64>) -> BoxFuture<'a, Result<Vec<u8>>> {
         self.under_way.set(self.under_way.get() + 1);
         self.most.set(self.most.get().max(self.under_way.get()));
-        let polls = IN_FLIGHT - self.reads.borrow().len() % IN_FLIGHT;
+        let polls = 4 * IN_FLIGHT - self.reads.borrow().len() % IN_FLIGHT;
         self.reads.borrow_mut().push((name.to_owned(), bytes.clone()));
         Box::pin(async move {
             let mut left = polls;
@@ -87,12 +87,15 @@ fn every_byte_once_in_order_a_few_slices_at_a_time() {
     let source = Counting::new(&sizes);
     let names = source.names();
     let mut slices = Slices::new(&source, &names);
-    let mut next = (0, 0);
+    let (mut next, mut taken) = ((0, 0), 0);
     while let Some(slice) = block_on(slices.next()).expect("a slice") {
         if next.1 == sizes[next.0].0 {
             next = (next.0 + 1, 0);
         }
         assert_eq!((slice.tensor, slice.offset), next);
+        // Read or being read, and not yet handed over but for this one.
+        assert!(source.reads.borrow().len() - taken <= IN_FLIGHT);
+        taken += 1;
         assert!(slice.bytes.len() as u64 <= SLICE);
         assert!(slice.offset % 4 == 0, "uploads start at multiples of four");
         assert!(

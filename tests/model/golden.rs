@@ -27,6 +27,8 @@ pub struct GoldenCase {
     pub adapter: Adapter,
     /// `golden.json`.
     pub facts: Facts,
+    /// `config.json`.
+    pub config_json: &'static [u8],
     weights: &'static [u8],
     tensors: &'static [u8],
 }
@@ -105,6 +107,7 @@ impl GoldenCase {
             config: ModelConfig::from_json(config).unwrap(),
             adapter: Adapter::from_files(adapter_config, adapter_model).unwrap(),
             facts: serde_json::from_slice(facts).unwrap(),
+            config_json: config,
             weights,
             tensors,
         }
@@ -151,15 +154,16 @@ impl GoldenCase {
         })
     }
 
+    /// The tensors of `model.safetensors`.
+    pub fn stored(&self) -> BTreeMap<String, Stored> {
+        let file = SafeTensors::deserialize(self.weights).unwrap();
+        let stored = |view: TensorView| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        file.iter().map(|(name, view)| (name.to_owned(), stored(view))).collect()
+    }
+
     /// The bytes of `model.safetensors` after a change.
     pub fn weights_with(&self, change: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Vec<u8> {
-        let file = SafeTensors::deserialize(self.weights).unwrap();
-        let mut tensors: BTreeMap<String, Stored> = file
-            .iter()
-            .map(|(name, view)| {
-                (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
-            })
-            .collect();
+        let mut tensors = self.stored();
         change(&mut tensors);
         let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
             (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())

@@ -18,6 +18,8 @@ macro_rules! each_golden {
 
 #[path = "../kernels/compare.rs"]
 mod compare;
+#[path = "../formats/gguf.rs"]
+mod gguf_writer;
 mod golden;
 
 mod checkpointing;
@@ -27,6 +29,7 @@ mod exchange;
 mod failures;
 mod forward;
 mod generation;
+mod gguf;
 mod gradients;
 mod loading;
 mod memory;

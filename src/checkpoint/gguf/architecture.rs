@@ -69,6 +69,11 @@ impl Architecture {
         metadata.uniform(&key)?.ok_or_else(|| Error::format(format!("{key} is missing")))
     }
 
+    /// Whether a tensor is no part of the decoder: Ollama keeps Gemma's vision tower in the same file.
+    pub(super) fn leaves_out(self, name: &str) -> bool {
+        self == Self::Gemma3 && (name.starts_with("v.") || name.starts_with("mm."))
+    }
+
     /// A tensor's Hugging Face name and what must be undone.
     ///
     /// # Errors

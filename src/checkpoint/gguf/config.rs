@@ -27,6 +27,11 @@ impl Keys<'_> {
         self.metadata.float(&self.architecture.key(rest))
     }
 
+    /// The first of some keys that is there: programs that write GGUF files differ.
+    fn either(&self, keys: [&str; 2]) -> Result<Option<f64>> {
+        Ok(self.float(keys[0])?.or(self.float(keys[1])?))
+    }
+
     /// The width of a head. Key and value heads must have the same.
     fn head_dim(&self) -> Result<u64> {
         let heads = self.required("attention.head_count")?;
@@ -108,7 +113,7 @@ impl Keys<'_> {
         let kind = |&local: &bool| if local { "sliding_attention" } else { "full_attention" };
         config.insert("layer_types".to_owned(), is_local.iter().map(kind).collect());
         config.insert("sliding_window".to_owned(), self.required("attention.sliding_window")?.into());
-        let local_theta = self.float("rope.freq_base_swa")?.unwrap_or(LOCAL_THETA);
+        let local_theta = self.either(["rope.freq_base_swa", "rope.local.freq_base"])?.unwrap_or(LOCAL_THETA);
         config.insert("rope_local_base_freq".to_owned(), local_theta.into());
         config.insert("hidden_activation".to_owned(), "gelu_pytorch_tanh".into());
         // Only the largest does not scale by its heads' width.
@@ -136,7 +141,7 @@ pub(super) fn synthesize(file: &GgufFile) -> Result<Map<String, Value>> {
             architecture.key("block_count")
         )));
     }
-    let rope_theta = keys.float("rope.freq_base")?.unwrap_or(10_000.0);
+    let rope_theta = keys.either(["rope.freq_base", "rope.global.freq_base"])?.unwrap_or(10_000.0);
     let rope_scaling = keys.rope_scaling(file.rope_freqs.as_deref(), rope_theta, head_dim)?;
     let eps = keys.float("attention.layer_norm_rms_epsilon")?.ok_or_else(|| {
         Error::format(format!("{} is missing", architecture.key("attention.layer_norm_rms_epsilon")))
@@ -193,7 +198,10 @@ pub(super) fn synthesize(file: &GgufFile) -> Result<Map<String, Value>> {
             config.insert("hidden_act".to_owned(), "silu".into());
             config.insert("attention_bias".to_owned(), has_bias("self_attn.q_proj").into());
         }
-        Architecture::Gemma3 => keys.gemma3(&mut config, layers, head_dim)?,
+        Architecture::Gemma3 => {
+            config.insert("attention_bias".to_owned(), has_bias("self_attn.q_proj").into());
+            keys.gemma3(&mut config, layers, head_dim)?;
+        }
     }
     Ok(config)
 }

@@ -82,6 +82,9 @@ impl GgufFile {
                 );
                 continue;
             }
+            if architecture.leaves_out(&stored_name) {
+                continue;
+            }
             let (hub_name, change) = architecture
                 .tensor(&metadata, &stored_name, &stored)
                 .context(|| format!("{name}: tensor {stored_name}"))?;

@@ -52,9 +52,9 @@ pub(super) async fn factors(source: &dyn ByteSource, stored: &Stored) -> Result<
 /// The `rope_scaling` that gives these factors; null when they scale nothing.
 ///
 /// `factor` is the last factor. s, computed back from the factors between 1 and `factor`, is linear in the
-/// frequency: its slope and its zero give the context at which `high_freq_factor` and `low_freq_factor` hold.
-/// The three are known only up to a common multiple, so `low_freq_factor` is set to 1, as it is in every
-/// Llama 3. Whatever comes out must give the factors back.
+/// frequency: one value gives the context if `low_freq_factor` and `high_freq_factor` are 1 and 4, as they are in
+/// every Llama 3; two give `high_freq_factor` too. (The three are known only up to a common multiple, so
+/// `low_freq_factor` stays 1.) Whatever comes out must give the factors back.
 pub(super) fn scaling(factors: &[f32], rope_theta: f64, head_dim: usize) -> Result<Value> {
     if factors.len() != head_dim / 2 {
         return Err(Error::format(format!(
@@ -74,26 +74,29 @@ pub(super) fn scaling(factors: &[f32], rope_theta: f64, head_dim: usize) -> Resu
             (f64::from(found) - expected).abs() <= TOLERANCE * expected
         })
     };
-    let usual = Llama3 {
+    let llama3 = |high_freq_factor: f64, context: f64| Llama3 {
         factor,
         low_freq_factor: 1.0,
-        high_freq_factor: 4.0,
-        original_max_position_embeddings: 8192.0,
+        high_freq_factor,
+        original_max_position_embeddings: context.round(),
+    };
+    let between: Vec<(f64, f64)> = (factors.iter().enumerate())
+        .map(|(i, &found)| (turns(i), (1.0 / f64::from(found) - 1.0 / factor) / (1.0 - 1.0 / factor)))
+        .filter(|&(_, s)| s > 0.01 && s < 0.99)
+        .collect();
+    let usual = || match between.first() {
+        Some((x, s)) => llama3(4.0, (3.0 * s + 1.0) / x),
+        None => llama3(4.0, 8192.0),
     };
     let fitted = || {
-        let between: Vec<(f64, f64)> = (factors.iter().enumerate())
-            .map(|(i, &found)| (turns(i), (1.0 / f64::from(found) - 1.0 / factor) / (1.0 - 1.0 / factor)))
-            .filter(|&(_, s)| s > 0.01 && s < 0.99)
-            .collect();
         let (&(x0, s0), &(x1, s1)) = (between.first()?, between.last()?);
         // s = x·slope + zero, slope = context / (high − 1), zero = −1 / (high − 1).
         let slope = (s1 - s0) / (x1 - x0);
         let high_freq_factor = 1.0 + 1.0 / (slope * x0 - s0);
         let high_freq_factor = (high_freq_factor * 64.0).round() / 64.0;
-        let original_max_position_embeddings = (slope * (high_freq_factor - 1.0)).round();
-        Some(Llama3 { factor, low_freq_factor: 1.0, high_freq_factor, original_max_position_embeddings })
+        Some(llama3(high_freq_factor, slope * (high_freq_factor - 1.0)))
     };
-    let found = Some(usual).filter(fits).or_else(|| fitted().filter(fits)).ok_or_else(|| {
+    let found = Some(usual()).filter(fits).or_else(|| fitted().filter(fits)).ok_or_else(|| {
         Error::unsupported(format!(
             "{TENSOR} scales the rotary frequencies in a way that is not Llama 3's; only that can be computed"
         ))

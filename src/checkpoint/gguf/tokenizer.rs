@@ -246,7 +246,17 @@ impl Vocabulary<'_> {
         self.write_pieces(parts, &respelled, &merges)
     }
 
+    /// What only models of another kind do to text first.
+    fn refuse_trimming(&self) -> Result<()> {
+        let key = "tokenizer.ggml.remove_extra_whitespaces";
+        match self.metadata.bool(key)? {
+            Some(true) => Err(Error::unsupported(format!("{key} true; only texts as they are can be split"))),
+            _ => Ok(()),
+        }
+    }
+
     fn write_pieces(&self, parts: Parts, tokens: &[String], merges: &[(&str, &str)]) -> Result<Vec<u8>> {
+        self.refuse_trimming()?;
         self.ids(tokens)?;
         let unk_token = self.special("unknown")?.map(|(id, _)| tokens[id].as_str());
         let model = Bpe {
