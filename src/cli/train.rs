@@ -14,7 +14,7 @@ use postil::train::{Job, ReadyJob, RunDir, Start, StepReport, Trainer, latest_ch
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
-use super::{bar, demo_data, describe, load_base, read_data, say, warn};
+use super::{bar, demo_data, load_base, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
@@ -36,13 +36,19 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let base = load_base(&gpu, &args.model.model, json).await?;
+    let packing = config.packing;
     let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split };
     let mut job = job.prepare(&base)?;
+    warn_of_rows(&args.data, &job.data);
+    if let (Some(report), Some(path)) = (&job.evaluation, &args.eval_data) {
+        warn_of_rows(&path.display().to_string(), report);
+    }
     job.warnings.iter().for_each(|warning| warn(warning));
+    let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
     say(
         json,
         format!(
-            "training on {} examples ({} target tokens), {} held out; {} steps",
+            "training on {} examples{packed} ({} target tokens), {} held out; {} steps",
             job.examples,
             job.target_tokens,
             job.eval_examples,
@@ -71,11 +77,11 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
 }
 
 fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
-    let own = args.eval_data.as_deref().map(|path| read_data(path, json)).transpose()?;
+    let own = args.eval_data.as_deref().map(|path| read_data(path, &args.read, json)).transpose()?;
     let Some(demo) = demo_data(&args.data)? else {
-        return Ok((read_data(Path::new(&args.data), json)?, own));
+        return Ok((read_data(Path::new(&args.data), &args.read, json)?, own));
     };
-    let data = describe(demo.train()?, &args.data, json)?;
+    let data = demo.train()?;
     let evaluation = match (own, args.eval_split) {
         (None, None) => Some(demo.evaluation()?),
         (own, _) => own,

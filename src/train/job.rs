@@ -4,10 +4,11 @@ use super::state::Checkpoint;
 use super::trainer::{Trainer, TrainingData};
 use crate::base::Base;
 use crate::checkpoint::Adapter;
-use crate::config::{LoraConfig, TrainConfig};
-use crate::data::{Dataset, PrepareOptions, Prepared, prepare, split};
+use crate::config::{LoraConfig, ModelConfig, TrainConfig};
+use crate::data::{DataReport, Dataset, PrepareOptions, Prepared, prepare, split};
 use crate::error::{Context, Error, Result};
 use crate::model::Lora;
+use crate::tokenizer::Tokenizer;
 
 /// Where the adapter comes from.
 pub enum Start {
@@ -29,7 +30,7 @@ pub struct Job {
     pub data: Dataset,
     /// Records to evaluate on.
     pub evaluation: Option<Dataset>,
-    /// Without `evaluation`: hold out this share of the records.
+    /// Without `evaluation`: hold out this share of the examples.
     pub eval_split: Option<f64>,
 }
 
@@ -45,17 +46,25 @@ pub struct ReadyJob {
     pub eval_examples: usize,
     /// Target tokens in the training examples.
     pub target_tokens: u64,
+    /// What became of the data set's rows, the part held out by `eval_split` among them.
+    pub data: DataReport,
+    /// The same of the held-out data set.
+    pub evaluation: Option<DataReport>,
 }
 
-/// Tokenizes records for `base`.
-pub fn prepare_for(base: &Base, data: &Dataset, train: &TrainConfig) -> Result<Prepared> {
-    let config = base.model.config();
+/// Tokenizes records for a model.
+pub fn prepare_for(
+    config: &ModelConfig,
+    tokenizer: &Tokenizer,
+    data: &Dataset,
+    train: &TrainConfig,
+) -> Result<Prepared> {
     let options = PrepareOptions {
         max_length: train.max_length,
         context: config.max_position_embeddings,
         assistant_only_loss: train.assistant_only_loss,
     };
-    prepare(data, &base.tokenizer, config.vocab_size, &options)
+    prepare(data, tokenizer, config.vocab_size, &options)
 }
 
 impl Job {
@@ -65,13 +74,6 @@ impl Job {
     /// The first thing that cannot work, before any GPU memory is taken where possible.
     pub fn prepare(self, base: &Base) -> Result<ReadyJob> {
         self.train.validate()?;
-        let (data, evaluation) = match (self.evaluation, self.eval_split) {
-            (None, Some(fraction)) => {
-                let (data, held_out) = split(self.data, fraction, self.train.seed)?;
-                (data, Some(held_out))
-            }
-            (evaluation, _) => (self.data, evaluation),
-        };
         let mut warnings = self.train.warnings();
         let model = base.model.config();
         let lora_config = match &self.start {
@@ -91,17 +93,29 @@ impl Job {
         }
         warnings.extend(lora_config.warnings(model));
 
-        let prepared = prepare_for(base, &data, &self.train)?;
-        warnings.extend(prepared.warnings);
-        let held_out = evaluation
-            .map(|data| prepare_for(base, &data, &self.train).context(|| "held-out data"))
-            .transpose()?;
-        let held_out = held_out.map(|prepared| {
-            warnings.extend(prepared.warnings.iter().map(|warning| format!("held-out data: {warning}")));
-            prepared.examples
-        });
-        let data = TrainingData { train: prepared.examples, evaluation: held_out.unwrap_or_default() };
-        let (examples, eval_examples) = (data.train.len(), data.evaluation.len());
+        let prepare = |data| prepare_for(model, &base.tokenizer, data, &self.train);
+        let Prepared { examples, report } = prepare(&self.data)?;
+        warnings.extend(report.warnings.iter().cloned());
+        let (train, held_out, eval_report) = match (&self.evaluation, self.eval_split) {
+            (Some(evaluation), _) => {
+                let held_out = prepare(evaluation).context(|| "held-out data")?;
+                let more = held_out.report.warnings.iter();
+                warnings.extend(more.map(|warning| format!("held-out data: {warning}")));
+                (examples, Some(held_out.examples), Some(held_out.report))
+            }
+            (None, Some(fraction)) => {
+                let (train, held_out) = split(&examples, fraction, self.train.seed)?;
+                (train, Some(held_out), None)
+            }
+            (None, None) => (examples, None, None),
+        };
+        let target_tokens = match (&held_out, &eval_report) {
+            // Part of the data set's were held out.
+            (Some(held_out), None) => report.target_tokens - held_out.target_tokens()?,
+            _ => report.target_tokens,
+        };
+        let data = TrainingData { train, evaluation: held_out };
+        let (examples, eval_examples) = (data.train.len(), data.evaluation.as_ref().map_or(0, |e| e.len()));
         let gpu = base.model.gpu();
         let trainer = match self.start {
             Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, self.train, data, &checkpoint)?,
@@ -115,6 +129,6 @@ impl Job {
                 Trainer::new(&base.model, lora, self.train, data)?
             }
         };
-        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens: prepared.target_tokens })
+        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens, data: report, evaluation: eval_report })
     }
 }
