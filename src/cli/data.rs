@@ -79,7 +79,12 @@ fn counts(report: &DataReport) -> String {
         ("masked", format!("{masked} ({:.1} %)", share(masked))),
         (
             "packed",
-            format!("{} rows of {} tokens, {:.1} % full", packing.rows, packing.max_length, 100.0 * packing.efficiency),
+            format!(
+                "{} rows of {} tokens, {:.1} % full",
+                packing.rows,
+                packing.max_length,
+                100.0 * packing.efficiency
+            ),
         ),
     ];
     lines.iter().map(|(name, value)| format!("{name:<16} {value}\n")).collect()

@@ -9,9 +9,8 @@ use super::records::{Format, quoted};
 use crate::error::{Error, Result};
 
 /// What a column may be read as.
-const TARGETS: [&str; 9] = [
-    "text", "prompt", "completion", "instruction", "input", "output", "messages", "conversations", "system",
-];
+const TARGETS: [&str; 9] =
+    ["text", "prompt", "completion", "instruction", "input", "output", "messages", "conversations", "system"];
 
 /// Which column of a data set is read as which field of a record; without any, columns keep their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,17 +46,15 @@ impl Columns {
 
     /// Whether a data set with this column has something to read: a field's name, or one that is mapped.
     pub(super) fn reads(&self, column: &str) -> bool {
-        let is_field = |format: Format| {
-            format.fields().contains(&column) || format.optional_fields().contains(&column)
-        };
+        let is_field =
+            |format: Format| format.fields().contains(&column) || format.optional_fields().contains(&column);
         self.sources().any(|source| source == column) || Format::ALL.into_iter().any(is_field)
     }
 
     /// Gives the mapped columns their fields' names.
     pub(super) fn apply(&self, row: &mut Map<String, Value>) {
-        let moved: Vec<_> = (self.0.iter())
-            .map(|(field, column)| (field, row.get(column).cloned()))
-            .collect();
+        let moved: Vec<_> =
+            (self.0.iter()).map(|(field, column)| (field, row.get(column).cloned())).collect();
         for (field, value) in moved {
             match value {
                 Some(value) => row.insert(field.clone(), value),

@@ -64,8 +64,12 @@ impl Dataset {
                 None => detect(&head, is_all, &name, &columns)?,
             };
             let has_columns = file_format != FileFormat::PlainText;
-            if !has_columns && (columns.sources().next().is_some() || forced.records.is_some_and(|f| f != Format::Text)) {
-                return Err(Error::config("plain text has no columns, and so no other format of records than text"));
+            if !has_columns
+                && (columns.sources().next().is_some() || forced.records.is_some_and(|f| f != Format::Text))
+            {
+                return Err(Error::config(
+                    "plain text has no columns, and so no other format of records than text",
+                ));
             }
             let format = look(&input, file_format, &columns, forced.records)?;
             Ok((file_format, format))
@@ -175,7 +179,8 @@ fn look(input: &Input, file: FileFormat, columns: &Columns, forced: Option<Forma
 }
 
 fn check_columns(columns: &Columns, seen: &[String]) -> Result<()> {
-    let missing: Vec<_> = columns.sources().filter(|source| !seen.iter().any(|name| name == source)).collect();
+    let missing: Vec<_> =
+        columns.sources().filter(|source| !seen.iter().any(|name| name == source)).collect();
     if missing.is_empty() || seen.is_empty() {
         return Ok(());
     }

@@ -116,7 +116,8 @@ impl Preparation<'_> {
         let tokenized = in_parallel(&waiting, |(_, record)| tokenize(record, tokenizer, only_assistant));
         for ((number, record), tokens) in waiting.iter().zip(tokenized) {
             self.tally.records += 1;
-            self.tally.chats += usize::from(matches!(record, Record::Messages(_) | Record::ChatCompletion { .. }));
+            self.tally.chats +=
+                usize::from(matches!(record, Record::Messages(_) | Record::ChatCompletion { .. }));
             match tokens {
                 Ok(tokens) => self.keep(*number, tokens, matches!(record, Record::Passage { .. }))?,
                 Err(error) if error.kind() == ErrorKind::Data => {

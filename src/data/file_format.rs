@@ -32,9 +32,9 @@ impl FileFormat {
     /// What a row of it is called.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::JsonLines | Self::Table { .. } => "line",
-            Self::Json => "entry",
-            Self::Parquet => "row",
+            Self::JsonLines => "line",
+            Self::Json => "item",
+            Self::Table { .. } | Self::Parquet => "row",
             Self::PlainText => "part",
         }
     }
@@ -88,7 +88,8 @@ impl FromStr for DataFormat {
                 "text" => Some(Format::Text),
                 _ => None,
             };
-            let is_new = (file.is_some() && format.file.is_none()) || (records.is_some() && format.records.is_none());
+            let is_new =
+                (file.is_some() && format.file.is_none()) || (records.is_some() && format.records.is_none());
             if !is_new {
                 return Err(Error::config(format!(
                     "data format \"{text}\": expected a kind of file (jsonl, json, csv, tsv, parquet, txt), a format of \
@@ -114,11 +115,15 @@ pub(super) fn detect(head: &[u8], is_all: bool, name: &str, columns: &Columns) -
     let named = match extension.as_deref() {
         Some("jsonl" | "ndjson") => Some(FileFormat::JsonLines),
         Some("json") => Some(FileFormat::Json),
-        Some("csv") => Some(FileFormat::Table { delimiter: delimiter(head, columns).unwrap_or_else(|| most_columns(head)) }),
+        Some("csv") => Some(FileFormat::Table {
+            delimiter: delimiter(head, columns).unwrap_or_else(|| most_columns(head)),
+        }),
         Some("tsv" | "tab") => Some(FileFormat::Table { delimiter: b'\t' }),
         Some("txt" | "text" | "md") => Some(FileFormat::PlainText),
         Some("parquet") => {
-            return Err(Error::format("no Parquet file, although its name says so: it does not begin with PAR1"));
+            return Err(Error::format(
+                "no Parquet file, although its name says so: it does not begin with PAR1",
+            ));
         }
         _ => None,
     };
@@ -127,11 +132,12 @@ pub(super) fn detect(head: &[u8], is_all: bool, name: &str, columns: &Columns) -
         Some(b'{') => object(head, is_all, columns),
         _ => delimiter(head, columns).map(|delimiter| FileFormat::Table { delimiter }),
     };
-    let is_json = |format: Option<FileFormat>| matches!(format, Some(FileFormat::JsonLines | FileFormat::Json));
     match (found, named) {
         (Some(found), _) => Ok(found),
-        // JSON that makes no sense from its first line on is best reported line by line.
-        (None, named) if is_json(named) => Ok(FileFormat::JsonLines),
+        // What begins with no list can only be lines, or is reported best as such.
+        (None, Some(FileFormat::Json)) if !head.trim_ascii_start().starts_with(b"[") => {
+            Ok(FileFormat::JsonLines)
+        }
         (None, Some(named)) => Ok(named),
         (None, None) if head.trim_ascii_start().starts_with(b"{") => Ok(FileFormat::JsonLines),
         (None, None) => Err(Error::data(
@@ -143,7 +149,9 @@ pub(super) fn detect(head: &[u8], is_all: bool, name: &str, columns: &Columns) -
 
 fn binary(head: &[u8]) -> Option<Result<FileFormat>> {
     let unpack = |what: &str| {
-        Some(Err(Error::unsupported(format!("compressed with {what}, which is not read here; unpack it first"))))
+        Some(Err(Error::unsupported(format!(
+            "compressed with {what}, which is not read here; unpack it first"
+        ))))
     };
     match head {
         [b'P', b'A', b'R', b'1', ..] => Some(Ok(FileFormat::Parquet)),
@@ -168,7 +176,8 @@ fn delimiter(head: &[u8], columns: &Columns) -> Option<u8> {
         let names = header(head, delimiter).unwrap_or_default();
         let fields = names.iter().map(|name| (name.clone(), serde_json::Value::Null));
         let mut fields: serde_json::Map<_, _> = fields.collect();
-        let is_mapped = columns.sources().next().is_some() && columns.sources().all(|s| fields.contains_key(s));
+        let is_mapped =
+            columns.sources().next().is_some() && columns.sources().all(|s| fields.contains_key(s));
         columns.apply(&mut fields);
         names.len() > 1 && (is_mapped || columns.detect(&fields).is_some())
     })

@@ -115,7 +115,7 @@ impl Record {
 /// A row that gave no record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedLine {
-    /// The number of the line, row or entry ([`FileFormat::unit`](super::FileFormat::unit)), from 1.
+    /// The number of the line, row or item ([`FileFormat::unit`](super::FileFormat::unit)), from 1.
     pub line: usize,
     /// What is wrong with it.
     pub reason: String,
@@ -139,9 +139,7 @@ pub(super) fn to_record(
                 field_names(fields)
             ));
         }
-        None => {
-            detect(fields).ok_or_else(|| format!("no known format, found {}", field_names(fields)))?
-        }
+        None => detect(fields).ok_or_else(|| format!("no known format, found {}", field_names(fields)))?,
     };
     let record = match format {
         Format::Messages => chat(fields, "messages")?,

@@ -78,7 +78,7 @@ pub struct DataReport {
     pub file_format: String,
     /// The format of the records.
     pub format: String,
-    /// What the numbers in `skipped` and `refused` count: lines, rows, entries.
+    /// What the numbers in `skipped` and `refused` count: lines, rows, items.
     pub unit: &'static str,
     /// Records that the file holds.
     pub records: usize,
@@ -179,7 +179,11 @@ impl Tally {
             let unit = dataset.file_format().unit();
             reasons.push(format!("{} were refused ({unit} {line}: {reason})", self.refused.count));
         }
-        Error::data(format!("none of the {} records has a token to train on: {}", self.records, reasons.join("; ")))
+        Error::data(format!(
+            "none of the {} records has a token to train on: {}",
+            self.records,
+            reasons.join("; ")
+        ))
     }
 
     pub fn report(mut self, dataset: &Dataset, has_eos: bool, options: &PrepareOptions) -> DataReport {
@@ -302,8 +306,9 @@ fn histogram(sorted: &[u32]) -> Vec<Bar> {
 fn hash(ids: &[u32], trained: &[bool]) -> u64 {
     let tokens = ids.iter().zip(trained).map(|(&id, &trained)| u64::from(id) << 1 | u64::from(trained));
     tokens.fold(0xcbf2_9ce4_8422_2325, |hash, token| {
-        token.to_le_bytes().iter().fold(hash, |hash: u64, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        token
+            .to_le_bytes()
+            .iter()
+            .fold(hash, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     })
 }

@@ -78,12 +78,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
-    pub fn new(
-        model: &Rc<Model>,
-        lora: Option<Rc<Lora>>,
-        rows: &Rows,
-        batch_size: usize,
-    ) -> Result<Self> {
+    pub fn new(model: &Rc<Model>, lora: Option<Rc<Lora>>, rows: &Rows, batch_size: usize) -> Result<Self> {
         let (rows, positions) = largest_batch(rows, batch_size);
         let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
         let workspace = Workspace::new(model, buffers, rows, positions)?;

@@ -129,6 +129,14 @@ impl Job {
                 Trainer::new(&base.model, lora, self.train, data)?
             }
         };
-        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens, data: report, evaluation: eval_report })
+        Ok(ReadyJob {
+            trainer,
+            warnings,
+            examples,
+            eval_examples,
+            target_tokens,
+            data: report,
+            evaluation: eval_report,
+        })
     }
 }

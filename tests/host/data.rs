@@ -1,33 +1,96 @@
 //! Data sets, examples, orders and batches.
 
-use postil::ErrorKind;
 use postil::data::{
-    Batch, Dataset, EpochOrder, Example, Format, PrepareOptions, Prepared, Record, SkippedLine, batches,
-    prepare, preview, split,
+    Batch, Columns, DataFormat, DataReport, Dataset, EpochOrder, Example, Examples, Format, PrepareOptions,
+    Record, SkippedLine, batches, group_by_length, preview, split,
 };
 use postil::tokenizer::Tokenizer;
+use postil::{ErrorKind, Result};
 
 use crate::tokenizer::{SENTENCEPIECE, byte_level, masked_text, message};
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-const OPTIONS: PrepareOptions = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
+pub const OPTIONS: PrepareOptions =
+    PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
 
-fn parse(text: &str) -> Dataset {
-    Dataset::parse_jsonl(text.as_bytes(), "data.jsonl").unwrap()
+/// A data set in memory, everything detected.
+pub fn open(bytes: &[u8], name: &str) -> Result<Dataset> {
+    Dataset::from_bytes(bytes.to_vec(), name, DataFormat::default(), Columns::default())
 }
 
-fn chatml() -> Tokenizer {
+/// What reading a data set gives.
+pub struct Parsed {
+    pub format: Format,
+    pub records: Vec<Record>,
+    /// Of the records.
+    pub lines: Vec<usize>,
+    pub skipped: Vec<SkippedLine>,
+}
+
+pub fn read(dataset: &Dataset) -> Parsed {
+    let mut parsed =
+        Parsed { format: dataset.format(), records: Vec::new(), lines: Vec::new(), skipped: Vec::new() };
+    let mut on_record = |line, record| {
+        match record {
+            Ok(record) => {
+                parsed.records.push(record);
+                parsed.lines.push(line);
+            }
+            Err(reason) => parsed.skipped.push(SkippedLine { line, reason }),
+        }
+        Ok(())
+    };
+    dataset.read(&mut on_record).unwrap();
+    parsed
+}
+
+fn parse(text: &str) -> Parsed {
+    read(&jsonl(text))
+}
+
+fn jsonl(text: &str) -> Dataset {
+    open(text.as_bytes(), "data.jsonl").unwrap()
+}
+
+/// A prepared data set with its examples at hand.
+#[derive(Debug)]
+pub struct Prepared {
+    pub examples: Vec<Example>,
+    pub stored: Examples,
+    pub report: DataReport,
+}
+
+impl std::ops::Deref for Prepared {
+    type Target = DataReport;
+
+    fn deref(&self) -> &DataReport {
+        &self.report
+    }
+}
+
+pub fn prepare(
+    dataset: &Dataset,
+    tokenizer: &Tokenizer,
+    vocab_size: usize,
+    options: &PrepareOptions,
+) -> Result<Prepared> {
+    let postil::data::Prepared { examples, report } =
+        postil::data::prepare(dataset, tokenizer, vocab_size, options)?;
+    Ok(Prepared { examples: examples.iter().collect::<Result<_>>()?, stored: examples, report })
+}
+
+pub fn chatml() -> Tokenizer {
     byte_level("<|im_end|>", Some(CHATML))
 }
 
 fn prepared(text: &str) -> Prepared {
-    prepare(&parse(text), &chatml(), 428, &OPTIONS).unwrap()
+    prepare(&jsonl(text), &chatml(), 428, &OPTIONS).unwrap()
 }
 
 /// Each example's trained text, `|` for what is masked.
-fn trained(tokenizer: &Tokenizer, prepared: &Prepared) -> Vec<String> {
+pub fn trained(tokenizer: &Tokenizer, prepared: &Prepared) -> Vec<String> {
     (prepared.examples.iter()).map(|e| masked_text(tokenizer, &e.input_ids, &e.trained)).collect()
 }
 
@@ -96,7 +159,7 @@ fn alpaca_prompts() {
 fn bad_lines_are_skipped_with_number_and_reason() {
     let mut text = b"\xEF\xBB\xBF\n{\"text\": \"one\"}\r\n  \r\n".to_vec();
     text.extend(b"{\"text\": \"\xFF\"}\n{\"text\": 3}\n{\"text\": \" \"}\n{\"prompt\": \"a\"}\n{}\n[1]\n\"x\"\n{\"text\": \"cut");
-    let data = Dataset::parse_jsonl(&text, "data.jsonl").unwrap();
+    let data = read(&open(&text, "data.jsonl").unwrap());
     assert_eq!(data.records, [Record::Text("one".into())]);
     assert_eq!(data.lines, [2]);
     let expected = [
@@ -138,15 +201,14 @@ fn bad_lines_are_skipped_with_number_and_reason() {
         (r#"{"instruction": "a", "output": "b", "history": [["q"]]}"#, "pairs of strings"),
         (r#"{"instruction": "a", "output": "b", "input": 1}"#, "\"input\" must be a string"),
         (r#"{"question": "a", "answer": "b"}"#, "no known format, found \"question\", \"answer\""),
-        ("[{\"text\": \"a\"}]", "a JSON list where one JSON object a line"),
     ] {
-        let error = Dataset::parse_jsonl(line.as_bytes(), "my.jsonl").unwrap_err();
+        let error = open(line.as_bytes(), "my.jsonl").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         for part in ["my.jsonl", "line 1: ", reason, "\"messages\"", "\"instruction\""] {
             assert!(error.to_string().contains(part), "{error}");
         }
     }
-    assert!(Dataset::parse_jsonl(b" \n", "x").unwrap_err().to_string().contains("the file is empty"));
+    assert!(open(b" \n", "x").unwrap_err().to_string().contains("the file is empty"));
 }
 
 #[test]
@@ -165,7 +227,7 @@ fn text_is_trained_whole_with_the_end_of_sequence() {
 
     // Without a configuration there is no eos; the post-processor's <s> comes first.
     let sentencepiece = Tokenizer::from_files(SENTENCEPIECE, None, None).unwrap();
-    let data = prepare(&parse(r#"{"text": "Hello"}"#), &sentencepiece, 400, &OPTIONS).unwrap();
+    let data = prepare(&jsonl(r#"{"text": "Hello"}"#), &sentencepiece, 400, &OPTIONS).unwrap();
     assert_eq!(data.examples[0].input_ids, sentencepiece.encode("Hello", true).unwrap());
     assert_eq!(trained(&sentencepiece, &data), ["|Hello"]);
     assert!(data.warnings.len() == 1 && data.warnings[0].contains("eos_token"), "{:?}", data.warnings);
@@ -189,7 +251,7 @@ fn completions_are_trained_and_prompts_are_not() {
     let config =
         br#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": true}"#;
     let tokenizer = Tokenizer::from_files(SENTENCEPIECE, Some(config), None).unwrap();
-    let pair = parse(
+    let pair = jsonl(
         "{\"prompt\": \"Is it?\", \"completion\": \" It is 😀\"}\n{\"prompt\": \"\", \"completion\": \"It\"}",
     );
     let data = prepare(&pair, &tokenizer, 400, &OPTIONS).unwrap();
@@ -207,7 +269,7 @@ fn chats_train_the_assistants_turns_or_everything() {
     assert_eq!(trained(&tokenizer, &data), ["|Hi<|im_end|>|So.<|im_end|>|"]);
 
     let all =
-        prepare(&parse(CHAT), &tokenizer, 428, &PrepareOptions { assistant_only_loss: false, ..OPTIONS })
+        prepare(&jsonl(CHAT), &tokenizer, 428, &PrepareOptions { assistant_only_loss: false, ..OPTIONS })
             .unwrap();
     assert_eq!(all.examples[0].input_ids, data.examples[0].input_ids);
     assert_eq!(all.target_tokens, all.total_tokens - 1);
@@ -217,7 +279,7 @@ fn chats_train_the_assistants_turns_or_everything() {
     assert_eq!(trained(&tokenizer, &prepared(line)), ["|b<|im_end|>\n"]);
 
     // No template: said at once, with what to do.
-    let error = prepare(&parse(CHAT), &byte_level("</s>", None), 428, &OPTIONS).unwrap_err();
+    let error = prepare(&jsonl(CHAT), &byte_level("</s>", None), 428, &OPTIONS).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("no chat template"), "{error}");
 }
@@ -231,18 +293,18 @@ fn chats_that_the_template_refuses_are_left_out() {
     // The prompt before an assistant turn is rendered too, so this template must refuse only what comes first.
     let refused =
         r#"{"messages": [{"role": "system", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
-    let data = prepare(&parse(&format!("{CHAT}\n\n{refused}")), &tokenizer, 428, &OPTIONS).unwrap();
+    let data = prepare(&jsonl(&format!("{CHAT}\n\n{refused}")), &tokenizer, 428, &OPTIONS).unwrap();
     assert_eq!(data.examples.len(), 1);
-    assert_eq!(data.refused[0].line, 3);
+    assert_eq!(data.refused.first[0].line, 3);
     assert!(data.warnings[0].contains("1 of 2 records were left out (line 3: "), "{:?}", data.warnings);
-    let error = prepare(&parse(refused), &tokenizer, 428, &OPTIONS).unwrap_err();
+    let error = prepare(&jsonl(refused), &tokenizer, 428, &OPTIONS).unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("user first"), "{error}");
 }
 
 #[test]
 fn long_examples_are_cut_and_counted() {
     let long = r#"{"text": "One two three four five six seven eight nine ten."}"#;
-    let data = parse(&format!("{long}\n{{\"text\": \"One\"}}\n{long}"));
+    let data = jsonl(&format!("{long}\n{{\"text\": \"One\"}}\n{long}"));
     let options = PrepareOptions { max_length: 5, ..OPTIONS };
     let cut = prepare(&data, &chatml(), 428, &options).unwrap();
     assert_eq!(cut.examples.iter().map(|e| e.input_ids.len()).max(), Some(5));
@@ -255,7 +317,7 @@ fn long_examples_are_cut_and_counted() {
 
     // The cut takes the whole completion of the second.
     let pairs = "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"One two three four five\", \"completion\": \"b\"}";
-    let cut = prepare(&parse(pairs), &chatml(), 428, &options).unwrap();
+    let cut = prepare(&jsonl(pairs), &chatml(), 428, &options).unwrap();
     assert_eq!((cut.examples.len(), cut.truncated, cut.without_targets), (1, 1, 1));
     assert!(
         cut.warnings.iter().any(|w| w.starts_with("1 of 2 examples have no token")),
@@ -271,7 +333,7 @@ fn long_examples_are_cut_and_counted() {
 
 #[test]
 fn nothing_to_train_on_is_an_error_that_says_why() {
-    let pair = parse(r#"{"prompt": "One two three four five", "completion": "b"}"#);
+    let pair = jsonl(r#"{"prompt": "One two three four five", "completion": "b"}"#);
     let error = prepare(&pair, &chatml(), 428, &PrepareOptions { max_length: 4, ..OPTIONS }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(
@@ -279,20 +341,20 @@ fn nothing_to_train_on_is_an_error_that_says_why() {
         "{error}"
     );
 
-    let no_answer = parse(r#"{"messages": [{"role": "user", "content": "a"}]}"#);
+    let no_answer = jsonl(r#"{"messages": [{"role": "user", "content": "a"}]}"#);
     let error = prepare(&no_answer, &chatml(), 428, &OPTIONS).unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("no assistant turn"), "{error}");
 }
 
 #[test]
 fn tokens_that_the_model_lacks_are_refused() {
-    let error = prepare(&parse("\n{\"text\": \"Hello\"}"), &chatml(), 400, &OPTIONS).unwrap_err();
+    let error = prepare(&jsonl("\n{\"text\": \"Hello\"}"), &chatml(), 400, &OPTIONS).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     for part in ["line 2", "token 403", "\"Hello\"", "vocab_size is 400", "do not belong together"] {
         assert!(error.to_string().contains(part), "{error}");
     }
-    assert!(prepare(&parse(r#"{"text": "Hello"}"#), &chatml(), 423, &OPTIONS).is_ok());
-    assert!(prepare(&parse(r#"{"text": "Hello"}"#), &chatml(), 422, &OPTIONS).is_err());
+    assert!(prepare(&jsonl(r#"{"text": "Hello"}"#), &chatml(), 423, &OPTIONS).is_ok());
+    assert!(prepare(&jsonl(r#"{"text": "Hello"}"#), &chatml(), 422, &OPTIONS).is_err());
 }
 
 #[test]
@@ -300,7 +362,7 @@ fn warnings_of_equal_examples_and_skipped_lines() {
     let same = prepared("{\"text\": \"a\"}\n{\"text\": \"a\"}\nx\n");
     assert_eq!(same.warnings.len(), 2);
     assert!(
-        same.warnings[0].starts_with("1 lines were skipped (line 3: no valid JSON"),
+        same.warnings[0].starts_with("1 rows were skipped (line 3: no valid JSON"),
         "{:?}",
         same.warnings
     );
@@ -314,9 +376,9 @@ fn previews_show_each_token() {
     let data = prepared(
         "{\"prompt\": \"Say é:\", \"completion\": \" 😀\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}",
     );
-    let shown = preview(&data, &tokenizer, 1);
+    let shown = preview(&data.stored, &tokenizer, 1).unwrap();
     assert_eq!(shown.len(), 1);
-    assert_eq!(preview(&data, &tokenizer, 9).len(), 2);
+    assert_eq!(preview(&data.stored, &tokenizer, 9).unwrap().len(), 2);
     let text = |wanted: bool| {
         shown[0].iter().filter(|t| t.trained == wanted).map(|t| t.text.as_str()).collect::<String>()
     };
@@ -398,18 +460,33 @@ fn shuffling_is_even() {
 
 #[test]
 fn splits_are_pinned_and_never_empty() {
-    let lines: String = (0..10).map(|i| format!("{{\"text\": \"t{i}\"}}\n")).collect();
-    let data = parse(&format!("{lines}x\n"));
-    let (train, held_out) = split(data.clone(), 0.3, 42).unwrap();
-    assert_eq!(held_out.lines, [1, 3, 9]);
-    assert_eq!((train.records.len(), train.skipped.len(), held_out.skipped.len()), (7, 1, 0));
-    assert!(train.lines.is_sorted() && train.lines.iter().all(|line| !held_out.lines.contains(line)));
-    assert_eq!(held_out.records[0], Record::Text(format!("t{}", held_out.lines[0] - 1)));
-    assert_ne!(split(data.clone(), 0.3, 43).unwrap().1.lines, held_out.lines);
-    assert_eq!(split(data.clone(), 0.001, 42).unwrap().1.records.len(), 1);
-    assert_eq!(split(data.clone(), 0.999, 42).unwrap().0.records.len(), 1);
+    let numbered = |count: u32| {
+        Examples::new((0..count).map(|i| Example { input_ids: vec![i, i], trained: vec![false, true] }))
+    };
+    let ids = |examples: &Examples| -> Vec<u32> {
+        examples.iter().map(|example| example.unwrap().input_ids[0]).collect()
+    };
+    let data = numbered(10).unwrap();
+    let (train, held_out) = split(&data, 0.3, 42).unwrap();
+    assert_eq!(ids(&held_out), [0, 2, 8]);
+    assert_eq!(ids(&train), [1, 3, 4, 5, 6, 7, 9]);
+    assert_ne!(ids(&split(&data, 0.3, 43).unwrap().1), ids(&held_out));
+    assert_eq!(split(&data, 0.001, 42).unwrap().1.len(), 1);
+    assert_eq!(split(&data, 0.999, 42).unwrap().0.len(), 1);
     for fraction in [0.0, 1.0, -1.0, f64::NAN] {
-        assert_eq!(split(data.clone(), fraction, 42).unwrap_err().kind(), ErrorKind::Config);
+        assert_eq!(split(&data, fraction, 42).unwrap_err().kind(), ErrorKind::Config);
     }
-    assert_eq!(split(parse("{\"text\": \"a\"}"), 0.5, 42).unwrap_err().kind(), ErrorKind::Data);
+    assert_eq!(split(&numbered(1).unwrap(), 0.5, 42).unwrap_err().kind(), ErrorKind::Data);
+}
+
+#[test]
+fn lengths_are_grouped_as_transformers_does() {
+    // get_length_grouped_indices of transformers 5.23 with the identity for its random order.
+    let lengths = [3, 9, 1, 7, 5, 8, 2, 6, 4, 10, 11, 12];
+    let order: Vec<usize> = (0..12).collect();
+    // batch_size 2: chunks of min(12 / 8, 50) = 1 batch.
+    assert_eq!(group_by_length(&order, 2, |i| lengths[i]), [11, 0, 3, 2, 5, 4, 7, 6, 9, 8, 1, 10]);
+    // batch_size 1: chunks of 3.
+    assert_eq!(group_by_length(&order, 1, |i| lengths[i]), [11, 0, 2, 5, 3, 4, 7, 8, 6, 1, 10, 9]);
+    assert_eq!(group_by_length(&[], 4, |i| lengths[i]), [0; 0]);
 }

@@ -25,5 +25,6 @@ mod forward;
 mod generation;
 mod gradients;
 mod loading;
+mod packing;
 mod runs;
 mod training;

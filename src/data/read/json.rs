@@ -71,11 +71,12 @@ pub(super) fn entries(reader: impl BufRead, on_row: &mut OnRow<'_>) -> Result<()
     };
     let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(reader));
     let parsed = TopLevel(&mut read).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    let (number, is_break) = (read.number, std::mem::replace(&mut read.outcome, Ok(ControlFlow::Continue(())))?);
+    let (number, is_break) =
+        (read.number, std::mem::replace(&mut read.outcome, Ok(ControlFlow::Continue(())))?);
     match parsed {
         Err(_) if is_break.is_break() => Ok(()),
         Err(error) if error.is_data() => Err(Error::format(error.to_string())),
-        Err(error) => Err(Error::format(format!("no valid JSON after entry {number}: {error}"))),
+        Err(error) => Err(Error::format(format!("no valid JSON after item {number}: {error}"))),
         Ok(()) => Ok(()),
     }
 }
@@ -130,7 +131,11 @@ impl<'de> Visitor<'de> for TopLevel<'_, '_, '_> {
         while let Some(name) = fields.next_key::<String>()? {
             fields.next_value_seed(Field { entries: self.0, name })?;
         }
-        if self.0.lists.is_empty() { Err(A::Error::custom("the file's object holds no list")) } else { Ok(()) }
+        if self.0.lists.is_empty() {
+            Err(A::Error::custom("the file's object holds no list"))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Input, OnRow, Row};
 use crate::data::columns::Columns;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 fn failed(error: &ParquetError) -> Error {
     Error::format(format!("no valid Parquet: {error}"))
@@ -19,12 +19,11 @@ fn failed(error: &ParquetError) -> Error {
 
 fn open(input: &Input) -> Result<Box<dyn FileReader>> {
     Ok(match input {
-        Input::Memory(bytes) => {
-            Box::new(SerializedFileReader::new(bytes.clone()).map_err(|error| failed(&error))?)
+        Input::Memory(bytes) => Box::new(guarded(|| SerializedFileReader::new(bytes.clone()))?),
+        Input::File(path) => {
+            let file = Input::open_file(path)?;
+            Box::new(guarded(|| SerializedFileReader::new(file))?)
         }
-        Input::File(path) => Box::new(
-            SerializedFileReader::new(Input::open_file(path)?).map_err(|error| failed(&error))?,
-        ),
     })
 }
 
@@ -49,15 +48,27 @@ pub(super) fn rows(input: &Input, columns: &Columns, on_row: &mut OnRow<'_>) -> 
     }
     check_compression(&*reader, &read)?;
     let projection = Type::group_type_builder(schema.name()).with_fields(fields).build();
-    let rows = projection.and_then(|projection| reader.get_row_iter(Some(projection)));
-    for (i, row) in rows.map_err(|error| failed(&error))?.enumerate() {
-        let row = row.map_err(|error| failed(&error).context(format!("row {}", i + 1)))?;
-        let Value::Object(fields) = row.to_json_value() else { continue };
-        if on_row(i + 1, Ok(Row::Fields(fields)))?.is_break() {
+    let rows = guarded(|| projection.and_then(|projection| reader.get_row_iter(Some(projection))));
+    let mut rows = rows?;
+    for number in 1.. {
+        let row = guarded(|| rows.next().transpose().map(|row| row.map(|row| row.to_json_value())));
+        let Some(row) = row.context(|| format!("row {number}"))? else { break };
+        if let Value::Object(fields) = row
+            && on_row(number, Ok(Row::Fields(fields)))?.is_break()
+        {
             break;
         }
     }
     Ok(())
+}
+
+/// Runs a part of the `parquet` crate (60.1), which panics on some damaged files. In WebAssembly a panic cannot be
+/// caught: there it ends the worker, and the page says so.
+fn guarded<T>(act: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)) {
+        Ok(result) => result.map_err(|error| failed(&error)),
+        Err(_) => Err(Error::format("damaged Parquet: what it says of itself cannot be")),
+    }
 }
 
 /// Refuses by name what the crate was built without.

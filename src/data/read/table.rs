@@ -22,7 +22,7 @@ pub(in crate::data) fn header(head: &[u8], delimiter: u8) -> Option<Vec<String>>
     Some(names.iter().map(|name| name.trim().to_owned()).collect())
 }
 
-/// The rows below the header, numbered by the line on which they begin.
+/// The rows below the header, from 1; blank lines are none.
 pub(super) fn rows(reader: impl BufRead, delimiter: u8, on_row: &mut OnRow<'_>) -> Result<()> {
     let (reader, budget) = Guarded::new(reader);
     let mut reader = builder(delimiter).from_reader(reader);
@@ -30,16 +30,15 @@ pub(super) fn rows(reader: impl BufRead, delimiter: u8, on_row: &mut OnRow<'_>) 
     let header = reader.headers().map_err(error)?;
     let names: Vec<_> = header.iter().map(|name| name.trim().to_owned()).collect();
     let mut record = ByteRecord::new();
-    loop {
+    for number in 1.. {
         budget.set(MAX_ROW);
-        if !reader.read_byte_record(&mut record).map_err(error)? {
-            return Ok(());
-        }
-        let line = record.position().map_or(0, csv::Position::line);
-        if on_row(usize::try_from(line).unwrap_or(usize::MAX), to_row(&names, &record))?.is_break() {
-            return Ok(());
+        if !reader.read_byte_record(&mut record).map_err(error)?
+            || on_row(number, to_row(&names, &record))?.is_break()
+        {
+            break;
         }
     }
+    Ok(())
 }
 
 fn to_row(names: &[String], record: &ByteRecord) -> RowResult<Row> {

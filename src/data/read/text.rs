@@ -39,5 +39,8 @@ pub(super) fn passages(mut reader: impl BufRead, on_row: &mut OnRow<'_>) -> Resu
 /// Where to cut: behind the last line break, or else before the last character, which may be incomplete.
 fn border(bytes: &[u8]) -> usize {
     let line_break = bytes.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
-    line_break.or_else(|| bytes.iter().rposition(|&byte| byte & 0xC0 != 0x80)).filter(|&at| at > 0).unwrap_or(bytes.len())
+    line_break
+        .or_else(|| bytes.iter().rposition(|&byte| byte & 0xC0 != 0x80))
+        .filter(|&at| at > 0)
+        .unwrap_or(bytes.len())
 }
