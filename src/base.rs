@@ -61,7 +61,8 @@ impl Base {
     pub async fn load(gpu: &Arc<Gpu>, files: BaseFiles, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
         let config =
             ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
-        let tokenizer = Tokenizer::from_files(
+        let tokenizer = Tokenizer::for_model(
+            &files.config,
             &files.tokenizer,
             files.tokenizer_config.as_deref(),
             files.chat_template.as_deref(),

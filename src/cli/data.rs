@@ -32,7 +32,8 @@ pub fn data(args: &DataArgs, json: bool) -> Result<()> {
     let files = base_files(&args.model.model)?;
     let model = ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
     let template = files.chat_template.as_deref();
-    let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), template)
+    let tokenizer_config = files.tokenizer_config.as_deref();
+    let tokenizer = Tokenizer::for_model(&files.config, &files.tokenizer, tokenizer_config, template)
         .context(|| &files.name)?;
     let prepared = prepare_for(&model, &tokenizer, &data, &config)?;
     let shown = preview(&prepared.examples, &tokenizer, args.rows)?;

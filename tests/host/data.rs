@@ -7,7 +7,7 @@ use postil::data::{
 use postil::tokenizer::Tokenizer;
 use postil::{ErrorKind, Result};
 
-use crate::tokenizer::{SENTENCEPIECE, byte_level, masked_text, message};
+use crate::tokenizer::{SENTENCEPIECE, bos_and_eos, byte_level, masked_text, message};
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
@@ -248,9 +248,7 @@ fn completions_are_trained_and_prompts_are_not() {
     assert!(data.warnings[0].contains("In 1 of 1 examples one token holds"), "{:?}", data.warnings);
 
     // With tokens that the post-processor adds at both ends.
-    let config =
-        br#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": true}"#;
-    let tokenizer = Tokenizer::from_files(SENTENCEPIECE, Some(config), None).unwrap();
+    let tokenizer = bos_and_eos();
     let pair = jsonl(
         "{\"prompt\": \"Is it?\", \"completion\": \" It is 😀\"}\n{\"prompt\": \"\", \"completion\": \"It\"}",
     );

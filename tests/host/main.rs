@@ -14,3 +14,4 @@ mod schedule;
 mod source;
 mod streaming;
 mod tokenizer;
+mod tokenizer_kinds;

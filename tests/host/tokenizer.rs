@@ -32,6 +32,17 @@ pub fn byte_level(eos: &str, template: Option<&str>) -> Tokenizer {
     Tokenizer::from_files(BYTE_LEVEL, Some(config.to_string().as_bytes()), template).unwrap()
 }
 
+/// The SentencePiece tokenizer with a post-processor that puts `<s>` before a text and `</s>` behind it.
+pub fn bos_and_eos() -> Tokenizer {
+    let mut file: serde_json::Value = serde_json::from_slice(SENTENCEPIECE).unwrap();
+    let processor = &mut file["post_processor"];
+    let eos = json!({ "SpecialToken": { "id": "</s>", "type_id": 0 } });
+    processor["single"].as_array_mut().unwrap().push(eos);
+    processor["special_tokens"]["</s>"] = json!({ "id": "</s>", "ids": [2], "tokens": ["</s>"] });
+    let config = br#"{"bos_token": "<s>", "eos_token": "</s>"}"#;
+    Tokenizer::from_files(file.to_string().as_bytes(), Some(config), None).unwrap()
+}
+
 pub fn message(role: &str, content: &str) -> Message {
     Message { role: role.into(), content: content.into() }
 }
@@ -226,11 +237,14 @@ fn special_tokens() {
     assert_eq!(plain.decode(&with_bos, true).unwrap(), "Hello");
     assert!(plain.decode(&with_bos, false).unwrap().starts_with("<s>"));
 
-    // transformers rebuilds the post-processor when the configuration has these switches.
+    // These switches were for making the file; transformers 5 leaves the file's post-processor as it is.
     let config =
         br#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": false, "add_eos_token": true}"#;
     let switched = Tokenizer::from_files(SENTENCEPIECE, Some(config), None).unwrap();
-    assert_eq!(switched.encode("Hello", true).unwrap(), [&with_bos[1..], &[2]].concat());
+    assert_eq!(switched.encode("Hello", true).unwrap(), with_bos);
+    assert_eq!((switched.bos_token_id(), switched.eos_token_id()), (Some(1), Some(2)));
+    let with_both = bos_and_eos().encode("Hello", true).unwrap();
+    assert_eq!(with_both, [&with_bos[..], &[2]].concat());
 
     for (config, part) in
         [("[]", "JSON object"), ("{", "EOF"), (r#"{"eos_token": "<|nowhere|>"}"#, "<|nowhere|>")]

@@ -12,6 +12,7 @@ use postil::train::{Session, Trainer, TrainingData};
 use super::compare::{assert_close, assert_same_bits};
 use super::forward::logits_of;
 use super::golden::GoldenCase;
+use super::gradients::STILL;
 
 each_golden!(packed_rows, isolation, steps);
 
@@ -40,7 +41,7 @@ async fn packed_rows(gpu: &Arc<Gpu>, golden: &GoldenCase) {
             (0..layout.len()).map(|row| layout.batch(&[row], ROW_MULTIPLE).unwrap()).collect();
         let targets = batches.iter().map(|batch| batch.targets).sum();
         assert_eq!(targets, golden.facts.target_tokens);
-        let step = Step::default().targets(targets).dropout(0.0, 0);
+        let step = Step::default().targets(targets).dropout(0.0, 0).optimizer(&STILL, 1, 0.0);
         for batch in &batches {
             session.micro_batch(batch, &step).await.unwrap();
         }
@@ -92,6 +93,7 @@ pub async fn steps(gpu: &Arc<Gpu>) {
         max_steps: None,
         num_train_epochs: 1.0,
         per_device_train_batch_size: 1,
+        gradient_accumulation_steps: 1,
         ..golden.train_config()
     };
     let data = || TrainingData { train: examples.clone(), evaluation: Some(examples.clone()) };
