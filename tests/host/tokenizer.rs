@@ -71,7 +71,7 @@ pub fn masked_text(tokenizer: &Tokenizer, ids: &[u32], mask: &[bool]) -> String 
 #[test]
 fn chats_render_and_encode_as_in_transformers() {
     let cases = cases();
-    assert_eq!(cases.len(), 16);
+    assert_eq!(cases.len(), 32);
     for case in cases {
         let tokenizer = byte_level(&case.eos_token, Some(&case.template));
         let name = &case.name;
@@ -104,6 +104,27 @@ fn assistant_turns_without_generation_tags() {
         assert_eq!(tokens.input_ids, case.input_ids, "{name}");
         assert_eq!(masked_text(&tokenizer, &tokens.input_ids, &tokens.assistant), turns, "{name}");
     }
+}
+
+#[test]
+fn thoughts_that_are_dropped_later_leave_the_answers() {
+    // The same templates with the tags say what is expected: transformers' masks.
+    let cases = cases();
+    let of = |name: &str, i: usize| cases.iter().filter(|case| case.name == name).nth(i).unwrap();
+    for i in 0..3 {
+        let (plain, tagged) = (of("thinking", i), of("thinking, generation", i));
+        assert_eq!(plain.messages, tagged.messages);
+        let tokenizer = byte_level(&plain.eos_token, Some(&plain.template));
+        let tokens = tokenizer.encode_chat(&plain.messages).unwrap();
+        assert_eq!(tokens.input_ids, plain.input_ids);
+        let expected: Vec<bool> = tagged.assistant.as_ref().unwrap().iter().map(|&one| one == 1).collect();
+        assert_eq!(tokens.assistant, expected, "chat {i}");
+    }
+    // The last answer keeps its empty thought, the one before has lost it.
+    let tokenizer = byte_level("<|im_end|>", Some(&of("thinking", 1).template));
+    let tokens = tokenizer.encode_chat(&chat()).unwrap();
+    let text = masked_text(&tokenizer, &tokens.input_ids, &tokens.assistant);
+    assert_eq!(text, "|Hi<|im_end|>|<think>\n\n</think>\n\nSo.<|im_end|>|");
 }
 
 #[test]
