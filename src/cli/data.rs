@@ -73,7 +73,7 @@ fn counts(report: &DataReport) -> String {
         ("refused", format!("{} by the chat template", report.refused.count)),
         ("without targets", format!("{} ({} of them cut away)", report.without_targets, report.cut_away)),
         ("examples", report.examples.to_string()),
-        ("truncated", format!("{} to {} tokens", report.truncated, packing.max_length)),
+        ("truncated", format!("{} cut to {} tokens", report.truncated, report.limit)),
         ("duplicates", format!("{} equal to one before them", report.duplicates)),
         ("tokens", report.total_tokens.to_string()),
         ("trained", format!("{} ({:.1} %)", report.target_tokens, share(report.target_tokens))),

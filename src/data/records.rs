@@ -281,12 +281,12 @@ fn is_set(value: &Value) -> bool {
 }
 
 /// A list, or the JSON text of one, as tables hold it in a cell; an empty cell is an empty list.
-fn list(value: &Value) -> Option<Cow<'_, Vec<Value>>> {
+fn list(value: &Value) -> Option<Cow<'_, [Value]>> {
     match value {
         Value::Array(entries) => Some(Cow::Borrowed(entries)),
         Value::String(text) if text.trim().is_empty() => Some(Cow::Owned(Vec::new())),
         Value::String(text) if text.trim_start().starts_with('[') => {
-            serde_json::from_str(text).ok().map(Cow::Owned)
+            serde_json::from_str::<Vec<Value>>(text).ok().map(Cow::Owned)
         }
         _ => None,
     }

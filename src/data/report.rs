@@ -88,7 +88,9 @@ pub struct DataReport {
     pub refused: Rejected,
     /// Examples to train on.
     pub examples: usize,
-    /// How many lost tokens to the length limit, those left without targets included.
+    /// The most tokens that an example may have: `max_length` or, if that is less, the model's context.
+    pub limit: usize,
+    /// How many lost tokens to that limit, those left without targets included.
     pub truncated: usize,
     /// How many were left out since no token of theirs is trained on.
     pub without_targets: usize,
@@ -200,6 +202,7 @@ impl Tally {
             skipped: self.skipped,
             refused: self.refused,
             examples: self.examples,
+            limit: options.max_length.min(options.context),
             truncated: self.truncated,
             without_targets: self.without_targets,
             cut_away: self.cut_away,

@@ -34,7 +34,11 @@ fn spool() -> Spool {
 }
 
 fn failed(error: &std::io::Error) -> Error {
-    Error::io(format!("the temporary file of the tokens, in {}", std::env::temp_dir().display()), error)
+    #[cfg(not(target_arch = "wasm32"))]
+    let place = std::env::temp_dir().display().to_string();
+    #[cfg(target_arch = "wasm32")]
+    let place = "memory";
+    Error::io(format!("the tokens kept in {place}"), error)
 }
 
 /// Examples as they are added.

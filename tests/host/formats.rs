@@ -30,7 +30,7 @@ fn pair(prompt: &str, completion: &str) -> Record {
 
 #[track_caller]
 fn refused(bytes: &[u8], name: &str, format: &str, columns: &str, parts: &[&str]) {
-    let error = open_as(bytes, name, format, columns).err().expect("refused");
+    let error = open_as(bytes, name, format, columns).expect_err("refused");
     for part in parts {
         assert!(error.to_string().contains(part), "\"{part}\" is not in: {error}");
     }

@@ -13,7 +13,7 @@ fn examples_survive_the_temporary_file() {
     let example = |i: u32| {
         let len = 2 + i % 6000;
         let ids = (0..len).map(|at| i.wrapping_mul(31).wrapping_add(at) % (1 << 31)).collect();
-        Example { input_ids: ids, trained: (0..len).map(|at| at > 0 && (at + i) % 3 == 0).collect() }
+        Example { input_ids: ids, trained: (0..len).map(|at| at > 0 && (at + i).is_multiple_of(3)).collect() }
     };
     let stored = Examples::new((0..7000).map(example)).unwrap();
     assert_eq!(stored.len(), 7000);
@@ -130,6 +130,7 @@ fn reports_count_and_measure() {
     let cut = prepare(&data, &chatml(), 428, &PrepareOptions { max_length, ..OPTIONS }).unwrap();
     // Lengths are those before the cut, so that they tell which limit would do.
     assert_eq!(cut.lengths, all.lengths);
+    assert_eq!((cut.limit, all.limit), (max_length, 512));
     let longer = lengths.iter().filter(|&&len| len > max_length).count();
     assert_eq!((cut.truncated, cut.report.examples + cut.without_targets), (longer, 101));
     assert!(cut.without_targets > 0);

@@ -56,6 +56,8 @@ declare module "postil-engine" {
     /** Refused by the model's chat template. */
     refused: Rejected;
     examples: number;
+    /** The most tokens of an example: `max_length`, or the model's context. */
+    limit: number;
     truncated: number;
     without_targets: number;
     /** How many of `without_targets` lost their targets to the length limit. */

@@ -6,9 +6,11 @@ mod table;
 mod text;
 
 use std::cell::Cell;
+#[cfg(not(target_arch = "wasm32"))]
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::ops::ControlFlow;
+#[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -47,10 +49,12 @@ pub(super) enum Input {
     /// In memory; clones share it.
     Memory(Bytes),
     /// A file, opened for each reading.
+    #[cfg(not(target_arch = "wasm32"))]
     File(PathBuf),
 }
 
 impl Input {
+    #[cfg(not(target_arch = "wasm32"))]
     fn open_file(path: &PathBuf) -> Result<File> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
         let (metadata, file) = opened.map_err(|error| Error::io(path.display(), &error))?;
@@ -64,7 +68,8 @@ impl Input {
     fn reader(&self) -> Result<Box<dyn BufRead + '_>> {
         let mut reader: Box<dyn BufRead> = match self {
             Self::Memory(bytes) => Box::new(&bytes[..]),
-            Self::File(path) => Box::new(BufReader::with_capacity(1 << 18, Self::open_file(path)?)),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::File(path) => Box::new(io::BufReader::with_capacity(1 << 18, Self::open_file(path)?)),
         };
         let start = reader.fill_buf().map_err(|error| Error::io("the data set's beginning", &error))?;
         if start.starts_with(BYTE_ORDER_MARK) {

@@ -20,6 +20,7 @@ fn failed(error: &ParquetError) -> Error {
 fn open(input: &Input) -> Result<Box<dyn FileReader>> {
     Ok(match input {
         Input::Memory(bytes) => Box::new(guarded(|| SerializedFileReader::new(bytes.clone()))?),
+        #[cfg(not(target_arch = "wasm32"))]
         Input::File(path) => {
             let file = Input::open_file(path)?;
             Box::new(guarded(|| SerializedFileReader::new(file))?)

@@ -62,6 +62,7 @@ export class Engine {
       skipped: { count: skipped.length, first: skipped },
       refused: { count: 0, first: [] },
       examples: texts.length,
+      limit: max_length,
       truncated: 0,
       without_targets: 0,
       cut_away: 0,

@@ -131,7 +131,7 @@ function Skipped({ report }: { report: DataReport }) {
         {skipped.first.slice(0, LISTED_LINES).map(({ line, reason }) => (
           <li key={line}>
             <strong>
-              {unit[0].toUpperCase() + unit.slice(1)} {line}:
+              {unit.charAt(0).toUpperCase() + unit.slice(1)} {line}:
             </strong> {reason}
           </li>
         ))}
