@@ -8,6 +8,7 @@ mod demo;
 mod formats;
 mod imports;
 mod lora;
+mod order;
 mod packing;
 mod safetensors;
 mod schedule;
