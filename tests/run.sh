@@ -43,11 +43,12 @@ bash tests/peft/run.sh "$python"
 
 step 'Page: build'
 npm --prefix www ci --no-audit --no-fund
+npm --prefix www run wasm
 npm --prefix www run build
 
 step 'Browser: wasm-pack test'
 [ -x "$tools/bin/wasm-pack" ] || cargo install --quiet --locked wasm-pack --version 0.15.1 --root "$tools"
-export PATH=$root/www/tools/target/release:$tools/bin:$PATH
+export PATH=$root/target/wasm-tools/debug:$tools/bin:$PATH
 WASM_BINDGEN_TEST_TIMEOUT=600 wasm-pack test --headless --chrome --chromedriver "$(command -v chromedriver)" \
   -- --locked --test browser
 

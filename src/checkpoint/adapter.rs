@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::safetensors::Dtype;
 use half::{bf16, f16};
 
-use super::safetensors::{Header, TensorInfo, write_safetensors};
+use super::safetensors::{Header, Placed, write_safetensors};
 use crate::config::{LoraConfig, ModelConfig, ModuleId, Projection, TargetModules};
 use crate::error::{Context, Error, Result};
 
@@ -100,15 +100,15 @@ impl Adapter {
         let header = Header::of_bytes(ADAPTER_MODEL_FILE, model)?;
         let rules = config.rank_rules()?;
 
-        let mut halves: BTreeMap<ModuleId, [Option<(&str, &TensorInfo)>; 2]> = BTreeMap::new();
-        for (name, info) in &header.tensors {
+        let mut halves: BTreeMap<ModuleId, [Option<(&str, &Placed)>; 2]> = BTreeMap::new();
+        for (name, tensor) in &header.tensors {
             let Some((id, half)) = parse_name(name) else {
                 return Err(Error::format(format!(
                     "{ADAPTER_MODEL_FILE}: tensor {name} is not known; expected names like \
                      {PREFIX}model.layers.0.self_attn.q_proj{A_SUFFIX}"
                 )));
             };
-            halves.entry(id).or_default()[half] = Some((name, info));
+            halves.entry(id).or_default()[half] = Some((name, tensor));
         }
         if halves.is_empty() {
             return Err(Error::format(format!("{ADAPTER_MODEL_FILE}: there is no tensor in it")));
@@ -122,17 +122,18 @@ impl Adapter {
             let (a_name, a) = a.ok_or_else(|| missing(A_SUFFIX))?;
             let (b_name, b) = b.ok_or_else(|| missing(B_SUFFIX))?;
             let (r, _) = rules.get(&id.name())?;
-            let (&[a_rank, in_features], &[out_features, b_rank]) = (&a.shape[..], &b.shape[..]) else {
+            let (&[a_rank, in_features], &[out_features, b_rank]) = (&a.info.shape[..], &b.info.shape[..])
+            else {
                 return Err(Error::format(format!(
                     "{ADAPTER_MODEL_FILE}: {id}: expected two matrices, found lora_A {:?} and lora_B {:?}",
-                    a.shape, b.shape
+                    a.info.shape, b.info.shape
                 )));
             };
             if a_rank != r || b_rank != r || in_features == 0 || out_features == 0 {
                 return Err(Error::format(format!(
                     "{ADAPTER_MODEL_FILE}: {id}: {ADAPTER_CONFIG_FILE} says rank {r}, so lora_A is [{r}, in] and \
                      lora_B is [out, {r}]; found {:?} and {:?}",
-                    a.shape, b.shape
+                    a.info.shape, b.info.shape
                 )));
             }
             let a = read_f32(a_name, a, model)?;
@@ -260,10 +261,10 @@ fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
 }
 
 /// A tensor's elements as f32, all of them finite. `file` has been checked to hold them.
-fn read_f32(name: &str, info: &TensorInfo, file: &[u8]) -> Result<Vec<f32>> {
-    let bytes = &file[info.begin as usize..info.end as usize];
+fn read_f32(name: &str, tensor: &Placed, file: &[u8]) -> Result<Vec<f32>> {
+    let bytes = &file[tensor.begin as usize..][..tensor.info.bytes() as usize];
     let (pairs, quads) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
-    let values: Vec<f32> = match info.dtype {
+    let values: Vec<f32> = match tensor.info.dtype {
         Dtype::F32 => quads.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
         Dtype::F16 => pairs.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
         Dtype::BF16 => pairs.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),

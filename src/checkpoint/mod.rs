@@ -5,6 +5,8 @@ mod adapter;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod atomic;
 mod safetensors;
+mod tensors;
 
 pub use self::adapter::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, AdapterFiles, AdapterModule};
-pub use self::safetensors::{SafetensorsFile, TensorInfo, write_safetensors};
+pub use self::safetensors::{SafetensorsFile, write_safetensors};
+pub use self::tensors::{TensorInfo, TensorSource};

@@ -13,8 +13,9 @@ use std::rc::Rc;
 use ::safetensors::{Dtype, View};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
+use super::tensors::{TensorInfo, TensorSource, check_range, no_tensor};
 use crate::error::{Error, Result};
-use crate::source::ByteSource;
+use crate::source::{BoxFuture, ByteSource};
 
 /// Bytes of the header's length.
 const LENGTH_BYTES: u64 = 8;
@@ -22,24 +23,12 @@ const LENGTH_BYTES: u64 = 8;
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 const METADATA: &str = "__metadata__";
 
-/// Where a tensor is and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Element type.
-    pub dtype: Dtype,
-    /// Shape, slowest dimension first; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// Offset of the tensor's first byte in the file.
-    pub begin: u64,
-    /// Offset after its last byte; `end - begin` is exactly what `dtype` and `shape` need.
-    pub end: u64,
-}
-
-impl TensorInfo {
-    /// Its size.
-    pub fn bytes(&self) -> u64 {
-        self.end - self.begin
-    }
+/// A tensor and where it is.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) info: TensorInfo,
+    /// Offset of its first byte in the file; its bytes lie in the file.
+    pub(super) begin: u64,
 }
 
 /// A safetensors file of which only the header is in memory.
@@ -64,52 +53,40 @@ impl SafetensorsFile {
         Ok(Self { source, header })
     }
 
-    /// What messages call the file.
-    pub fn name(&self) -> &str {
-        self.source.name()
-    }
-
-    /// The tensors' names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.header.tensors.keys().map(String::as_str)
-    }
-
-    /// The tensor called `name`, if there is one.
-    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
-        self.header.tensors.get(name)
-    }
-
     /// The header's free-form texts.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.header.metadata
     }
+}
 
-    /// Reads `bytes` of the tensor called `name`, counted from its start.
-    ///
-    /// # Errors
-    ///
-    /// `Format` when there is no such tensor or it has fewer bytes, and what reading the source gives.
-    pub async fn read(&self, name: &str, bytes: Range<u64>) -> Result<Vec<u8>> {
-        let file = self.name();
-        let Some(info) = self.info(name) else {
-            return Err(Error::format(format!("{file}: there is no tensor {name}")));
-        };
-        let size = info.bytes();
-        let len = bytes.end.checked_sub(bytes.start).and_then(|len| usize::try_from(len).ok());
-        match len {
-            Some(len) if bytes.end <= size => self.source.read(info.begin + bytes.start, len).await,
-            _ => Err(Error::format(format!(
-                "{file}: tensor {name} has {size} bytes; bytes {} to {} were asked for",
-                bytes.start, bytes.end
-            ))),
-        }
+impl TensorSource for SafetensorsFile {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.header.tensors.keys().map(String::as_str))
+    }
+
+    fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.header.tensors.get(name).map(|tensor| &tensor.info)
+    }
+
+    fn read<'a>(&'a self, name: &'a str, bytes: Range<u64>) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            let Some(tensor) = self.header.tensors.get(name) else {
+                return Err(no_tensor(self.name(), name));
+            };
+            let len = check_range(self.name(), name, tensor.info.bytes(), &bytes)?;
+            self.source.read(tensor.begin + bytes.start, len).await
+        })
     }
 }
 
 /// The checked header of a file.
 #[derive(Debug)]
 pub(super) struct Header {
-    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    pub(super) tensors: BTreeMap<String, Placed>,
     pub(super) metadata: BTreeMap<String, String>,
 }
 
@@ -145,25 +122,25 @@ impl Header {
         let data_begin = LENGTH_BYTES + json.len() as u64;
         let mut tensors = BTreeMap::new();
         for (name, raw) in raw.tensors {
-            let info = raw
+            let tensor = raw
                 .check(data_begin, file_bytes)
                 .map_err(|error| error.context(format!("{file}: tensor {name}")))?;
-            tensors.insert(name, info);
+            tensors.insert(name, tensor);
         }
 
-        let mut in_order: Vec<(&String, &TensorInfo)> = tensors.iter().collect();
-        in_order.sort_by_key(|(_, info)| (info.begin, info.end));
+        let mut in_order: Vec<(&String, &Placed)> = tensors.iter().collect();
+        in_order.sort_by_key(|(_, tensor)| (tensor.begin, tensor.info.bytes()));
         let mut expected = data_begin;
-        for (name, info) in in_order {
-            if info.begin != expected {
+        for (name, tensor) in in_order {
+            if tensor.begin != expected {
                 let fault =
-                    if info.begin < expected { "overlaps the tensor before it" } else { "leaves a gap" };
+                    if tensor.begin < expected { "overlaps the tensor before it" } else { "leaves a gap" };
                 return Err(Error::format(format!(
                     "{file}: tensor {name} {fault}: expected it to start at byte {expected}, found {}",
-                    info.begin
+                    tensor.begin
                 )));
             }
-            expected = info.end;
+            expected = tensor.begin + tensor.info.bytes();
         }
         if expected != file_bytes {
             return Err(Error::format(format!(
@@ -190,7 +167,7 @@ struct RawTensor {
 
 impl RawTensor {
     /// Turns offsets into the data into offsets into the file, and checks them against the shape.
-    fn check(self, data_begin: u64, file_bytes: u64) -> Result<TensorInfo> {
+    fn check(self, data_begin: u64, file_bytes: u64) -> Result<Placed> {
         let (dtype, shape) = (self.dtype, self.shape);
         let bits = shape.iter().try_fold(dtype.bitsize() as u64, |bits, &size| bits.checked_mul(size));
         let expected = match bits {
@@ -217,7 +194,7 @@ impl RawTensor {
         // A dimension can pass 32 bits only beside a zero.
         let shape = shape.into_iter().map(usize::try_from).collect::<Result<Vec<usize>, _>>();
         let shape = shape.map_err(|_| Error::format("a dimension is too large"))?;
-        Ok(TensorInfo { dtype, shape, begin: data_begin + begin, end: data_begin + end })
+        Ok(Placed { info: TensorInfo { dtype, shape }, begin: data_begin + begin })
     }
 }
 

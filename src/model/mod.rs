@@ -20,7 +20,7 @@ pub use weights::{LayerWeights, LinearWeight, Weights};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::checkpoint::SafetensorsFile;
+use crate::checkpoint::TensorSource;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::gpu::{Dtype, Gpu, Tensor};
@@ -47,7 +47,7 @@ impl Model {
     pub async fn load(
         gpu: &Arc<Gpu>,
         config: ModelConfig,
-        file: &SafetensorsFile,
+        file: &dyn TensorSource,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Rc<Self>> {
         let weights = Weights::load(gpu, &config, file, progress).await?;

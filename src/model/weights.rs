@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::checkpoint::{SafetensorsFile, TensorInfo};
+use crate::checkpoint::{TensorInfo, TensorSource};
 use crate::config::{ModelConfig, ModuleId, Projection};
 use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Gpu, Tensor};
@@ -53,7 +53,7 @@ impl Weights {
     pub(super) async fn load(
         gpu: &Gpu,
         config: &ModelConfig,
-        file: &SafetensorsFile,
+        file: &dyn TensorSource,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self> {
         let mut loader = Loader { gpu, file, done: 0, total: 0, progress };
@@ -99,7 +99,7 @@ impl Weights {
 
 /// The names under which the embedding and the head are stored: one and the same when they are tied,
 /// and then whichever of the two the file has.
-fn table_names(config: &ModelConfig, file: &SafetensorsFile) -> (&'static str, &'static str) {
+fn table_names(config: &ModelConfig, file: &dyn TensorSource) -> (&'static str, &'static str) {
     if !config.tie_word_embeddings {
         (EMBED_TOKENS, LM_HEAD)
     } else if file.info(EMBED_TOKENS).is_none() && file.info(LM_HEAD).is_some() {
@@ -116,7 +116,7 @@ fn norm_name(layer: usize, norm: &str) -> String {
     format!("model.layers.{layer}.{norm}.weight")
 }
 
-fn gpu_dtype(name: &str, info: &TensorInfo, file: &SafetensorsFile) -> Result<Dtype> {
+fn gpu_dtype(name: &str, info: &TensorInfo, file: &dyn TensorSource) -> Result<Dtype> {
     match info.dtype {
         safetensors::Dtype::F32 => Ok(Dtype::F32),
         safetensors::Dtype::F16 => Ok(Dtype::F16),
@@ -131,7 +131,7 @@ fn gpu_dtype(name: &str, info: &TensorInfo, file: &SafetensorsFile) -> Result<Dt
 
 struct Loader<'a> {
     gpu: &'a Gpu,
-    file: &'a SafetensorsFile,
+    file: &'a dyn TensorSource,
     done: u64,
     total: u64,
     progress: &'a mut dyn FnMut(u64, u64),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Adapter, SafetensorsFile, write_safetensors};
+use crate::checkpoint::{Adapter, SafetensorsFile, TensorSource, write_safetensors};
 use crate::config::TrainConfig;
 use crate::data::Example;
 use crate::error::{Context, Error, Result};

@@ -1,50 +1,74 @@
 #!/usr/bin/env bash
-# One run on a machine with a real GPU: checks the kernels there, trains the built-in model on each built-in
-# data set, and times a full-size model. Build first, on any Linux machine:
+# One run on a machine with a real GPU: kernels and models against their references there, the built-in model on
+# each built-in data set, and full-size models with random weights (the real configurations in models/) for speed,
+# memory and loading. Build first, on any Linux machine:
 #
-#   cargo build --release --bin postil
-#   cargo test --no-run --test kernels          # prints the test binary's path
-#   tests/bench/device.sh target/release/postil target/debug/deps/kernels-… OUT
+#   cargo build --release --bin postil && cargo test --no-run --test kernels --test model
+#   tests/bench/device.sh target/release/postil target/debug/deps/kernels-… target/debug/deps/model-… OUT
 #
-# Needs Vulkan, and Python with torch and transformers for the random full-size model.
-set -euo pipefail
+# Needs Vulkan, and Python with torch and transformers for the random models. OUT gets the logs.
+set -uo pipefail
 cd "$(dirname "$0")/../.."
-postil=$1 kernels=$2 out=$3
+postil=$1 kernels=$2 models=$3 out=$4
+scratch=$(mktemp -d -p "${SCRATCH:-/tmp}")
+trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$out"
+started=$SECONDS
+say() { printf '\n== [%d s] %s\n' "$((SECONDS - started))" "$*"; }
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader || true
 "$postil" doctor | grep -v '^kernel variants'
 
-echo '== kernels against the f64 reference'
-"$kernels" --test-threads 4 2>&1 | tail -n 4
-
-echo '== built-in model and data'
-for data in pirate json headline; do
-  for lr in 2e-4 1e-3 3e-3; do
-    echo "-- $data, learning rate $lr"
-    "$postil" train --data "demo:$data" --lr "$lr" --out "$out/$data-$lr" --log "$out/$data-$lr.jsonl" 2>/dev/null
-  done
-done
-"$postil" generate --prompt $'Tell a story about Mia and a silver key.\n' --max-new-tokens 200 2>/dev/null
-for lr in 2e-4 1e-3 3e-3; do
-  "$postil" generate --adapter "$out/pirate-$lr" --prompt $'Tell a story about Mia and a silver key.\n' --max-new-tokens 220 2>/dev/null
-done
-
-echo '== SmolLM2-135M (random weights): 50 steps of 4 x 512 tokens, all linear layers, rank 16'
-python3 tests/peft/make_model.py tests/peft/smollm2-135m.json "$out/smollm2" >/dev/null
-python3 - "$out/long.jsonl" <<'PYTHON'
+# Random models and long rows are made while the small runs go on.
+python3 - "$scratch/long.jsonl" <<'PYTHON'
 import json, random, sys
 rng = random.Random(0)
 with open(sys.argv[1], "w") as file:
     for _ in range(200):
-        file.write(json.dumps({"text": "".join(rng.choice("abcdefghij ") for _ in range(511))}) + "\n")
+        file.write(json.dumps({"text": "".join(rng.choice("abcdefghij ") for _ in range(600))}) + "\n")
 PYTHON
-(while sleep 0.5; do nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits; done > "$out/memory.txt") & watcher=$!
-"$postil" train --model "$out/smollm2" --data "$out/long.jsonl" --max-length 512 --batch-size 4 --max-steps 50 \
-  --out "$out/smollm2-run" --log "$out/smollm2.jsonl" 2>/dev/null
-kill "$watcher"
-echo "peak GPU memory in use: $(sort -n "$out/memory.txt" | tail -n 1) MiB"
-echo '-- GPU time by kernel, 5 steps'
-"$postil" train --model "$out/smollm2" --data "$out/long.jsonl" --max-length 512 --batch-size 4 --max-steps 5 \
-  --out "$out/smollm2-profile" --profile 2>/dev/null
-rm -rf "$out/smollm2"
+for config in tests/bench/models/*.json; do
+  python3 tests/peft/make_model.py "$config" "$scratch/$(basename "$config" .json)" || echo "$config FAILED"
+done > "$out/models.log" 2>&1 &
+making=$!
+
+say 'kernels and models against their references'
+"$kernels" --test-threads 4 > "$out/kernels.log" 2>&1; grep -E '^test result|FAILED|failed' "$out/kernels.log" | head -n 20
+"$models" --test-threads 4 > "$out/model.log" 2>&1; grep -E '^test result|FAILED|failed' "$out/model.log" | head -n 20
+
+say 'built-in model and data, no options'
+for data in pirate json headline; do
+  echo "-- $data"
+  "$postil" train --data "demo:$data" --out "$out/$data" --log "$out/$data.jsonl" 2>/dev/null
+done
+for adapter in '' "--adapter $out/pirate"; do
+  # shellcheck disable=SC2086
+  "$postil" generate $adapter --prompt $'Tell a story about Mia and a silver key.\n' --max-new-tokens 160 2>/dev/null
+done
+wait "$making"
+tail -n 6 "$out/models.log"
+
+# run NAME BATCH STEPS OPTIONS…: rows of 512 tokens, every linear layer, rank 16.
+run() {
+  local name=$1 batch=$2 steps=$3
+  shift 3
+  say "$name: $steps steps of $batch x 512 tokens $*"
+  (while sleep 0.2; do nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits; done > "$out/memory.txt") & local watcher=$!
+  python3 - "$postil" train --model "$scratch/$name" --data "$scratch/long.jsonl" --max-length 512 --batch-size "$batch" \
+    --max-steps "$steps" --out "$scratch/run-$name-$RANDOM" --log "$out/$name.jsonl" "$@" <<'PYTHON'
+import os, resource, subprocess, sys, time
+start = time.time()
+done = subprocess.run(sys.argv[1:], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(done.stderr[-600:] if done.returncode else "\n".join(line for line in done.stderr.splitlines() if "load" in line or "memory" in line))
+print(f"exit {done.returncode}, {time.time() - start:.1f} s in all, host memory peak {peak:.0f} MiB", flush=True)
+PYTHON
+  kill "$watcher"
+  echo "GPU memory in use at its peak: $(sort -n "$out/memory.txt" | tail -n 1) MiB"
+}
+run SmolLM2-135M 4 50
+run SmolLM2-135M 4 4 --profile
+for name in Qwen2.5-0.5B Llama-3.2-1B Qwen3-1.7B Gemma-3-1B; do
+  run "$name" 1 5
+done
+say 'done'

@@ -1,6 +1,6 @@
 //! The built-in model and data: small, complete, and the same for page and binary.
 
-use postil::checkpoint::SafetensorsFile;
+use postil::checkpoint::{SafetensorsFile, TensorSource};
 use postil::config::ModelConfig;
 use postil::data::{PrepareOptions, prepare};
 use postil::demo;

@@ -1,4 +1,5 @@
 //! Tests of what runs on the host alone: no GPU, no network.
+#![cfg(not(target_arch = "wasm32"))]
 
 mod adapter;
 mod atomic;

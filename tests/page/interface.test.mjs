@@ -46,7 +46,7 @@ onPage("trains, evaluates, compares and downloads", async (page) => {
   await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
   await panel(page, "Train").getByText("40 of 40", { exact: true }).waitFor();
   const heldOut = await panel(page, "Train").locator(".held-out").textContent();
-  assert.match(heldOut, /3\.000 before training → 0\.\d+ at step 40/);
+  assert.match(heldOut, /3\.0000 before training → 0\.\d+ at step 40/);
 
   const compare = panel(page, "Compare");
   await compare.locator(".comparison").nth(1).getByText("tuned <b>answer</b>").waitFor();

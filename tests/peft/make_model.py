@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a complete model folder with random weights, for runs at the full size of a real model.
 
-    python tests/peft/make_model.py tests/peft/smollm2-135m.json OUT [--dtype float32] [--seed 0]
+    python tests/peft/make_model.py tests/bench/models/SmolLM2-135M.json OUT [--dtype float32] [--seed 0]
 
 OUT gets config.json, model.safetensors, tokenizer.json and tokenizer_config.json. The tokenizer is byte-level without
 merges: 256 bytes beside the special tokens that the configuration names.
@@ -57,7 +57,9 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     write_tokenizer(config, args.out)
     torch.manual_seed(args.seed)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(dtype)
+    # Billions of random numbers are a GPU's work where there is one.
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(dtype)
     model.save_pretrained(args.out)
     print(f"{args.out}: {model.num_parameters():,} parameters in {dtype}")
 
