@@ -110,7 +110,8 @@ impl OpenedBase {
     pub fn open(files: BaseFiles) -> Result<Self> {
         let config =
             ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
-        let tokenizer = Tokenizer::from_files(
+        let tokenizer = Tokenizer::for_model(
+            &files.config,
             &files.tokenizer,
             files.tokenizer_config.as_deref(),
             files.chat_template.as_deref(),

@@ -16,7 +16,7 @@ use postil::train::{
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
-use super::{bar, base_files, demo_data, describe, load_opened, read_data, say, warn};
+use super::{bar, base_files, demo_data, load_opened, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
@@ -37,6 +37,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let stop = stop_flag()?;
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
+    let packing = config.packing;
     let memory = MemoryOptions { budget: args.memory_budget.map(|size| size.as_u64()), auto: args.auto };
     let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split, memory };
     // Whether it fits is known before the weights are loaded.
@@ -50,11 +51,16 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
     let base = load_opened(&gpu, opened, json).await?;
     let mut job = job.start(&base)?;
+    warn_of_rows(&args.data, &job.data);
+    if let (Some(report), Some(path)) = (&job.evaluation, &args.eval_data) {
+        warn_of_rows(&path.display().to_string(), report);
+    }
     job.warnings.iter().for_each(|warning| warn(warning));
+    let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
     say(
         json,
         format!(
-            "training on {} examples ({} target tokens), {} held out; {} steps",
+            "training on {} examples{packed} ({} target tokens), {} held out; {} steps",
             job.examples,
             job.target_tokens,
             job.eval_examples,
@@ -99,11 +105,11 @@ fn print_plan(memory: &MemoryReport, json: bool) -> Result<()> {
 }
 
 fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
-    let own = args.eval_data.as_deref().map(|path| read_data(path, json)).transpose()?;
+    let own = args.eval_data.as_deref().map(|path| read_data(path, &args.read, json)).transpose()?;
     let Some(demo) = demo_data(&args.data)? else {
-        return Ok((read_data(Path::new(&args.data), json)?, own));
+        return Ok((read_data(Path::new(&args.data), &args.read, json)?, own));
     };
-    let data = describe(demo.train()?, &args.data, json)?;
+    let data = demo.train()?;
     let evaluation = match (own, args.eval_split) {
         (None, None) => Some(demo.evaluation()?),
         (own, _) => own,

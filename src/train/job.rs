@@ -2,14 +2,14 @@
 
 use super::memory::{Demand, MemoryReport};
 use super::state::Checkpoint;
-use super::trainer::{Trainer, TrainingData, session_options};
+use super::trainer::{Trainer, TrainingData, as_rows, session_options};
 use crate::base::Base;
 use crate::checkpoint::Adapter;
 use crate::config::{LoraConfig, ModelConfig, TrainConfig};
-use crate::data::{Dataset, PrepareOptions, Prepared, prepare, split};
+use crate::data::{DataReport, Dataset, PrepareOptions, Prepared, prepare, split};
 use crate::error::{Context, Error, Result};
 use crate::gpu::{Gpu, MemoryBudget, human_bytes};
-use crate::model::Lora;
+use crate::model::{Lora, ROW_MULTIPLE};
 use crate::tokenizer::Tokenizer;
 
 /// Where the adapter comes from.
@@ -32,7 +32,7 @@ pub struct Job {
     pub data: Dataset,
     /// Records to evaluate on.
     pub evaluation: Option<Dataset>,
-    /// Without `evaluation`: hold out this share of the records.
+    /// Without `evaluation`: hold out this share of the examples.
     pub eval_split: Option<f64>,
     /// How much memory the run may take.
     pub memory: MemoryOptions,
@@ -50,9 +50,17 @@ pub struct MemoryOptions {
 /// A run whose data are tokenized, before any GPU memory is taken.
 pub struct TokenizedJob {
     job: Job,
+    tokenized: Tokenized,
+    warnings: Vec<String>,
+}
+
+/// What became of the records.
+struct Tokenized {
     data: TrainingData,
     warnings: Vec<String>,
     target_tokens: u64,
+    report: DataReport,
+    evaluation: Option<DataReport>,
 }
 
 /// A run before its first step, and what to tell of it.
@@ -67,6 +75,10 @@ pub struct ReadyJob {
     pub eval_examples: usize,
     /// Target tokens in the training examples.
     pub target_tokens: u64,
+    /// What became of the data set's rows, the part held out by `eval_split` among them.
+    pub data: DataReport,
+    /// The same of the held-out data set.
+    pub evaluation: Option<DataReport>,
 }
 
 /// Tokenizes records for a model.
@@ -89,12 +101,8 @@ impl Job {
     ///
     /// # Errors
     /// The first thing that cannot work.
-    pub fn tokenize(mut self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<TokenizedJob> {
+    pub fn tokenize(self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<TokenizedJob> {
         self.train.validate()?;
-        if let (None, Some(fraction)) = (&self.evaluation, self.eval_split.take()) {
-            let (data, held_out) = split(self.data, fraction, self.train.seed)?;
-            (self.data, self.evaluation) = (data, Some(held_out));
-        }
         let mut warnings = self.train.warnings();
         let lora_config = self.lora_config();
         let modules = lora_config.resolve(model)?;
@@ -108,19 +116,34 @@ impl Job {
             }
         }
         warnings.extend(lora_config.warnings(model));
+        let tokenized = self.examples(model, tokenizer)?;
+        Ok(TokenizedJob { job: self, tokenized, warnings })
+    }
 
-        let prepared = prepare_for(model, tokenizer, &self.data, &self.train)?;
-        warnings.extend(prepared.warnings);
-        let held_out = self.evaluation.as_ref();
-        let held_out = held_out
-            .map(|data| prepare_for(model, tokenizer, data, &self.train).context(|| "held-out data"))
-            .transpose()?;
-        let held_out = held_out.map(|prepared| {
-            warnings.extend(prepared.warnings.iter().map(|warning| format!("held-out data: {warning}")));
-            prepared.examples
-        });
-        let data = TrainingData { train: prepared.examples, evaluation: held_out.unwrap_or_default() };
-        Ok(TokenizedJob { job: self, data, warnings, target_tokens: prepared.target_tokens })
+    fn examples(&self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<Tokenized> {
+        let prepare = |data| prepare_for(model, tokenizer, data, &self.train);
+        let Prepared { examples, report } = prepare(&self.data)?;
+        let mut warnings = report.warnings.clone();
+        let (train, held_out, evaluation) = match (&self.evaluation, self.eval_split) {
+            (Some(evaluation), _) => {
+                let held_out = prepare(evaluation).context(|| "held-out data")?;
+                let more = held_out.report.warnings.iter();
+                warnings.extend(more.map(|warning| format!("held-out data: {warning}")));
+                (examples, Some(held_out.examples), Some(held_out.report))
+            }
+            (None, Some(fraction)) => {
+                let (train, held_out) = split(&examples, fraction, self.train.seed)?;
+                (train, Some(held_out), None)
+            }
+            (None, None) => (examples, None, None),
+        };
+        let target_tokens = match (&held_out, &evaluation) {
+            // Part of the data set's were held out.
+            (Some(held_out), None) => report.target_tokens - held_out.target_tokens()?,
+            _ => report.target_tokens,
+        };
+        let data = TrainingData { train, evaluation: held_out };
+        Ok(Tokenized { data, warnings, target_tokens, report, evaluation })
     }
 
     /// Everything at once, for a base that is loaded already.
@@ -157,10 +180,20 @@ impl TokenizedJob {
         weights: u64,
         taken: u64,
     ) -> Result<MemoryReport> {
-        let Job { train, memory, .. } = &self.job;
+        let (Job { train, memory, .. }, data) = (&self.job, &self.tokenized.data);
         let lora = self.job.lora_config();
-        let options =
-            |train: &TrainConfig| session_options(train, lora.lora_dropout, &self.data, train.max_length);
+        let held_out = data.evaluation.clone().unwrap_or_else(|| data.train.choose([]));
+        let (rows, held_out) = (as_rows(train, data.train.clone()), as_rows(train, held_out));
+        let options = |changed: &TrainConfig| {
+            let (rows, max_length) = ([&rows, &held_out], changed.max_length);
+            let mut options = session_options(changed, lora.lora_dropout, rows, max_length);
+            if changed.packing && max_length < train.max_length {
+                // Shorter examples are packed anew; rows are full at most.
+                let full = changed.per_device_train_batch_size.saturating_mul(max_length);
+                options.rows = full.next_multiple_of(ROW_MULTIPLE);
+            }
+            options
+        };
         let demand = Demand { gpu, model, lora, weights, options: &options };
         let mut budget = memory.budget.map_or_else(|| MemoryBudget::default_for(gpu), MemoryBudget::given);
         budget.raise(gpu, demand.plan(train)?.total, taken).await;
@@ -195,23 +228,10 @@ impl TokenizedJob {
             choice.changes.join(", ")
         ));
         if shortened {
-            self.tokenize_again(model, tokenizer)?;
+            self.tokenized = self.job.examples(model, tokenizer)?;
         }
         let report = self.memory(gpu, model, weights, taken).await?;
         if report.fits { Ok(report) } else { Err(report.error()) }
-    }
-
-    /// For other settings.
-    fn tokenize_again(&mut self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
-        let prepared = prepare_for(model, tokenizer, &self.job.data, &self.job.train)?;
-        self.warnings.extend(prepared.warnings);
-        self.target_tokens = prepared.target_tokens;
-        self.data.train = prepared.examples;
-        if let Some(data) = &self.job.evaluation {
-            self.data.evaluation =
-                prepare_for(model, tokenizer, data, &self.job.train).context(|| "held-out data")?.examples;
-        }
-        Ok(())
     }
 
     /// Makes the buffers.
@@ -219,9 +239,11 @@ impl TokenizedJob {
     /// # Errors
     /// A device without room; a checkpoint of another run.
     pub fn start(self, base: &Base) -> Result<ReadyJob> {
-        let Self { job, data, warnings, target_tokens } = self;
+        let Self { job, tokenized, mut warnings } = self;
+        let Tokenized { data, warnings: of_data, target_tokens, report, evaluation } = tokenized;
+        warnings.extend(of_data);
         let (model, gpu) = (base.model.config(), base.model.gpu());
-        let (examples, eval_examples) = (data.train.len(), data.evaluation.len());
+        let (examples, eval_examples) = (data.train.len(), data.evaluation.as_ref().map_or(0, |e| e.len()));
         let trainer = match job.start {
             Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, job.train, data, &checkpoint)?,
             Start::New(mut config) => {
@@ -234,6 +256,6 @@ impl TokenizedJob {
                 Trainer::new(&base.model, lora, job.train, data)?
             }
         };
-        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens })
+        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens, data: report, evaluation })
     }
 }

@@ -10,7 +10,7 @@ use super::session::{Session, SessionOptions};
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
 use crate::config::TrainConfig;
-use crate::data::{Batch, EpochOrder, Example};
+use crate::data::{EpochOrder, Examples, Rows, group_by_length};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::PendingRead;
 use crate::kernels::step::{Optimizer, Step};
@@ -22,9 +22,9 @@ const IN_FLIGHT: usize = 2;
 /// Prepared examples: what is trained on and what is held out.
 pub struct TrainingData {
     /// Never empty.
-    pub train: Vec<Example>,
-    /// May be empty: then nothing is evaluated.
-    pub evaluation: Vec<Example>,
+    pub train: Examples,
+    /// `None`: nothing is evaluated.
+    pub evaluation: Option<Examples>,
 }
 
 /// Steps over which the speed is averaged: reports come in pairs when steps overlap.
@@ -73,15 +73,23 @@ struct Pending {
 /// Settings that may differ when a run goes on: its results are the same bits.
 const CHANGES_NO_BIT: [&str; 1] = ["gradient_checkpointing"];
 
-/// What a run on `data` makes its buffers for, if its examples are cut to `max_length`.
+/// What batches count.
+pub(super) fn as_rows(config: &TrainConfig, examples: Examples) -> Rows {
+    match config.packing {
+        true => Rows::packed(examples, config.max_length),
+        false => Rows::single(examples),
+    }
+}
+
+/// What a run on these rows makes its buffers for, if they are cut to `max_length`.
 pub(super) fn session_options(
     config: &TrainConfig,
     lora_dropout: f64,
-    data: &TrainingData,
+    [rows, held_out]: [&Rows; 2],
     max_length: usize,
 ) -> SessionOptions {
-    let largest = |examples| largest_batch(examples, config.per_device_train_batch_size, max_length);
-    let (train, evaluation) = (largest(&data.train), largest(&data.evaluation));
+    let largest = |rows| largest_batch(rows, config.per_device_train_batch_size, max_length);
+    let (train, evaluation) = (largest(rows), largest(held_out));
     SessionOptions {
         rows: train.0.max(evaluation.0),
         positions: train.1.max(evaluation.1),
@@ -96,7 +104,8 @@ pub struct Trainer {
     evaluator: Evaluator,
     config: TrainConfig,
     lora_dropout: f64,
-    data: TrainingData,
+    rows: Rows,
+    held_out: Rows,
     data_fingerprint: String,
     total: usize,
     submitted: usize,
@@ -119,18 +128,22 @@ impl Trainer {
         if data.train.is_empty() {
             return Err(Error::data("there is no training example"));
         }
+        let evaluation = data.evaluation.unwrap_or_else(|| data.train.choose([]));
+        let data_fingerprint = fingerprint(data.train.iter().chain(evaluation.iter()))?;
+        let (rows, held_out) = (as_rows(&config, data.train), as_rows(&config, evaluation));
         let lora_dropout = lora.config().lora_dropout;
-        let session = Session::new(model, lora, &session_options(&config, lora_dropout, &data, usize::MAX))?;
+        let options = session_options(&config, lora_dropout, [&rows, &held_out], usize::MAX);
+        let session = Session::new(model, lora, &options)?;
         let evaluator = session.evaluator();
-        let all = || data.train.iter().chain(&data.evaluation);
         Ok(Self {
             session,
             evaluator,
             lora_dropout,
-            total: config.total_steps(data.train.len()),
+            total: config.total_steps(rows.len()),
             config,
-            data_fingerprint: fingerprint(all()),
-            data,
+            data_fingerprint,
+            rows,
+            held_out,
             submitted: 0,
             reported: 0,
             micro_batches: 0,
@@ -215,6 +228,11 @@ impl Trainer {
         &self.session
     }
 
+    /// Rows of the training data: its examples, or what they were packed into.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// See [`Session::profile`].
     pub fn profile(&mut self) -> Result<()> {
         self.session.profile()
@@ -247,7 +265,7 @@ impl Trainer {
 
     fn evaluates_after(&self, step: usize) -> bool {
         let every = self.config.eval_steps.unwrap_or(self.total.div_ceil(10).max(10));
-        !self.data.evaluation.is_empty() && (step.is_multiple_of(every) || step == self.total)
+        !self.held_out.is_empty() && (step.is_multiple_of(every) || step == self.total)
     }
 
     /// Whether a checkpoint is due after `step`.
@@ -268,7 +286,7 @@ impl Trainer {
     /// Epoch and first micro-batch of a step (from 0), and one past its last.
     fn batches_of(&self, step: usize) -> (usize, usize, usize) {
         let accumulation = self.config.gradient_accumulation_steps;
-        let batches = self.data.train.len().div_ceil(self.config.per_device_train_batch_size);
+        let batches = self.rows.len().div_ceil(self.config.per_device_train_batch_size);
         let per_epoch = batches.div_ceil(accumulation);
         let first = step % per_epoch * accumulation;
         (step / per_epoch, first, batches.min(first + accumulation))
@@ -278,19 +296,24 @@ impl Trainer {
         let (epoch, first, end) = self.batches_of(self.submitted);
         if self.order.0 != epoch {
             let order = EpochOrder { seed: self.config.seed, shuffle: self.config.shuffle };
-            self.order = (epoch, order.order(epoch, self.data.train.len()));
+            let mut order = order.order(epoch, self.rows.len());
+            if self.config.group_by_length {
+                let step = self
+                    .config
+                    .per_device_train_batch_size
+                    .saturating_mul(self.config.gradient_accumulation_steps);
+                order = group_by_length(&order, step, |i| self.rows.tokens(i));
+            }
+            self.order = (epoch, order);
         }
-        let batches: Vec<_> = self
+        let batches = self
             .order
             .1
             .chunks(self.config.per_device_train_batch_size)
             .take(end)
             .skip(first)
-            .map(|chunk| {
-                let examples: Vec<_> = chunk.iter().map(|&i| &self.data.train[i]).collect();
-                Batch::new(&examples, ROW_MULTIPLE)
-            })
-            .collect();
+            .map(|chunk| self.rows.batch(chunk, ROW_MULTIPLE))
+            .collect::<Result<Vec<_>>>()?;
         let targets = batches.iter().map(|b| b.targets).sum();
         let lr = self.config.learning_rate_at(self.submitted, self.total);
         let step =
@@ -345,11 +368,11 @@ impl Trainer {
 
     /// Mean loss over the held-out target tokens, without dropout; `None` without held-out data.
     pub async fn evaluate(&mut self) -> Result<Option<f64>> {
-        if self.data.evaluation.is_empty() {
+        if self.held_out.is_empty() {
             return Ok(None);
         }
         let batch_size = self.config.per_device_train_batch_size;
-        let evaluation = self.evaluator.loss(&self.data.evaluation, batch_size).await?;
+        let evaluation = self.evaluator.loss(&self.held_out, batch_size).await?;
         self.last_report = Instant::now();
         Ok(Some(evaluation.loss))
     }

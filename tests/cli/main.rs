@@ -4,6 +4,7 @@
 mod bad_input;
 mod commands;
 mod common;
+mod data;
 mod gguf;
 mod memory;
 mod resume;

@@ -7,7 +7,7 @@ use postil::data::Batch;
 use postil::gpu::Gpu;
 use postil::kernels::step::{Optimizer, Step};
 use postil::model::ROW_MULTIPLE;
-use postil::train::{Session, SessionOptions, Trainer, TrainingData};
+use postil::train::{Session, SessionOptions, Trainer};
 
 use super::compare::assert_same_bits;
 use super::golden::GoldenCase;
@@ -60,7 +60,7 @@ pub async fn goes_on_with_it(gpu: &Arc<Gpu>) {
         reports.push(report);
     }
     let checkpoint = stopped.checkpoint().await.unwrap();
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     let without = TrainConfig { gradient_checkpointing: false, ..with };
     let mut resumed = Trainer::resume(&golden.model(gpu).await, without, data, &checkpoint).unwrap();
     reports.extend(run(&mut resumed).await);

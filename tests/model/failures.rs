@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postil::ErrorKind;
 use postil::config::TrainConfig;
 use postil::gpu::{Gpu, GpuOptions};
-use postil::train::{MemoryPlan, SessionOptions, Trainer, TrainingData};
+use postil::train::{MemoryPlan, SessionOptions, Trainer};
 
 use super::golden::{GoldenCase, load_model};
 
@@ -19,7 +19,7 @@ pub async fn not_finite(gpu: &Arc<Gpu>) {
         bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
     });
     let model = load_model(gpu, &golden.config, weights).await.unwrap();
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     // No warm-up: a first step at learning rate 0 would leave the adapter as it is anyway.
     let config = TrainConfig { warmup_steps: Some(0), ..golden.train_config() };
     let mut trainer = Trainer::new(&model, golden.lora(&model), config, data).unwrap();

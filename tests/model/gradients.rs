@@ -15,7 +15,7 @@ use super::golden::GoldenCase;
 const TOLERANCE: f64 = 1e-5;
 
 /// With a learning rate of 0 the adapter stays as it is.
-const STILL: Optimizer =
+pub const STILL: Optimizer =
     Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
 
 each_golden!(gradients);

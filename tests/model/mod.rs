@@ -33,6 +33,7 @@ mod gguf;
 mod gradients;
 mod loading;
 mod memory;
+mod packing;
 mod parts;
 mod runs;
 mod training;

@@ -28,7 +28,7 @@ const handlers: Handlers = {
     return await ready().load_model(files, (done, total) => emit({ event: "upload", done, total }));
   },
   async inspect_data({ file, max_length }) {
-    return ready().inspect_data(file.name, file.data, { max_length });
+    return ready().inspect_data(file, { max_length });
   },
   async count_parameters(lora) {
     return ready().count_parameters(lora);
