@@ -1,11 +1,16 @@
 // y = softmax(scale·q·kᵀ)·v for one query row and head, keys in blocks with a running maximum
 // (Dao et al., FlashAttention, arXiv:2205.14135; grouped queries: Ainslie et al., arXiv:2305.13245).
 // Shapes    kv_range [rows, 2]: first key row and one past the last that the row attends; q, y
-//           [rows, heads·head_dim]; kv [any, 2·kv_heads·head_dim]: keys, then values; lse [rows, heads].
+//           [rows, heads·head_dim]; kv [count, 2·kv_heads·head_dim]: keys, then values, of the key rows from
+//           `first` on; lse [rows, heads].
 // Dispatch  one workgroup of 64 per (row, head), spread over x and y.
 // Numerics  f32; 64 keys at a time, so no rows × rows matrix exists.
-// Output    y =, lse = log Σ exp(scores), for the backward pass
-struct Params { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32, }
+// Output    y =, lse = log Σ exp(scores), for the backward pass; with `accumulate` y and lse go on from what the
+//           parts of kv before this one gave
+struct Params {
+  rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
+  first: u32, count: u32, accumulate: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> kv_range: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> q: array<f32>;
@@ -29,11 +34,26 @@ fn main(
   let kv_width = params.kv_heads * dim;
   let k_at = head / (params.heads / params.kv_heads) * dim;
   let v_at = k_at + kv_width;
-  let range = kv_range[item / params.heads];
+  let range = clamp(kv_range[item / params.heads], vec2(params.first), vec2(params.first + params.count))
+    - params.first;
+  if params.accumulate != 0u && range.x >= range.y { return; }
   for (var d = t; d < dim; d += LANES) { query[d] = q[item * dim + d]; }
   var out: array<f32, PER_LANE>;
   var peak = LOWEST;
   var total = 0.0;
+  if params.accumulate != 0u {
+    // Normalised by exp(lse): a running sum of 1 under a maximum of lse.
+    peak = lse[item];
+    total = 1.0;
+    for (var c = 0u; c < PER_LANE; c++) {
+      let d = t + c * LANES;
+      if d < dim { out[c] = y[item * dim + d]; }
+    }
+    storageBarrier();
+  } else if range.x >= range.y {
+    // No key in this part: 0 with no weight, for those to come to go on from.
+    total = 1.0;
+  }
   for (var first = range.x; first < range.y; first += LANES) {
     let count = min(LANES, range.y - first);
     workgroupBarrier();

@@ -2,8 +2,11 @@
 // Shapes    as in attention.wgsl; dy, dq [rows, heads·head_dim]; lse, delta [rows, heads].
 // Dispatch  one workgroup of 64 per (row, head), spread over x and y.
 // Numerics  f32, keys in rising order.
-// Output    dq =
-struct Params { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32, }
+// Output    dq =, or += with `accumulate` (parts of kv after the first)
+struct Params {
+  rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
+  first: u32, count: u32, accumulate: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> kv_range: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> q: array<f32>;
@@ -29,12 +32,20 @@ fn main(
   let kv_width = params.kv_heads * dim;
   let k_at = item % params.heads / (params.heads / params.kv_heads) * dim;
   let v_at = k_at + kv_width;
-  let range = kv_range[item / params.heads];
+  let range = clamp(kv_range[item / params.heads], vec2(params.first), vec2(params.first + params.count))
+    - params.first;
+  if params.accumulate != 0u && range.x >= range.y { return; }
   for (var d = t; d < dim; d += LANES) {
     query[d] = q[item * dim + d];
     d_out[d] = dy[item * dim + d];
   }
   var sums: array<f32, PER_LANE>;
+  if params.accumulate != 0u {
+    for (var c = 0u; c < PER_LANE; c++) {
+      let d = t + c * LANES;
+      if d < dim { sums[c] = dq[item * dim + d]; }
+    }
+  }
   for (var first = range.x; first < range.y; first += LANES) {
     let count = min(LANES, range.y - first);
     workgroupBarrier();

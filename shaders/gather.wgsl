@@ -1,8 +1,9 @@
 // y[i,:] = W[index[i],:]: embedding lookup, and picking the rows that have a target
-// Shapes    index [rows], W [any, width] as stored, y [rows, width]; an index of 2³²−1 gives zeros.
+// Shapes    index [rows], W [count, width] as stored, y [rows, width]; an index of 2³²−1 gives zeros. W holds
+//           the rows from `first` on of a table that may lie in several parts.
 // Dispatch  ⌈rows·width/256⌉ workgroups of 256, in x and y.
-// Output    y =
-struct Params { rows: u32, width: u32, }
+// Output    y =, in the rows whose index W holds (zeros: with the table's first part)
+struct Params { rows: u32, width: u32, first: u32, count: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
@@ -17,8 +18,8 @@ fn main(
   if i >= params.rows * params.width { return; }
   let row = index[i / params.width];
   if row == 0xffffffffu {
-    y[i] = 0.0;
-  } else {
-    y[i] = weight(row * params.width + i % params.width);
+    if params.first == 0u { y[i] = 0.0; }
+  } else if row - params.first < params.count {
+    y[i] = weight((row - params.first) * params.width + i % params.width);
   }
 }

@@ -1,15 +1,16 @@
 // y[M,N] (+)= scale · (mask ⊙ (e·F) + x·W): a linear layer's dx, with x = dy
-// Shapes    x [M, ldx] from column x_offset, W [K, N] as stored, e [M, R] and F [R, N] (the LoRA
-//           part: e = s·dy·B, F = A; R = 0 without), y [M, N]; mask is the forward's dropout mask.
+// Shapes    x [M, ldx] from column x_offset, W [K, N] as stored, e [M, lde] from column e_offset and F [R, N]
+//           (the LoRA part: e = s·dy·B, F = A; R = 0 without), y [M, N]; mask is the forward's dropout mask;
+//           first_row: which row of the whole product the first one is.
 // Dispatch  (⌈N/BN⌉, ⌈M/BM⌉, 1) workgroups of THREADS.
 // Numerics  f32; the extension comes first, since the mask applies to it alone.
 // Output    y =, or += with `accumulate`
 struct Params {
   m: u32, n: u32, k: u32, r: u32,
-  ldx: u32, x_offset: u32,
+  ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
   accumulate: u32,
   scale: f32,
-  dropout_module: u32,
+  dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -26,7 +27,7 @@ fn a_at(phase: u32, row: u32, k: u32) -> f32 {
   if row >= params.m { return 0.0; }
   if phase == EXTENSION {
     if k >= params.r { return 0.0; }
-    return e[row * params.r + k];
+    return e[row * params.lde + params.e_offset + k];
   }
   if k >= params.k { return 0.0; }
   return x[row * params.ldx + params.x_offset + k];
@@ -51,7 +52,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   clear_acc();
   accumulate(EXTENSION, params.r, row0, column0, t);
   for (var i = 0u; i < TM; i++) {
-    for (var j = 0u; j < 4u; j++) { acc[i][j] = dropped(acc[i][j], thread_row + i, thread_column + j); }
+    for (var j = 0u; j < 4u; j++) { acc[i][j] = dropped(acc[i][j], params.first_row + thread_row + i, thread_column + j); }
   }
   accumulate(MAIN, params.k, row0, column0, t);
   for (var i = 0u; i < TM; i++) {

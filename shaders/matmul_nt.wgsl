@@ -1,7 +1,7 @@
 // y[M,N] = scale · (x'·Wᵀ + e·Fᵀ) + bias + residual, with x' = dropout(x)
 // Shapes    x [M, ldx] from column x_offset, W [N, K] as stored, e [M, R] and F [N, R] (the LoRA
 //           extension of K: e = s·x·Aᵀ, F = B; R = 0 without), bias [N], residual and
-//           y [M, ldy] from column y_offset.
+//           y [M, ldy] from column y_offset. first_row: which row of the whole product the first one is.
 // Dispatch  (⌈N/BN⌉, ⌈M/BM⌉, 1) workgroups of THREADS.
 // Numerics  f32; the extension comes first, so with F = 0 the result is the base's, bit for bit.
 // Output    y =
@@ -10,7 +10,7 @@ struct Params {
   ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
   has_bias: u32, has_residual: u32,
   scale: f32,
-  dropout_module: u32,
+  dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -32,7 +32,7 @@ fn a_at(phase: u32, row: u32, k: u32) -> f32 {
     return e[row * params.r + k];
   }
   if k >= params.k { return 0.0; }
-  return dropped(x[row * params.ldx + params.x_offset + k], row, k);
+  return dropped(x[row * params.ldx + params.x_offset + k], params.first_row + row, k);
 }
 
 fn b_at(phase: u32, k: u32, column: u32) -> f32 {

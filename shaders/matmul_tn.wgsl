@@ -1,13 +1,13 @@
 // y[M,N] (+)= aᵀ·b', with b' = dropout(b): gradients of the adapter, dB = dyᵀ·xa and dA = dxaᵀ·x'
 // Shapes    a [K, lda] from column a_offset (M of them), b [K, ldb] from column b_offset (N of them),
-//           y [M, N]; K counts tokens.
+//           y [M, N]; K counts tokens, from first_row on.
 // Dispatch  (⌈N/BN⌉, ⌈M/BM⌉, 1) workgroups of THREADS.
 // Numerics  f32, tokens in rising order.
 // Output    y +=
 struct Params {
   m: u32, n: u32, k: u32,
   lda: u32, a_offset: u32, ldb: u32, b_offset: u32,
-  dropout_module: u32,
+  dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -24,7 +24,7 @@ fn a_at(phase: u32, row: u32, k: u32) -> f32 {
 
 fn b_at(phase: u32, k: u32, column: u32) -> f32 {
   if column >= params.n || k >= params.k { return 0.0; }
-  return dropped(b[k * params.ldb + params.b_offset + column], k, column);
+  return dropped(b[k * params.ldb + params.b_offset + column], params.first_row + k, column);
 }
 
 @compute @workgroup_size(THREADS)

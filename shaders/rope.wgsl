@@ -2,10 +2,15 @@
 // the first `rotary` columns of a head (Su et al., arXiv:2104.09864, in Llama's half-split layout). The
 // backward pass turns the other way: direction = −1.
 // Shapes    x [rows, ld], of which the first heads·head_dim columns are heads; positions [rows]; table
-//           [positions, rotary]: rotary/2 cosines, then as many sines.
+//           [count, rotary]: rotary/2 cosines, then as many sines, of the positions from `first` on of a
+//           table that may lie in several parts.
 // Dispatch  ⌈rows·heads·rotary/2/256⌉ workgroups of 256, in x and y.
-// Output    x =
-struct Params { rows: u32, heads: u32, head_dim: u32, rotary: u32, ld: u32, direction: f32, }
+// Output    x =, in the rows whose position the table holds
+struct Params {
+  rows: u32, heads: u32, head_dim: u32, rotary: u32, ld: u32,
+  first: u32, count: u32,
+  direction: f32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> positions: array<u32>;
 @group(0) @binding(2) var<storage, read> table: array<f32>;
@@ -23,7 +28,9 @@ fn main(
   let pair = i % half;
   let head = (i / half) % params.heads;
   let row = i / half / params.heads;
-  let angle = positions[row] * params.rotary + pair;
+  let position = positions[row] - params.first;
+  if position >= params.count { return; }
+  let angle = position * params.rotary + pair;
   let c = table[angle];
   let s = table[angle + half] * params.direction;
   let first = row * params.ld + head * params.head_dim + pair;

@@ -1,8 +1,12 @@
 // y = xᵀ, bits as they are: weights stored [in, out] (transformers' Conv1D), once when they are loaded
-// Shapes    x [rows, columns], y [columns, rows], elements of 32 or 16 bits packed into words.
+// Shapes    x [rows, columns], y [columns, rows], elements of 32 or 16 bits packed into words; either may lie in
+//           several parts: here are x's `x_count` rows from x_first on and y's `y_count` from y_first on.
 // Dispatch  ⌈words of y/256⌉ workgroups of 256, in x and y; a word of y each.
-// Output    y =
-struct Params { rows: u32, columns: u32, words: u32, }
+// Output    y =, in the columns that are rows of x's part
+struct Params {
+  rows: u32, columns: u32, words: u32,
+  x_first: u32, x_count: u32, y_first: u32, y_count: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
@@ -15,12 +19,19 @@ fn main(
 ) {
   let word = (wg.y * grid.x + wg.x) * 256u + t;
   if word >= params.words { return; }
-  var bits = 0u;
+  var bits = y[word];
   for (var j = 0u; j < PER_WORD; j++) {
     let i = word * PER_WORD + j;
-    if i < params.rows * params.columns {
-      bits |= element(i % params.rows * params.columns + i / params.rows) << (16u * j);
+    let mask = ELEMENT_MASK << (16u * j);
+    if i >= params.rows * params.y_count {
+      // Padding behind the last row.
+      bits &= ~mask;
+      continue;
     }
+    let row = i % params.rows - params.x_first;
+    if row >= params.x_count { continue; }
+    let column = params.y_first + i / params.rows;
+    bits = (bits & ~mask) | (element(row * params.columns + column) << (16u * j));
   }
   y[word] = bits;
 }

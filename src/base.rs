@@ -68,6 +68,18 @@ pub struct Base {
     pub stop: Vec<u32>,
 }
 
+/// A base model whose weights are not in GPU memory yet.
+pub struct OpenedBase {
+    /// See [`BaseFiles::name`].
+    pub name: String,
+    /// The configuration.
+    pub config: ModelConfig,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    stop: Vec<u32>,
+    weights: Rc<dyn TensorSource>,
+}
+
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Ids {
@@ -86,9 +98,20 @@ impl Base {
     /// # Errors
     /// Those of each file's own reader, with the file's name.
     pub async fn load(gpu: &Arc<Gpu>, files: BaseFiles, progress: &mut dyn FnMut(Progress)) -> Result<Self> {
+        OpenedBase::open(files)?.load(gpu, progress).await
+    }
+}
+
+impl OpenedBase {
+    /// Reads everything but the weights.
+    ///
+    /// # Errors
+    /// Those of each file's own reader, with the file's name.
+    pub fn open(files: BaseFiles) -> Result<Self> {
         let config =
             ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
-        let tokenizer = Tokenizer::from_files(
+        let tokenizer = Tokenizer::for_model(
+            &files.config,
             &files.tokenizer,
             files.tokenizer_config.as_deref(),
             files.chat_template.as_deref(),
@@ -108,10 +131,29 @@ impl Base {
         }
         stop.sort_unstable();
         stop.dedup();
-        let model = Model::load(gpu, config, &*files.weights, progress).await?;
-        Ok(Self { name: files.name, model, tokenizer, stop })
+        Ok(Self { name: files.name, config, tokenizer, stop, weights: files.weights })
     }
 
+    /// Bytes that the weights will take on `gpu`.
+    ///
+    /// # Errors
+    /// Weights that do not belong to the configuration.
+    pub fn weight_bytes(&self, gpu: &Gpu) -> Result<u64> {
+        Model::plan_weights(gpu, &self.config, &*self.weights)
+    }
+
+    /// Loads the weights; `progress` is told of their bytes.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub async fn load(self, gpu: &Arc<Gpu>, progress: &mut dyn FnMut(Progress)) -> Result<Base> {
+        let Self { name, config, tokenizer, stop, weights } = self;
+        let model = Model::load(gpu, config, &*weights, progress).await?;
+        Ok(Base { name, model, tokenizer, stop })
+    }
+}
+
+impl Base {
     /// Refuses ids that the model has no embedding for.
     pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let vocab_size = self.model.config().vocab_size;

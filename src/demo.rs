@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::base::BaseFiles;
 use crate::checkpoint::{MODEL_FILE, SafetensorsFile};
-use crate::data::Dataset;
+use crate::data::{Columns, DataFormat, Dataset};
 use crate::error::Result;
 use crate::source::MemorySource;
 
@@ -43,12 +43,16 @@ pub struct DemoData {
 impl DemoData {
     /// Records to train on.
     pub fn train(&self) -> Result<Dataset> {
-        Dataset::parse_jsonl(self.train, self.id)
+        self.read(self.train, self.id)
     }
 
     /// Records held out.
     pub fn evaluation(&self) -> Result<Dataset> {
-        Dataset::parse_jsonl(self.evaluation, &format!("{} (held out)", self.id))
+        self.read(self.evaluation, &format!("{} (held out)", self.id))
+    }
+
+    fn read(&self, bytes: &'static [u8], name: &str) -> Result<Dataset> {
+        Dataset::from_bytes(bytes, name, DataFormat::default(), Columns::default())
     }
 }
 

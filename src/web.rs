@@ -4,6 +4,7 @@
 
 mod files;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use wasm_bindgen::prelude::*;
 use crate::base::Base;
 use crate::checkpoint::{Adapter, Progress};
 use crate::config::{LoraConfig, TargetModules, TrainConfig, parameter_report};
-use crate::data::{Dataset, PreviewToken, SkippedLine, preview};
+use crate::data::{Columns, DataReport, Dataset, PreviewToken, preview};
 use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
 use crate::gpu::Gpu;
 use crate::model::Lora;
 use crate::tokenizer::Message;
-use crate::train::{Job, Start, Trainer, prepare_for};
+use crate::train::{Job, MemoryOptions, Start, Trainer, prepare_for};
 
 /// Rows of a data set that [`Engine::inspect_data`] shows token by token.
 const PREVIEW_ROWS: usize = 8;
@@ -61,6 +62,22 @@ fn required_bytes(object: &JsValue, name: &str) -> Result<Vec<u8>, JsValue> {
     bytes(object, name).ok_or_else(|| throw(Error::config(format!("\"{name}\" is not a Uint8Array"))))
 }
 
+/// A data set: `{name, data: Uint8Array, format?, columns?: {field: column}}`, with `format` as
+/// [`DataFormat`](crate::data::DataFormat) reads it.
+fn dataset(file: &JsValue) -> Result<Dataset, JsValue> {
+    let format = match property(file, "format").as_string() {
+        Some(text) if !text.is_empty() => text.parse().map_err(throw)?,
+        _ => Default::default(),
+    };
+    let columns = property(file, "columns");
+    let columns = match columns.is_object() {
+        true => from_js::<BTreeMap<String, String>>("columns", columns)?,
+        false => BTreeMap::new(),
+    };
+    let columns = Columns::new(columns).map_err(throw)?;
+    Dataset::from_bytes(required_bytes(file, "data")?, &name_of(file), format, columns).map_err(throw)
+}
+
 fn name_of(object: &JsValue) -> String {
     property(object, "name").as_string().unwrap_or_default()
 }
@@ -79,15 +96,8 @@ struct ModelInfo<'a> {
 
 #[derive(Serialize)]
 struct DataInfo<'a> {
-    format: String,
-    records: usize,
-    skipped: &'a [SkippedLine],
-    examples: usize,
-    truncated: usize,
-    without_targets: usize,
-    target_tokens: u64,
-    total_tokens: u64,
-    warnings: &'a [String],
+    #[serde(flatten)]
+    report: &'a DataReport,
     preview: Vec<Vec<PreviewToken>>,
 }
 
@@ -141,6 +151,29 @@ impl LoraOptions {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// What the page wants done; see [`Engine::start`].
+fn job(options: &JsValue, train: &JsValue, evaluation: &JsValue) -> Result<Job, JsValue> {
+    let init = property(options, "init_adapter");
+    let start = if init.is_object() {
+        let (config, model) = (required_bytes(&init, "config")?, required_bytes(&init, "model")?);
+        Start::Adapter(Adapter::from_files(&config, &model).map_err(throw)?)
+    } else {
+        let lora: LoraOptions = from_js("adapter settings", property(options, "lora"))?;
+        Start::New(lora.config().map_err(throw)?)
+    };
+    Ok(Job {
+        start,
+        train: from_js("training settings", property(options, "train"))?,
+        data: dataset(train)?,
+        evaluation: evaluation.is_object().then(|| dataset(evaluation)).transpose()?,
+        eval_split: None,
+        memory: MemoryOptions {
+            budget: property(options, "memory_budget").as_f64().map(|bytes| bytes as u64),
+            auto: property(options, "auto").is_truthy(),
+        },
+    })
 }
 
 /// One GPU, one base model, and at most one adapter, new or in training.
@@ -219,24 +252,14 @@ impl Engine {
         info
     }
 
-    /// What a data set is, what is wrong with it, and what of it would be trained on.
-    pub fn inspect_data(&self, name: &str, data: &[u8], train: JsValue) -> Result<JsValue, JsValue> {
+    /// What a data set (see [`dataset`]) is, what is wrong with it, and what of it would be trained on.
+    pub fn inspect_data(&self, file: JsValue, train: JsValue) -> Result<JsValue, JsValue> {
         let base = self.base()?;
         let train: TrainConfig = from_js("training settings", train)?;
-        let data = Dataset::parse_jsonl(data, name).map_err(throw)?;
-        let prepared = prepare_for(&base, &data, &train).map_err(throw)?;
-        to_js(&DataInfo {
-            format: data.format.to_string(),
-            records: data.records.len(),
-            skipped: &data.skipped,
-            examples: prepared.examples.len(),
-            truncated: prepared.truncated,
-            without_targets: prepared.without_targets,
-            target_tokens: prepared.target_tokens,
-            total_tokens: prepared.total_tokens,
-            warnings: &prepared.warnings,
-            preview: preview(&prepared, &base.tokenizer, PREVIEW_ROWS),
-        })
+        let data = dataset(&file)?;
+        let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &train).map_err(throw)?;
+        let preview = preview(&prepared.examples, &base.tokenizer, PREVIEW_ROWS).map_err(throw)?;
+        to_js(&DataInfo { report: &prepared.report, preview })
     }
 
     /// The parameters that an adapter with these settings would train, and warnings about them.
@@ -253,7 +276,22 @@ impl Engine {
         to_js(&Count { report, warnings: lora.warnings(base.model.config()) })
     }
 
-    /// Prepares a run: `options {lora, train, init_adapter?: {config, model}}`, data `{name, data}`.
+    /// What GPU memory a run would take and may take, and what would make it fit; arguments as in
+    /// [`Engine::start`].
+    pub async fn plan_memory(
+        &self,
+        options: JsValue,
+        train: JsValue,
+        evaluation: JsValue,
+    ) -> Result<JsValue, JsValue> {
+        let base = self.base()?;
+        let (model, weights) = (base.model.config(), base.model.weight_bytes());
+        let job = job(&options, &train, &evaluation)?.tokenize(model, &base.tokenizer).map_err(throw)?;
+        to_js(&job.memory(&self.gpu, model, weights, weights).await.map_err(throw)?)
+    }
+
+    /// Prepares a run: `options {lora, train, init_adapter?: {config, model}, memory_budget?, auto?}`, data as
+    /// [`dataset`] takes it.
     pub async fn start(
         &mut self,
         options: JsValue,
@@ -261,26 +299,9 @@ impl Engine {
         evaluation: JsValue,
     ) -> Result<JsValue, JsValue> {
         let base = self.base()?;
-        let dataset = |object: &JsValue| {
-            Dataset::parse_jsonl(&required_bytes(object, "data")?, &name_of(object)).map_err(throw)
-        };
-        let init = property(&options, "init_adapter");
-        let start = if init.is_object() {
-            let (config, model) = (required_bytes(&init, "config")?, required_bytes(&init, "model")?);
-            Start::Adapter(Adapter::from_files(&config, &model).map_err(throw)?)
-        } else {
-            let lora: LoraOptions = from_js("adapter settings", property(&options, "lora"))?;
-            Start::New(lora.config().map_err(throw)?)
-        };
-        let job = Job {
-            start,
-            train: from_js("training settings", property(&options, "train"))?,
-            data: dataset(&train)?,
-            evaluation: evaluation.is_object().then(|| dataset(&evaluation)).transpose()?,
-            eval_split: None,
-        };
+        let job = job(&options, &train, &evaluation)?;
         self.trainer = None;
-        let mut ready = job.prepare(&base).map_err(throw)?;
+        let mut ready = job.prepare(&base).await.map_err(throw)?;
         let eval_loss = ready.trainer.evaluate().await.map_err(throw)?;
         let info = RunInfo {
             total_steps: ready.trainer.progress().total,

@@ -1,3 +1,4 @@
 // Elements of 32 bits, one to a word.
 const PER_WORD: u32 = 1u;
+const ELEMENT_MASK: u32 = 0xffffffffu;
 fn element(i: u32) -> u32 { return x[i]; }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use postil::config::{LoraConfig, Schedule, TargetModules, TrainConfig};
+use postil::data::{Columns, DataFormat};
 use postil::generate::SamplingOptions;
 use postil::{Error, Result};
 
@@ -22,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Train an adapter on a data set
     Train(Box<TrainArgs>),
+    /// Show what a data set is and which of its tokens would be trained on
+    Data(DataArgs),
     /// Measure the loss of a model, with or without an adapter, on a data set
     Eval(EvalArgs),
     /// Continue a prompt with a model, with or without an adapter
@@ -115,14 +119,30 @@ impl LoraArgs {
     }
 }
 
+/// How data files are read.
+#[derive(Args)]
+pub struct ReadArgs {
+    /// Do not detect the data's format: a kind of file (jsonl, json, csv, tsv, parquet, txt), a format of
+    /// records (messages, sharegpt, prompt-completion, alpaca, text), or both as in csv,text
+    #[arg(long, value_name = "FORMAT")]
+    pub data_format: Option<DataFormat>,
+    /// Columns with other names, as in prompt=question,completion=answer. Fields are text, prompt, completion,
+    /// instruction, input, output, messages, conversations and system
+    #[arg(long, value_name = "FIELD=COLUMN,…")]
+    pub columns: Option<Columns>,
+}
+
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct TrainArgs {
     #[command(flatten)]
     pub model: ModelArg,
-    /// Data to train on: "demo" or "demo:NAME" (built in; see --help's end), or a JSONL file
+    /// Data to train on: "demo" or "demo:NAME" (built in; see --help's end), or a file: JSON Lines, JSON, CSV,
+    /// TSV, Parquet or plain text
     #[arg(long, default_value = "demo", value_name = "demo|FILE")]
     pub data: String,
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// Folder for the adapter and checkpoints
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -137,15 +157,35 @@ pub struct TrainArgs {
     /// Optimizer steps, whatever the number of epochs
     #[arg(long, value_name = "N")]
     pub max_steps: Option<usize>,
-    /// Examples in a micro-batch [default: 4]
+    /// Examples, or packed rows, in a micro-batch [default: 4]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// Micro-batches in an optimizer step [default: 1]
     #[arg(long, value_name = "N")]
     pub grad_accum: Option<usize>,
+    /// Compute each layer's activations again in the backward pass instead of keeping them: less memory, more
+    /// time, the same results
+    #[arg(long)]
+    pub gradient_checkpointing: bool,
+    /// GPU memory that the run may take, such as 8GiB [default: by the kind of GPU, raised to what it grants]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_budget: Option<ByteSize>,
+    /// If the run does not fit, make it: a smaller batch with more accumulation, gradient checkpointing, and only
+    /// if these are not enough shorter examples
+    #[arg(long)]
+    pub auto: bool,
+    /// Print what memory the run would take, and what it may take, and exit
+    #[arg(long)]
+    pub plan: bool,
     /// Cut examples to this many tokens [default: 1024]
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,
+    /// Pack short examples into rows of up to --max-length tokens; each is computed as if it were alone
+    #[arg(long, conflicts_with = "group_by_length")]
+    pub packing: bool,
+    /// Order the data so that batches hold examples of about equal length
+    #[arg(long)]
+    pub group_by_length: bool,
     /// Peak learning rate [default: 2e-4]
     #[arg(long)]
     pub lr: Option<f64>,
@@ -170,7 +210,7 @@ pub struct TrainArgs {
     /// Train on every token of chat data, not only on what the assistant says
     #[arg(long)]
     pub train_on_all: bool,
-    /// Held-out data to evaluate on, a JSONL file
+    /// Held-out data to evaluate on, a file as for --data
     #[arg(long, value_name = "FILE", conflicts_with = "eval_split")]
     pub eval_data: Option<PathBuf>,
     /// Hold out this share of the data to evaluate on
@@ -217,6 +257,9 @@ impl TrainArgs {
             seed: self.seed.unwrap_or(default.seed),
             shuffle: !self.no_shuffle,
             assistant_only_loss: !self.train_on_all,
+            gradient_checkpointing: self.gradient_checkpointing,
+            packing: self.packing,
+            group_by_length: self.group_by_length,
             eval_steps: self.eval_steps,
             save_steps: Some(self.save_steps),
             ..default
@@ -234,15 +277,37 @@ impl TrainArgs {
 }
 
 #[derive(Args)]
+pub struct DataArgs {
+    #[command(flatten)]
+    pub model: ModelArg,
+    /// Data to look at: "demo" or "demo:NAME" (built in), or a file as for `postil train`
+    #[arg(long, default_value = "demo", value_name = "demo|FILE")]
+    pub data: String,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Cut examples to this many tokens
+    #[arg(long, default_value_t = TrainConfig::default().max_length, value_name = "TOKENS")]
+    pub max_length: usize,
+    /// Train on every token of chat data, not only on what the assistant says
+    #[arg(long)]
+    pub train_on_all: bool,
+    /// Examples to show token by token
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub rows: usize,
+}
+
+#[derive(Args)]
 pub struct EvalArgs {
     #[command(flatten)]
     pub model: ModelArg,
     /// PEFT adapter to put on the model
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// Data to evaluate on: "demo" or "demo:NAME" (the built-in held-out rows), or a JSONL file
+    /// Data to evaluate on: "demo" or "demo:NAME" (the built-in held-out rows), or a file as for `postil train`
     #[arg(long, default_value = "demo", value_name = "demo|FILE")]
     pub data: String,
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// Examples in a batch
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub batch_size: usize,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use postil::base::Base;
 use postil::checkpoint::Adapter;
 use postil::config::{TrainConfig, parameter_report};
+use postil::data::Rows;
 use postil::generate::{Prompt, SamplingOptions};
 use postil::gpu::{Gpu, human_bytes, list_adapters};
 use postil::model::Lora;
@@ -16,7 +17,7 @@ use postil::{Error, ErrorKind, Result, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
 use super::model::{load_base, model_config};
-use super::{demo_data, describe, read_data, say, warn};
+use super::{demo_data, read_data, say, warn, warn_of_rows};
 
 fn load_adapter(base: &Base, dir: Option<&Path>) -> Result<Option<Rc<Lora>>> {
     let Some(dir) = dir else { return Ok(None) };
@@ -36,21 +37,23 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
     };
     config.validate()?;
     let data = match demo_data(&args.data)? {
-        Some(demo) => describe(demo.evaluation()?, &args.data, json)?,
-        None => read_data(Path::new(&args.data), json)?,
+        Some(demo) => demo.evaluation()?,
+        None => read_data(Path::new(&args.data), &args.read, json)?,
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     let base = load_base(&gpu, &args.model.model, json).await?;
     let lora = load_adapter(&base, args.adapter.as_deref())?;
-    let prepared = prepare_for(&base, &data, &config)?;
-    prepared.warnings.iter().for_each(|warning| warn(warning));
-    let mut evaluator = Evaluator::new(&base.model, lora, &prepared.examples, args.batch_size)?;
-    let result = evaluator.loss(&prepared.examples, args.batch_size).await?;
+    let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &config)?;
+    warn_of_rows(data.name(), &prepared.report);
+    prepared.report.warnings.iter().for_each(|warning| warn(warning));
+    let rows = Rows::single(prepared.examples);
+    let mut evaluator = Evaluator::new(&base.model, lora, &rows, args.batch_size)?;
+    let result = evaluator.loss(&rows, args.batch_size).await?;
     if json {
         println!(
             "{}",
             serde_json::json!({
-                "loss": result.loss, "target_tokens": result.targets, "examples": prepared.examples.len(),
+                "loss": result.loss, "target_tokens": result.targets, "examples": rows.len(),
             })
         );
     } else {
@@ -58,7 +61,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
             "loss {:.6} nats per target token over {} target tokens in {} examples",
             result.loss,
             result.targets,
-            prepared.examples.len()
+            rows.len()
         );
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod data;
 mod model;
 mod train;
 
@@ -10,10 +11,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postil::data::Dataset;
+use postil::data::{DataReport, Dataset};
 use postil::{Error, ErrorKind, Result, demo};
 
-use args::{Cli, Command};
+use args::{Cli, Command, ReadArgs};
 
 /// Runs the command line.
 pub fn run() -> ExitCode {
@@ -21,6 +22,7 @@ pub fn run() -> ExitCode {
     let result = pollster::block_on(async {
         match &cli.command {
             Command::Train(args) => train::train(args, cli.json).await,
+            Command::Data(args) => data::data(args, cli.json).await,
             Command::Eval(args) => commands::eval(args, cli.json).await,
             Command::Generate(args) => commands::generate(args, cli.json).await,
             Command::Params(args) => commands::params(args, cli.json).await,
@@ -61,23 +63,23 @@ fn bar(json: bool, template: &str) -> ProgressBar {
     ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
-/// Reads a data set, and says what it is and which lines are left out.
-fn read_data(path: &Path, json: bool) -> Result<Dataset> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path.display(), &error))?;
-    describe(Dataset::parse_jsonl(&bytes, &path.display().to_string())?, &path.display().to_string(), json)
+/// Looks at a data set, and says what it is.
+fn read_data(path: &Path, args: &ReadArgs, json: bool) -> Result<Dataset> {
+    let (format, columns) = (args.data_format.unwrap_or_default(), args.columns.clone().unwrap_or_default());
+    let data = Dataset::open(path, format, columns)?;
+    say(json, format!("{}: {}", data.name(), data.describe()));
+    Ok(data)
 }
 
-/// What a person should know of a data set before it is used.
-fn describe(data: Dataset, name: &str, json: bool) -> Result<Dataset> {
+/// What a person should know of a data set's rows before it is used, beside the report's own warnings.
+fn warn_of_rows(name: &str, report: &DataReport) {
     const SHOWN: usize = 20;
-    say(json, format!("{name}: {} records, format {}", data.records.len(), data.format));
-    for line in data.skipped.iter().take(SHOWN) {
-        warn(&format!("{name}: line {} is left out: {}", line.line, line.reason));
+    for line in report.skipped.first.iter().take(SHOWN) {
+        warn(&format!("{name}: {} {} is left out: {}", report.unit, line.line, line.reason));
     }
-    if data.skipped.len() > SHOWN {
-        warn(&format!("{name}: {} more lines are left out", data.skipped.len() - SHOWN));
+    if report.skipped.count > SHOWN {
+        warn(&format!("{name}: {} more {}s are left out", report.skipped.count - SHOWN, report.unit));
     }
-    Ok(data)
 }
 
 /// "demo" or "demo:NAME".

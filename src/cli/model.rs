@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postil::base::{Base, BaseFiles, read_model};
+use postil::base::{Base, BaseFiles, OpenedBase, read_model};
 use postil::config::ModelConfig;
 use postil::gpu::Gpu;
 use postil::hub::{Hub, HubModel, Part, Progress};
-use postil::{Error, ErrorKind, Result, demo};
+use postil::{Error, ErrorKind, Result, checkpoint, demo};
 
 use super::{bar, warn};
 
@@ -44,7 +44,7 @@ impl ModelSource {
 }
 
 /// A model's files, downloaded if need be.
-async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
+pub async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
     match ModelSource::of(model)? {
         ModelSource::BuiltIn => demo::base_files().await,
         ModelSource::Disk(path) => read_model(&path).await,
@@ -91,14 +91,18 @@ fn fetch(name: &HubModel, part: Part, json: bool) -> Result<PathBuf> {
 
 /// Loads the model with a progress bar for its bytes.
 pub async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    let files = base_files(model, json).await?;
+    load_opened(gpu, OpenedBase::open(base_files(model, json).await?)?, json).await
+}
+
+/// As [`load_base`], for a base that was looked at before.
+pub async fn load_opened(gpu: &Arc<Gpu>, base: OpenedBase, json: bool) -> Result<Base> {
     let bar = bar(json, BYTES);
     bar.set_message("loading");
-    let base = Base::load(gpu, files, &mut |progress| {
+    let mut progress = |progress: checkpoint::Progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
-    })
-    .await;
+    };
+    let base = base.load(gpu, &mut progress).await;
     bar.finish_and_clear();
     base
 }

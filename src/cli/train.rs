@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use postil::base::Base;
+use postil::base::{Base, OpenedBase};
 use postil::checkpoint::{Adapter, atomic};
 use postil::data::Dataset;
 use postil::gpu::{Gpu, human_bytes};
-use postil::train::{Job, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint};
+use postil::train::{
+    Job, MemoryOptions, MemoryReport, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint,
+};
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
-use super::model::load_base;
-use super::{bar, demo_data, describe, read_data, say, warn};
+use super::model::{base_files, load_opened};
+use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
@@ -30,20 +32,36 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         ));
     }
     let init = args.init_adapter.as_deref().map(Adapter::load).transpose()?;
-    let dir = RunDir::open(&args.out, args.resume)?;
+    let dir = if args.plan { None } else { Some(RunDir::open(&args.out, args.resume)?) };
     let start = start(args, lora, init, json).await?;
 
     let stop = stop_flag()?;
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
-    let base = load_base(&gpu, &args.model.model, json).await?;
-    let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split };
-    let mut job = job.prepare(&base)?;
+    let packing = config.packing;
+    let memory = MemoryOptions { budget: args.memory_budget.map(|size| size.as_u64()), auto: args.auto };
+    let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split, memory };
+    // Whether it fits is known before the weights are loaded.
+    let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
+    let mut job = job.tokenize(&opened.config, &opened.tokenizer)?;
+    let weights = opened.weight_bytes(&gpu)?;
+    let Some(dir) = dir else {
+        return print_plan(&job.memory(&gpu, &opened.config, weights, 0).await?, json);
+    };
+    let memory = job.fit(&gpu, &opened.config, &opened.tokenizer, weights, 0).await?;
+    say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
+    let base = load_opened(&gpu, opened, json).await?;
+    let mut job = job.start(&base)?;
+    warn_of_rows(&args.data, &job.data);
+    if let (Some(report), Some(path)) = (&job.evaluation, &args.eval_data) {
+        warn_of_rows(&path.display().to_string(), report);
+    }
     job.warnings.iter().for_each(|warning| warn(warning));
+    let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
     say(
         json,
         format!(
-            "training on {} examples ({} target tokens), {} held out; {} steps",
+            "training on {} examples{packed} ({} target tokens), {} held out; {} steps",
             job.examples,
             job.target_tokens,
             job.eval_examples,
@@ -68,15 +86,31 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         Err(_) => error,
     })?;
     saved?;
-    finish(args, &base, &gpu, &job, &outcome, json)
+    finish(args, &base, &gpu, &job, &outcome, memory, json)
+}
+
+/// The memory plan, as a table or as JSON.
+fn print_plan(memory: &MemoryReport, json: bool) -> Result<()> {
+    if json {
+        let line = serde_json::to_string(memory)
+            .map_err(|error| Error::config(format!("the plan cannot be written: {error}")))?;
+        println!("{line}");
+        return Ok(());
+    }
+    if !memory.fits {
+        return Err(memory.error());
+    }
+    let budget = human_bytes(memory.budget.bytes);
+    println!("{}fits the budget of {budget} ({})", memory.plan.table(), memory.budget.source);
+    Ok(())
 }
 
 fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
-    let own = args.eval_data.as_deref().map(|path| read_data(path, json)).transpose()?;
+    let own = args.eval_data.as_deref().map(|path| read_data(path, &args.read, json)).transpose()?;
     let Some(demo) = demo_data(&args.data)? else {
-        return Ok((read_data(Path::new(&args.data), json)?, own));
+        return Ok((read_data(Path::new(&args.data), &args.read, json)?, own));
     };
-    let data = describe(demo.train()?, &args.data, json)?;
+    let data = demo.train()?;
     let evaluation = match (own, args.eval_split) {
         (None, None) => Some(demo.evaluation()?),
         (own, _) => own,
@@ -209,6 +243,7 @@ fn finish(
     gpu: &Gpu,
     job: &ReadyJob,
     outcome: &Outcome,
+    memory: MemoryReport,
     json: bool,
 ) -> Result<()> {
     let progress = job.trainer.progress();
@@ -223,7 +258,7 @@ fn finish(
             "loss": outcome.last.as_ref().map(|r| r.loss), "eval_loss_before": outcome.first_eval,
             "eval_loss": last_eval, "best_eval_loss": best.map(|b| b.1), "best_step": best.map(|b| b.0),
             "tokens": outcome.tokens, "tokens_per_second": per_second, "seconds": outcome.seconds,
-            "allocated_bytes": gpu.allocated_bytes(), "device": gpu.caps().adapter.name, "profile": profile,
+            "allocated_bytes": gpu.allocated_bytes(), "memory": memory, "device": gpu.caps().adapter.name, "profile": profile,
         });
         println!("{summary}");
         return Ok(());

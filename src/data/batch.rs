@@ -1,6 +1,6 @@
 //! Examples laid end to end as the rows that the model computes on.
 
-use super::examples::Example;
+use super::store::Example;
 
 /// Rows of several examples without padding between them, then padding rows up to a multiple.
 ///

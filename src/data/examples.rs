@@ -2,18 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{Dataset, Record, SkippedLine};
+use super::dataset::Dataset;
+use super::records::Record;
+use super::report::{DataReport, Tally};
+use super::store::{ExampleWriter, Examples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tokenizer::{Message, Tokenizer};
-
-/// One tokenised record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    /// At least two token ids.
-    pub input_ids: Vec<u32>,
-    /// Per token: whether it is a label, that is, predicted from the position before it. Never so for the first.
-    pub trained: Vec<bool>,
-}
 
 /// How [`prepare`] makes examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,27 +21,19 @@ pub struct PrepareOptions {
 }
 
 /// A data set ready for training.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Prepared {
     /// In the order of the data set; each has at least one trained token.
-    pub examples: Vec<Example>,
-    /// How many examples lost tokens to the length limit, those left without targets included.
-    pub truncated: usize,
-    /// How many examples were left out since no token of theirs is trained on.
-    pub without_targets: usize,
-    /// Records that the model's chat template refused.
-    pub refused: Vec<SkippedLine>,
-    /// Trained tokens of all examples.
-    pub target_tokens: u64,
-    /// Tokens of all examples.
-    pub total_tokens: u64,
-    /// What a person should know before training, one sentence each.
-    pub warnings: Vec<String>,
+    pub examples: Examples,
+    /// What became of the data set's rows.
+    pub report: DataReport,
 }
 
-/// Tokenises a data set and decides which tokens are trained on.
+/// Tokenises a data set and decides which tokens are trained on. Records pass through a few at a time; what stays
+/// in memory is [`Examples`], or less where those go to a temporary file.
 ///
 /// - Text: every token; the end-of-sequence token is put behind it.
+/// - Plain-text files: the same, cut into examples of the greatest length.
 /// - Prompt and completion: the completion and the end-of-sequence token behind it. Both are tokenised as one
 ///   text; a token that begins in the prompt is not trained on.
 /// - Messages: what the assistant writes, or every token when `assistant_only_loss` is off.
@@ -57,7 +43,7 @@ pub struct Prepared {
 /// # Errors
 ///
 /// `Config` for a length limit below 2, or for a token that the model does not have; `Data` when no example has
-/// a trained token; and what [`Tokenizer::encode_chat`] reports of the chat template.
+/// a trained token; and what [`Tokenizer::encode_chat`] and [`Dataset::read`] report.
 pub fn prepare(
     dataset: &Dataset,
     tokenizer: &Tokenizer,
@@ -71,53 +57,127 @@ pub fn prepare(
             options.max_length, options.context
         )));
     }
-    let mut prepared = Prepared {
-        examples: Vec::with_capacity(dataset.records.len()),
-        truncated: 0,
-        without_targets: 0,
-        refused: Vec::new(),
-        target_tokens: 0,
-        total_tokens: 0,
-        warnings: Vec::new(),
+    let mut preparation = Preparation {
+        tokenizer,
+        vocab_size,
+        options,
+        limit,
+        unit: dataset.file_format().unit(),
+        examples: ExampleWriter::new(),
+        tally: Tally::default(),
+        waiting: Vec::new(),
+        waiting_bytes: 0,
     };
-    let mut joined = 0;
-    let mut emptied_by_truncation = 0;
-    for (record, &line) in dataset.records.iter().zip(&dataset.lines) {
-        let mut tokens = match tokenize(record, tokenizer, options.assistant_only_loss) {
-            Ok(tokens) => tokens,
-            Err(error) if error.kind() == ErrorKind::Data => {
-                prepared.refused.push(SkippedLine { line, reason: error.to_string() });
+    dataset.read(&mut |number, record| preparation.add(number, record))?;
+    preparation.tokenize_waiting()?;
+    let Preparation { examples, tally, .. } = preparation;
+    if tally.examples == 0 {
+        return Err(tally.nothing_left(dataset, limit).context(dataset.name()));
+    }
+    let report = tally.report(dataset, tokenizer.eos_token_id().is_some(), options);
+    Ok(Prepared { examples: examples.finish(), report })
+}
+
+/// Bytes of text that are tokenised at once, by all processors.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A data set on its way.
+struct Preparation<'a> {
+    tokenizer: &'a Tokenizer,
+    vocab_size: usize,
+    options: &'a PrepareOptions,
+    limit: usize,
+    unit: &'static str,
+    examples: ExampleWriter,
+    tally: Tally,
+    waiting: Vec<(usize, Record)>,
+    waiting_bytes: usize,
+}
+
+impl Preparation<'_> {
+    fn add(&mut self, number: usize, record: Result<Record, String>) -> Result<()> {
+        match record {
+            Err(reason) => self.tally.skipped.add(number, reason),
+            Ok(record) => {
+                self.waiting_bytes += record.bytes();
+                self.waiting.push((number, record));
+                if self.waiting_bytes >= BATCH_BYTES {
+                    self.tokenize_waiting()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tokenize_waiting(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        let (tokenizer, only_assistant) = (self.tokenizer, self.options.assistant_only_loss);
+        let tokenized = in_parallel(&waiting, |(_, record)| tokenize(record, tokenizer, only_assistant));
+        for ((number, record), tokens) in waiting.iter().zip(tokenized) {
+            self.tally.records += 1;
+            self.tally.chats +=
+                usize::from(matches!(record, Record::Messages(_) | Record::ChatCompletion { .. }));
+            match tokens {
+                Ok(tokens) => self.keep(*number, tokens, matches!(record, Record::Passage { .. }))?,
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    self.tally.refused.add(*number, error.to_string());
+                }
+                // A matter of the model, not of this record: the others would fail alike.
+                Err(error) => return Err(error.context(format!("{} {number}", self.unit))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts a record's tokens to the limit, or into several examples, and stores what has a target.
+    fn keep(&mut self, number: usize, tokens: Tokens, is_passage: bool) -> Result<()> {
+        check_vocabulary(&tokens.input_ids, self.tokenizer, self.vocab_size, self.unit, number)?;
+        self.tally.joined += usize::from(tokens.joined);
+        let pieces = tokens.input_ids.chunks(self.limit).zip(tokens.trained.chunks(self.limit));
+        for (ids, trained) in pieces.take(if is_passage { usize::MAX } else { 1 }) {
+            // The last piece of a text may be a single token, which nothing predicts.
+            if is_passage && ids.len() < 2 {
                 continue;
             }
-            // A matter of the model, not of this record: the others would fail alike.
-            Err(error) => return Err(error.context(format!("line {line}"))),
-        };
-        check_vocabulary(&tokens.input_ids, tokenizer, vocab_size, line)?;
-        joined += usize::from(tokens.joined);
-        if let Some(first) = tokens.trained.first_mut() {
-            *first = false;
+            let mut trained = trained.to_vec();
+            trained[0] = false;
+            let is_cut = !is_passage && tokens.input_ids.len() > self.limit;
+            let had_targets = trained.contains(&true) || tokens.trained[1..].contains(&true);
+            let full_length = if is_passage { ids.len() } else { tokens.input_ids.len() };
+            if self.tally.example(full_length, is_cut, ids, &trained, had_targets) {
+                self.examples.push(ids, &trained)?;
+            }
         }
-        let had_targets = tokens.trained.contains(&true);
-        if tokens.input_ids.len() > limit {
-            tokens.input_ids.truncate(limit);
-            tokens.trained.truncate(limit);
-            prepared.truncated += 1;
+        if tokens.input_ids.is_empty() {
+            self.tally.without_targets += 1;
         }
-        let targets = tokens.trained.iter().filter(|&&trained| trained).count();
-        if targets == 0 {
-            prepared.without_targets += 1;
-            emptied_by_truncation += usize::from(had_targets);
-            continue;
-        }
-        prepared.target_tokens += targets as u64;
-        prepared.total_tokens += tokens.input_ids.len() as u64;
-        prepared.examples.push(Example { input_ids: tokens.input_ids, trained: tokens.trained });
+        Ok(())
     }
-    if prepared.examples.is_empty() {
-        return Err(nothing_left(dataset, &prepared, emptied_by_truncation, limit));
-    }
-    prepared.warnings = warnings(dataset, tokenizer, options, &prepared, joined);
-    Ok(prepared)
+}
+
+/// `work` on every item, in their order, on as many threads as there are processors.
+#[cfg(not(target_arch = "wasm32"))]
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let parts: Vec<_> = items
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<_>>()))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+/// A browser's worker is one thread.
+#[cfg(target_arch = "wasm32")]
+fn in_parallel<T, R>(items: &[T], work: impl Fn(&T) -> R) -> Vec<R> {
+    items.iter().map(work).collect()
 }
 
 #[derive(Default)]
@@ -136,6 +196,11 @@ fn tokenize(record: &Record, tokenizer: &Tokenizer, assistant_only_loss: bool) -
                 Tokens { trained: vec![true; input_ids.len()], input_ids, joined: false },
                 tokenizer,
             ))
+        }
+        Record::Passage { text, ends } => {
+            let input_ids = tokenizer.encode(text, true)?;
+            let tokens = Tokens { trained: vec![true; input_ids.len()], input_ids, joined: false };
+            Ok(if *ends { end_sequence(tokens, tokenizer) } else { tokens })
         }
         Record::PromptCompletion { prompt, completion } => {
             let tokens = after_prompt(&format!("{prompt}{completion}"), prompt.len(), tokenizer, true)?;
@@ -197,89 +262,20 @@ fn end_sequence(mut tokens: Tokens, tokenizer: &Tokenizer) -> Tokens {
     tokens
 }
 
-fn check_vocabulary(ids: &[u32], tokenizer: &Tokenizer, vocab_size: usize, line: usize) -> Result<()> {
-    match ids.iter().find(|&&id| id as usize >= vocab_size) {
+fn check_vocabulary(
+    ids: &[u32],
+    tokenizer: &Tokenizer,
+    vocab_size: usize,
+    unit: &str,
+    number: usize,
+) -> Result<()> {
+    // The highest bit of a stored token is its mask.
+    match ids.iter().find(|&&id| id as usize >= vocab_size || id > u32::MAX >> 1) {
         None => Ok(()),
         Some(&id) => Err(Error::config(format!(
-            "line {line}: the tokenizer gives token {id} ({:?}), but the model's vocab_size is {vocab_size}: tokenizer \
+            "{unit} {number}: the tokenizer gives token {id} ({:?}), but the model's vocab_size is {vocab_size}: tokenizer \
              and model do not belong together; use the tokenizer files of the model's own repository",
             tokenizer.token_text(id)
         ))),
     }
-}
-
-fn nothing_left(dataset: &Dataset, prepared: &Prepared, emptied_by_truncation: usize, limit: usize) -> Error {
-    let mut reasons = Vec::new();
-    if emptied_by_truncation > 0 {
-        reasons.push(format!(
-            "{emptied_by_truncation} begin with more than {limit} tokens that are not trained on, so that nothing is left \
-             when they are cut (raise max_length or shorten the prompts)"
-        ));
-    }
-    let masked = prepared.without_targets - emptied_by_truncation;
-    if masked > 0 {
-        reasons.push(match &dataset.records[0] {
-            Record::Messages(_) => format!(
-                "{masked} have no assistant turn, or a chat template whose {{% generation %}} tags mark none (turn \
-                 assistant_only_loss off to train on all tokens)"
-            ),
-            _ => format!("{masked} are too short, or their completion is part of the prompt's last token"),
-        });
-    }
-    if let Some(SkippedLine { line, reason }) = prepared.refused.first() {
-        reasons.push(format!("{} were refused (line {line}: {reason})", prepared.refused.len()));
-    }
-    let total = dataset.records.len();
-    Error::data(format!("none of the {total} records has a token to train on: {}", reasons.join("; ")))
-}
-
-fn warnings(
-    dataset: &Dataset,
-    tokenizer: &Tokenizer,
-    options: &PrepareOptions,
-    prepared: &Prepared,
-    joined: usize,
-) -> Vec<String> {
-    let total = dataset.records.len();
-    let mut warnings = Vec::new();
-    if let Some(SkippedLine { line, reason }) = dataset.skipped.first() {
-        warnings.push(format!("{} lines were skipped (line {line}: {reason}).", dataset.skipped.len()));
-    }
-    if let Some(SkippedLine { line, reason }) = prepared.refused.first() {
-        warnings.push(format!(
-            "{} of {total} records were left out (line {line}: {reason}).",
-            prepared.refused.len()
-        ));
-    }
-    if prepared.truncated > 0 {
-        let (limit, whose) = if options.max_length > options.context {
-            (options.context, "the model's context")
-        } else {
-            (options.max_length, "max_length")
-        };
-        warnings
-            .push(format!("{} of {total} examples were cut to {limit} tokens, {whose}.", prepared.truncated));
-    }
-    if prepared.without_targets > 0 {
-        let n = prepared.without_targets;
-        warnings.push(format!("{n} of {total} examples have no token to train on and were left out."));
-    }
-    if joined > 0 {
-        warnings.push(format!(
-            "In {joined} of {total} examples one token holds the prompt's end and the completion's beginning; it is not \
-             trained on. A space or line break between the two belongs at the beginning of the completion."
-        ));
-    }
-    if prepared.examples.len() > 1 && prepared.examples.iter().all(|example| *example == prepared.examples[0])
-    {
-        warnings.push(format!("All {} examples are the same.", prepared.examples.len()));
-    }
-    let is_chat = matches!(dataset.records[0], Record::Messages(_) | Record::ChatCompletion { .. });
-    if !is_chat && tokenizer.eos_token_id().is_none() {
-        warnings.push(
-            "The tokenizer names no eos_token, so none was put behind the examples; generation may not stop by itself."
-                .to_owned(),
-        );
-    }
-    warnings
 }

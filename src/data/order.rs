@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::records::Dataset;
+use super::store::Examples;
 use crate::error::{Error, Result};
 
 /// The order in which an epoch visits its examples. It depends on nothing but the fields, the epoch and the
@@ -33,22 +33,41 @@ pub fn batches(order: &[usize], batch_size: usize) -> impl Iterator<Item = &[usi
     order.chunks(batch_size.max(1))
 }
 
-/// Splits a data set into one to train on and one of `fraction` of its records, drawn by `seed`, to evaluate on.
-/// Neither is empty, and both keep the order of the file. Skipped lines stay with the first.
+/// Puts examples of about equal length next to each other, as transformers' `get_length_grouped_indices`: chunks
+/// of `order` of up to fifty batches (a quarter of the data set if that is less) are sorted by `length`, longest
+/// first, and the longest example of all comes first.
+pub fn group_by_length(order: &[usize], batch_size: usize, length: impl Fn(usize) -> usize) -> Vec<usize> {
+    let batch_size = batch_size.max(1);
+    let batches = (order.len() / batch_size.saturating_mul(4)).clamp(1, 50);
+    let chunk = batches.saturating_mul(batch_size);
+    let mut grouped = order.to_vec();
+    for chunk in grouped.chunks_mut(chunk) {
+        chunk.sort_by_key(|&i| std::cmp::Reverse(length(i)));
+    }
+    // The first of several equally long ones.
+    let heads = (0..grouped.len()).step_by(chunk);
+    if let Some(longest) = heads.rev().max_by_key(|&at| length(grouped[at])) {
+        grouped.swap(0, longest);
+    }
+    grouped
+}
+
+/// Splits examples into those to train on and a share of `fraction`, drawn by `seed`, to evaluate on. Neither is
+/// empty, and both keep the order of the data set.
 ///
 /// # Errors
 ///
-/// `Config` unless `0 < fraction < 1`; `Data` for fewer than two records.
-pub fn split(dataset: Dataset, fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
+/// `Config` unless `0 < fraction < 1`; `Data` for fewer than two examples.
+pub fn split(examples: &Examples, fraction: f64, seed: u64) -> Result<(Examples, Examples)> {
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(Error::config(format!(
             "the share of examples held out for evaluation is {fraction}; it must be greater than 0 and less than 1"
         )));
     }
-    let len = dataset.records.len();
+    let len = examples.len();
     if len < 2 {
         return Err(Error::data(format!(
-            "{len} record cannot be split into a part to train on and one to evaluate on; add records or hold out none"
+            "{len} example cannot be split into a part to train on and one to evaluate on; add records or hold out none"
         )));
     }
     let held_out = ((len as f64 * fraction).round() as usize).clamp(1, len - 1);
@@ -56,14 +75,8 @@ pub fn split(dataset: Dataset, fraction: f64, seed: u64) -> Result<(Dataset, Dat
     for &i in &shuffled(len, seed, 0, b"postil split")[..held_out] {
         is_held_out[i] = true;
     }
-    let empty = |skipped| Dataset { format: dataset.format, records: Vec::new(), lines: Vec::new(), skipped };
-    let (mut train, mut evaluation) = (empty(dataset.skipped), empty(Vec::new()));
-    for ((record, line), held_out) in dataset.records.into_iter().zip(dataset.lines).zip(is_held_out) {
-        let part = if held_out { &mut evaluation } else { &mut train };
-        part.records.push(record);
-        part.lines.push(line);
-    }
-    Ok((train, evaluation))
+    let part = |wanted| examples.choose((0..len).filter(|&i| is_held_out[i] == wanted));
+    Ok((part(false), part(true)))
 }
 
 /// Fisher–Yates over `0..len` with ChaCha8 keyed by seed, stream and purpose. Draws are u64 throughout, since

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::examples::Prepared;
+use super::store::{Example, Examples};
+use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
 /// One token of an example.
@@ -15,15 +16,17 @@ pub struct PreviewToken {
 }
 
 /// The first `count` examples, token by token.
-pub fn preview(prepared: &Prepared, tokenizer: &Tokenizer, count: usize) -> Vec<Vec<PreviewToken>> {
-    (prepared.examples.iter().take(count))
-        .map(|example| {
-            let one_by_one = || example.input_ids.iter().map(|&id| tokenizer.token_text(id)).collect();
-            let texts: Vec<String> =
-                tokenizer.token_texts(&example.input_ids).unwrap_or_else(|_| one_by_one());
-            (texts.into_iter().zip(&example.trained))
-                .map(|(text, &trained)| PreviewToken { text, trained })
-                .collect()
-        })
-        .collect()
+///
+/// # Errors
+///
+/// As [`Examples::get`].
+pub fn preview(examples: &Examples, tokenizer: &Tokenizer, count: usize) -> Result<Vec<Vec<PreviewToken>>> {
+    let shown = |example: Example| {
+        let one_by_one = || example.input_ids.iter().map(|&id| tokenizer.token_text(id)).collect();
+        let texts: Vec<String> = tokenizer.token_texts(&example.input_ids).unwrap_or_else(|_| one_by_one());
+        (texts.into_iter().zip(&example.trained))
+            .map(|(text, &trained)| PreviewToken { text, trained })
+            .collect()
+    };
+    examples.iter().take(count).map(|example| example.map(shown)).collect()
 }

@@ -1,11 +1,11 @@
-//! JSON Lines files into records.
+//! The fields of a row into a record.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
 use crate::tokenizer::Message;
 
 /// The shape of a data set's records. Where a record fits several, the first in the order of
@@ -15,6 +15,9 @@ use crate::tokenizer::Message;
 pub enum Format {
     /// `{"messages": [{"role", "content"}, …]}`
     Messages,
+    /// `{"conversations": [{"from", "value"}, …]}` (ShareGPT), the speakers by their names there.
+    #[serde(rename = "sharegpt")]
+    ShareGpt,
     /// `{"prompt", "completion"}`, both strings or both lists of messages.
     PromptCompletion,
     /// `{"instruction", "input", "output"}`, with `system` and `history` if there are any.
@@ -25,23 +28,31 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which they are tried.
-    pub const ALL: [Self; 4] = [Self::Messages, Self::PromptCompletion, Self::Alpaca, Self::Text];
+    pub const ALL: [Self; 5] =
+        [Self::Messages, Self::ShareGpt, Self::PromptCompletion, Self::Alpaca, Self::Text];
 
     /// The fields that a record must have.
-    fn fields(self) -> &'static [&'static str] {
+    pub(super) fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Messages => &["messages"],
+            Self::ShareGpt => &["conversations"],
             Self::PromptCompletion => &["prompt", "completion"],
             Self::Alpaca => &["instruction", "output"],
             Self::Text => &["text"],
         }
     }
 
-    fn detect(record: &Map<String, Value>) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.matches(record))
+    /// The other fields that it reads.
+    pub(super) fn optional_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Messages | Self::ShareGpt => &["system", "tools"],
+            Self::PromptCompletion => &["tools"],
+            Self::Alpaca => &["input", "system", "history"],
+            Self::Text => &[],
+        }
     }
 
-    fn matches(self, record: &Map<String, Value>) -> bool {
+    pub(super) fn matches(self, record: &Map<String, Value>) -> bool {
         self.fields().iter().all(|&field| record.contains_key(field))
     }
 }
@@ -50,6 +61,7 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Messages => "messages",
+            Self::ShareGpt => "ShareGPT",
             Self::PromptCompletion => "prompt/completion",
             Self::Alpaca => "Alpaca",
             Self::Text => "text",
@@ -78,109 +90,68 @@ pub enum Record {
     },
     /// A chat.
     Messages(Vec<Message>),
+    /// Part of a plain-text file, all of it trained on; what is longer than an example may be becomes several.
+    Passage {
+        /// The text.
+        text: String,
+        /// Whether the file ends here.
+        ends: bool,
+    },
 }
 
-/// A line that gave no record.
+impl Record {
+    /// Bytes of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        let chat = |messages: &[Message]| messages.iter().map(|m| m.content.len()).sum::<usize>();
+        match self {
+            Self::Text(text) | Self::Passage { text, .. } => text.len(),
+            Self::PromptCompletion { prompt, completion } => prompt.len() + completion.len(),
+            Self::ChatCompletion { prompt, completion } => chat(prompt) + chat(completion),
+            Self::Messages(messages) => chat(messages),
+        }
+    }
+}
+
+/// A row that gave no record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedLine {
-    /// The line's number, from 1.
+    /// The number of the line, row or item ([`FileFormat::unit`](super::FileFormat::unit)), from 1.
     pub line: usize,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// The records of one file, all of one format.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dataset {
-    /// The format of the file's first valid record, and so of all.
-    pub format: Format,
-    /// In the order of the file.
-    pub records: Vec<Record>,
-    /// The line that each record came from, from 1.
-    pub lines: Vec<usize>,
-    /// The lines that gave none; blank lines are not among them.
-    pub skipped: Vec<SkippedLine>,
-}
+/// What a row gives, or what is wrong with it.
+pub(super) type RowResult<T> = Result<T, String>;
 
-impl Dataset {
-    /// Reads JSON Lines: one JSON object a line, UTF-8, with or without a byte order mark. The first valid
-    /// record decides on the format; lines that do not fit are skipped with a reason. `name` is for messages.
-    ///
-    /// # Errors
-    ///
-    /// `Data` when no line gives a record.
-    pub fn parse_jsonl(text: &[u8], name: &str) -> Result<Self> {
-        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-        let mut format = None;
-        let (mut records, mut lines, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            match parse_line(bytes, format) {
-                Ok((found, record)) => {
-                    format = Some(found);
-                    records.push(record);
-                    lines.push(i + 1);
-                }
-                Err(reason) => skipped.push(SkippedLine { line: i + 1, reason }),
-            }
-        }
-        let Some(format) = format else {
-            let found = match skipped.first() {
-                Some(SkippedLine { line, reason }) => format!("line {line}: {reason}"),
-                None => "the file is empty".to_owned(),
-            };
-            return Err(Error::data(format!(
-                "{name} has no record that can be trained on ({found}). Expected JSON Lines, one object a line, with \
-                 \"messages\" (a list of {{\"role\", \"content\"}}), or \"prompt\" and \"completion\", or \"instruction\" and \
-                 \"output\" (Alpaca, \"input\" if there is one), or \"text\""
-            )));
-        };
-        Ok(Self { format, records, lines, skipped })
-    }
-}
-
-type LineResult<T> = Result<T, String>;
-
-fn parse_line(bytes: &[u8], format: Option<Format>) -> LineResult<(Format, Record)> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("no UTF-8 from byte {} on", error.valid_up_to() + 1))?;
-    if text.trim_start().starts_with('[') {
-        return Err("a JSON list where one JSON object a line is expected".to_owned());
-    }
-    // serde_json counts lines of its own input, which is always the first.
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        format!("no valid JSON: {}", error.to_string().replace(" at line 1 column ", " at column "))
-    })?;
-    let Value::Object(record) = value else {
-        return Err(format!("no JSON object but {}", kind(&value)));
-    };
+/// A row's fields as the record that it is; `format` is that of the rows before it, if there were any.
+pub(super) fn to_record(
+    fields: &Map<String, Value>,
+    format: Option<Format>,
+    detect: impl Fn(&Map<String, Value>) -> Option<Format>,
+) -> RowResult<(Format, Record)> {
     let format = match format {
-        Some(format) if format.matches(&record) => format,
+        Some(format) if format.matches(fields) => format,
         Some(format) => {
             let expected = quoted(format.fields().iter().copied());
             return Err(format!(
                 "expected {expected} as in the records before, found {}",
-                field_names(&record)
+                field_names(fields)
             ));
         }
-        None => Format::detect(&record)
-            .ok_or_else(|| format!("no known format, found {}", field_names(&record)))?,
+        None => detect(fields).ok_or_else(|| format!("no known format, found {}", field_names(fields)))?,
     };
-    let parsed = match format {
-        Format::Messages => {
-            refuse_tools(&record)?;
-            Record::Messages(messages(&record, "messages")?)
-        }
-        Format::PromptCompletion => prompt_completion(&record)?,
-        Format::Alpaca => alpaca(&record)?,
-        Format::Text => Record::Text(not_blank(string(&record, "text")?, "text")?),
+    let record = match format {
+        Format::Messages => chat(fields, "messages")?,
+        Format::ShareGpt => chat(fields, "conversations")?,
+        Format::PromptCompletion => prompt_completion(fields)?,
+        Format::Alpaca => alpaca(fields)?,
+        Format::Text => Record::Text(not_blank(string(fields, "text")?, "text")?),
     };
-    Ok((format, parsed))
+    Ok((format, record))
 }
 
-fn prompt_completion(record: &Map<String, Value>) -> LineResult<Record> {
+fn prompt_completion(record: &Map<String, Value>) -> RowResult<Record> {
     refuse_tools(record)?;
     match (record["prompt"].is_array(), record["completion"].is_array()) {
         (false, false) => Ok(Record::PromptCompletion {
@@ -198,11 +169,8 @@ fn prompt_completion(record: &Map<String, Value>) -> LineResult<Record> {
 /// The prompt of Stanford Alpaca's training code (github.com/tatsu-lab/stanford_alpaca, `PROMPT_DICT`), which the
 /// completion follows at once. `system` takes the place of its first paragraph and `history`, pairs of
 /// instruction and response, comes before the instruction.
-fn alpaca(record: &Map<String, Value>) -> LineResult<Record> {
-    let optional = |name| match record.get(name) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(_) => string(record, name),
-    };
+fn alpaca(record: &Map<String, Value>) -> RowResult<Record> {
+    let optional = |name| optional(record, name);
     let instruction = not_blank(string(record, "instruction")?, "instruction")?;
     let output = not_blank(string(record, "output")?, "output")?;
     let (input, system) = (optional("input")?, optional("system")?);
@@ -219,11 +187,12 @@ fn alpaca(record: &Map<String, Value>) -> LineResult<Record> {
         }
     };
     let history = match record.get("history") {
-        None | Some(Value::Null) => &[],
-        Some(Value::Array(pairs)) => pairs.as_slice(),
-        Some(_) => return Err("\"history\" must be a list of pairs of strings".to_owned()),
+        None | Some(Value::Null) => Cow::Owned(Vec::new()),
+        Some(value) => {
+            list(value).ok_or_else(|| "\"history\" must be a list of pairs of strings".to_owned())?
+        }
     };
-    for pair in history {
+    for pair in history.iter() {
         let pair = pair.as_array().map(Vec::as_slice);
         let Some([Value::String(asked), Value::String(answered)]) = pair else {
             return Err("\"history\" must be a list of pairs of strings".to_owned());
@@ -238,27 +207,63 @@ fn alpaca(record: &Map<String, Value>) -> LineResult<Record> {
     Ok(Record::PromptCompletion { prompt, completion: output })
 }
 
-fn messages(record: &Map<String, Value>, field: &str) -> LineResult<Vec<Message>> {
-    let Some(entries) = record[field].as_array() else {
+/// A chat, with the row's `system` as its first message unless it has one.
+fn chat(record: &Map<String, Value>, field: &str) -> RowResult<Record> {
+    refuse_tools(record)?;
+    let mut messages = messages(record, field)?;
+    let system = optional(record, "system")?;
+    if !system.is_empty() && messages[0].role != "system" {
+        messages.insert(0, Message { role: "system".to_owned(), content: system });
+    }
+    Ok(Record::Messages(messages))
+}
+
+fn messages(record: &Map<String, Value>, field: &str) -> RowResult<Vec<Message>> {
+    let Some(entries) = list(&record[field]) else {
         return Err(format!("\"{field}\" must be a list of messages, found {}", kind(&record[field])));
     };
     if entries.is_empty() {
         return Err(format!("\"{field}\" is empty"));
     }
-    let message = |(i, entry): (usize, &Value)| {
-        let at = |reason: String| format!("\"{field}\", message {}: {reason}", i + 1);
-        let entry = entry.as_object().ok_or_else(|| at(format!("no JSON object but {}", kind(entry))))?;
-        if entry.get("tool_calls").is_some_and(is_set) {
-            return Err(at("tool calls cannot be trained on".to_owned()));
-        }
-        let role = not_blank(string(entry, "role").map_err(at)?, "role").map_err(at)?;
-        Ok(Message { role, content: string(entry, "content").map_err(at)? })
-    };
-    entries.iter().enumerate().map(message).collect()
+    (entries.iter().enumerate())
+        .map(|(i, entry)| {
+            message(entry).map_err(|reason| format!("\"{field}\", message {}: {reason}", i + 1))
+        })
+        .collect()
+}
+
+/// A message in either spelling: `role` and `content`, or ShareGPT's `from` and `value`.
+fn message(entry: &Value) -> RowResult<Message> {
+    let entry = entry.as_object().ok_or_else(|| format!("no JSON object but {}", kind(entry)))?;
+    if entry.get("tool_calls").is_some_and(is_set) {
+        return Err("tool calls cannot be trained on".to_owned());
+    }
+    if !entry.contains_key("role") && entry.contains_key("from") {
+        let from = not_blank(string(entry, "from")?, "from")?;
+        return Ok(Message { role: share_gpt_role(&from)?.to_owned(), content: string(entry, "value")? });
+    }
+    let role = not_blank(string(entry, "role")?, "role")?;
+    Ok(Message { role, content: string(entry, "content")? })
+}
+
+/// The names of speakers in ShareGPT files, as the tools that read them know them.
+fn share_gpt_role(from: &str) -> RowResult<&'static str> {
+    match from {
+        "human" | "user" => Ok("user"),
+        "gpt" | "assistant" | "chatgpt" | "bard" | "bing" | "model" => Ok("assistant"),
+        "system" => Ok("system"),
+        "tool" | "observation" | "function_response" => Ok("tool"),
+        "function_call" => Err("tool calls cannot be trained on".to_owned()),
+        other => Err(format!(
+            "\"from\" is \"{}\"; expected human, user, gpt, assistant, chatgpt, bard, bing, model, system, tool, \
+             observation or function_response",
+            other.chars().take(40).collect::<String>()
+        )),
+    }
 }
 
 /// Tools change what the template writes, so leaving them out without a word would train something else.
-fn refuse_tools(record: &Map<String, Value>) -> LineResult<()> {
+fn refuse_tools(record: &Map<String, Value>) -> RowResult<()> {
     if record.get("tools").is_some_and(is_set) {
         Err("tools cannot be trained on".to_owned())
     } else {
@@ -267,10 +272,27 @@ fn refuse_tools(record: &Map<String, Value>) -> LineResult<()> {
 }
 
 fn is_set(value: &Value) -> bool {
-    !value.is_null() && value.as_array().is_none_or(|entries| !entries.is_empty())
+    match value {
+        Value::Null => false,
+        Value::String(text) => !matches!(text.trim(), "" | "[]"),
+        Value::Array(entries) => !entries.is_empty(),
+        _ => true,
+    }
 }
 
-fn string(record: &Map<String, Value>, field: &str) -> LineResult<String> {
+/// A list, or the JSON text of one, as tables hold it in a cell; an empty cell is an empty list.
+fn list(value: &Value) -> Option<Cow<'_, [Value]>> {
+    match value {
+        Value::Array(entries) => Some(Cow::Borrowed(entries)),
+        Value::String(text) if text.trim().is_empty() => Some(Cow::Owned(Vec::new())),
+        Value::String(text) if text.trim_start().starts_with('[') => {
+            serde_json::from_str::<Vec<Value>>(text).ok().map(Cow::Owned)
+        }
+        _ => None,
+    }
+}
+
+fn string(record: &Map<String, Value>, field: &str) -> RowResult<String> {
     match record.get(field) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => Err(format!("\"{field}\" must be a string, found {}", kind(other))),
@@ -278,11 +300,19 @@ fn string(record: &Map<String, Value>, field: &str) -> LineResult<String> {
     }
 }
 
-fn not_blank(text: String, field: &str) -> LineResult<String> {
+/// A string that need not be there.
+fn optional(record: &Map<String, Value>, field: &str) -> RowResult<String> {
+    match record.get(field) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(_) => string(record, field),
+    }
+}
+
+fn not_blank(text: String, field: &str) -> RowResult<String> {
     if text.trim().is_empty() { Err(format!("\"{field}\" is empty")) } else { Ok(text) }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -295,13 +325,16 @@ fn kind(value: &Value) -> &'static str {
 
 /// The first few field names of a record, for messages.
 fn field_names(record: &Map<String, Value>) -> String {
-    if record.is_empty() {
-        return "an empty object".to_owned();
-    }
-    let names = record.keys().take(8).map(|name| name.get(..40).unwrap_or(name));
-    quoted(names) + if record.len() > 8 { ", …" } else { "" }
+    if record.is_empty() { "an empty object".to_owned() } else { few(record.keys().map(String::as_str)) }
 }
 
-fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// The first few of some names, for messages.
+pub(super) fn few<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names = names.peekable();
+    let shown = quoted(names.by_ref().take(12).map(|name| name.get(..40).unwrap_or(name)));
+    shown + if names.peek().is_some() { ", …" } else { "" }
+}
+
+pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::Recorder;
+use super::allocator::{Allocator, byte_size};
 use super::pipeline::PipelineCache;
-use super::tensor::{Dtype, Tensor};
-use super::{Recorder, human_bytes};
+use super::tensor::{Counted, Dtype, Part, PartLimits, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -68,10 +69,17 @@ impl AdapterSummary {
 pub struct Caps {
     /// The adapter's own description.
     pub adapter: AdapterSummary,
-    /// The limits that the device was opened with: the adapter's.
+    /// The limits that the device was opened with: the adapter's, unless others were asked for.
     pub limits: wgpu::Limits,
     /// GPU timestamps are available.
     pub timestamps: bool,
+}
+
+/// How to open a device.
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// Limits to open it with, such as WebGPU's defaults (`wgpu::Limits::default()`); `None`: the adapter's.
+    pub limits: Option<wgpu::Limits>,
 }
 
 /// An opened device with its queue, its pipelines and its first error.
@@ -81,7 +89,7 @@ pub struct Gpu {
     pub(super) pipelines: PipelineCache,
     caps: Caps,
     failure: Arc<Mutex<Option<Error>>>,
-    allocated: AtomicU64,
+    allocated: Arc<AtomicU64>,
     absent: wgpu::Buffer,
 }
 
@@ -143,10 +151,18 @@ impl Gpu {
     /// # Errors
     /// [`ErrorKind::NoGpu`] when there is none, or none that matches, or it cannot be opened.
     pub async fn open(selector: Option<&str>) -> Result<Arc<Self>> {
+        Self::open_with(selector, GpuOptions::default()).await
+    }
+
+    /// As [`Self::open`], with less than the adapter offers.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also when the adapter does not offer what is asked for.
+    pub async fn open_with(selector: Option<&str>, options: GpuOptions) -> Result<Arc<Self>> {
         let adapter = choose(selector).await?;
         let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let summary = AdapterSummary::of(&adapter);
-        let limits = adapter.limits();
+        let limits = options.limits.unwrap_or_else(|| adapter.limits());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("postil"),
             required_features: if timestamps {
@@ -176,7 +192,7 @@ impl Gpu {
             pipelines: PipelineCache::default(),
             caps: Caps { adapter: summary, limits, timestamps },
             failure,
-            allocated: AtomicU64::new(0),
+            allocated: Arc::default(),
             absent,
         });
         Ok(gpu)
@@ -187,7 +203,7 @@ impl Gpu {
         &self.caps
     }
 
-    /// Bytes of tensors made on this device so far (freed ones included).
+    /// Bytes of the tensors that there are on this device.
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated.load(Ordering::Relaxed)
     }
@@ -200,36 +216,22 @@ impl Gpu {
         }
     }
 
-    /// A zeroed tensor.
+    /// See [`Allocator::tensor`].
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfMemory`] when the device's limits do not allow one of this size.
+    /// As there.
     pub fn tensor(&self, label: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
-        let bytes = Tensor::byte_size(shape, dtype).ok_or_else(|| {
-            Error::new(ErrorKind::OutOfMemory, format!("{label} {shape:?}: the size overflows"))
-        })?;
-        let limit = self.caps.limits.max_buffer_size.min(self.caps.limits.max_storage_buffer_binding_size);
-        if bytes > limit {
-            return Err(Error::new(
-                ErrorKind::OutOfMemory,
-                format!(
-                    "{label} {shape:?} needs {} in one buffer, but \"{}\" allows {}. \
-                     Use a smaller batch size or max_length, or a smaller model",
-                    human_bytes(bytes),
-                    self.caps.adapter.name,
-                    human_bytes(limit)
-                ),
-            ));
-        }
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+        Allocator::tensor(self, label, shape, dtype)
+    }
+
+    /// A buffer for tensors.
+    pub(super) fn storage(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.max(16),
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
-        self.allocated.fetch_add(bytes, Ordering::Relaxed);
-        self.check()?;
-        Ok(Tensor::whole(buffer, shape, dtype))
+        })
     }
 
     /// A tensor with contents; `data` has exactly the shape's number of 4-byte elements.
@@ -265,15 +267,18 @@ impl Gpu {
     /// Overwrites bytes of a tensor from `byte_offset` on. A tail that is not a multiple of four
     /// bytes is zero-padded, which only the last odd 16-bit element of a tensor can need.
     pub fn write_at(&self, tensor: &Tensor, byte_offset: u64, bytes: &[u8]) {
-        let (buffer, offset) = tensor.raw();
-        let whole = bytes.len() & !3;
-        if whole > 0 {
-            self.queue.write_buffer(buffer, offset + byte_offset, &bytes[..whole]);
-        }
-        if whole < bytes.len() {
-            let mut tail = [0u8; 4];
-            tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.queue.write_buffer(buffer, offset + byte_offset + whole as u64, &tail);
+        let end = byte_offset + bytes.len().next_multiple_of(4) as u64;
+        for (buffer, offset, part) in tensor.ranges(byte_offset..end) {
+            let bytes = &bytes[part.start as usize..bytes.len().min(part.end as usize)];
+            let whole = bytes.len() & !3;
+            if whole > 0 {
+                self.queue.write_buffer(buffer, offset, &bytes[..whole]);
+            }
+            if whole < bytes.len() {
+                let mut tail = [0u8; 4];
+                tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+                self.queue.write_buffer(buffer, offset + whole as u64, &tail);
+            }
         }
     }
 
@@ -288,6 +293,34 @@ impl Gpu {
     /// What stands in for an operand that a dispatch does not have; no kernel reads it.
     pub fn absent(&self) -> Tensor {
         Tensor::whole(self.absent.clone(), &[64], Dtype::F32)
+    }
+}
+
+impl Allocator for Gpu {
+    fn part_limits(&self) -> PartLimits {
+        PartLimits::of(&self.caps.limits)
+    }
+
+    fn device_name(&self) -> &str {
+        &self.caps.adapter.name
+    }
+
+    fn allocate(&self, label: &str, shape: &[usize], dtype: Dtype, cuts: &[usize]) -> Result<Tensor> {
+        let rows = shape.first().copied().unwrap_or(1);
+        let mut parts = Vec::with_capacity(cuts.len() + 1);
+        for (i, start) in [0].iter().chain(cuts).copied().enumerate() {
+            let end = cuts.get(i).copied().unwrap_or(rows);
+            let mut part = shape.to_vec();
+            if let Some(first) = part.first_mut() {
+                *first = end - start;
+            }
+            let bytes = byte_size(label, &part, dtype)?;
+            let buffer = self.storage(label, bytes);
+            self.check()?;
+            let _counted = Some(Counted::new(bytes, &self.allocated));
+            parts.push(Part { buffer, offset: 0, rows: start..end, _counted });
+        }
+        Ok(Tensor::of_parts(parts, shape, dtype))
     }
 }
 

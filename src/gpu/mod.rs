@@ -4,6 +4,8 @@
 //! Everything is built on one idea: a [`Plan`] is recorded once (pipelines, bind groups, grids) and
 //! replayed every step, because command buffers are one-shot in WebGPU.
 
+mod allocator;
+mod budget;
 mod device;
 mod pipeline;
 mod plan;
@@ -11,11 +13,13 @@ mod readback;
 mod tensor;
 mod timing;
 
-pub use device::{AdapterSummary, Caps, Gpu, list_adapters};
+pub use allocator::{Allocator, MemoryUse, Tally};
+pub use budget::MemoryBudget;
+pub use device::{AdapterSummary, Caps, Gpu, GpuOptions, list_adapters};
 pub use pipeline::{Param, ParamKind, Params, Shader};
 pub use plan::{Plan, PlanBuilder, Recorder, StepBuffer};
 pub use readback::PendingRead;
-pub use tensor::{Dtype, Tensor};
+pub use tensor::{Dtype, PartLimits, Tensor, row_parts};
 pub use timing::{KernelTime, Profiler};
 
 /// A byte count for people: `"1.5 MiB"`.

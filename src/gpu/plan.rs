@@ -89,8 +89,8 @@ impl<'g> PlanBuilder<'g> {
         self.gpu
     }
 
-    /// Adds a dispatch: `bindings` are the storage buffers at bindings 1, 2, …; the parameter block is
-    /// binding 0.
+    /// Adds a dispatch: `bindings` are the storage buffers at bindings 1, 2, …, each of one part (see
+    /// [`row_parts`](super::row_parts)); the parameter block is binding 0.
     pub fn dispatch<P: Params>(&mut self, shader: Shader, params: &P, bindings: &[&Tensor], grid: [u32; 3]) {
         self.push(shader, params, bindings, grid, false);
     }
@@ -223,12 +223,17 @@ impl<'g> Recorder<'g> {
         while let Some(op) = ops.next() {
             match op {
                 Op::Copy { from, to } => {
-                    let ((source, from_at), (target, to_at)) = (from.raw(), to.raw());
-                    self.encoder.copy_buffer_to_buffer(source, from_at, target, to_at, from.bytes());
+                    for (source, from_at, outer) in from.ranges(0..from.bytes()) {
+                        for (target, to_at, inner) in to.ranges(outer.clone()) {
+                            let (at, size) = (from_at + inner.start, inner.end - inner.start);
+                            self.encoder.copy_buffer_to_buffer(source, at, target, to_at, size);
+                        }
+                    }
                 }
                 Op::Clear(tensor) => {
-                    let (buffer, offset) = tensor.raw();
-                    self.encoder.clear_buffer(buffer, offset, Some(tensor.bytes()));
+                    for (buffer, offset, part) in tensor.ranges(0..tensor.bytes()) {
+                        self.encoder.clear_buffer(buffer, offset, Some(part.end - part.start));
+                    }
                 }
                 Op::Dispatch(first) => {
                     if let Some(profiler) = profiler.as_deref_mut() {

@@ -9,18 +9,22 @@ use super::device::Gpu;
 use super::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A copy of a tensor that is on its way to the host.
-pub struct PendingRead {
+/// One part of a tensor on its way.
+struct Chunk {
     staging: wgpu::Buffer,
     bytes: u64,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+/// A copy of a tensor that is on its way to the host.
+pub struct PendingRead {
+    chunks: Vec<Chunk>,
     submission: Rc<OnceCell<wgpu::SubmissionIndex>>,
 }
 
-/// The other end of a [`PendingRead`]: what is to happen once its copy was submitted.
+/// The other end of a [`PendingRead`]: what is to happen once its copies were submitted.
 pub(super) struct Mapping {
-    staging: wgpu::Buffer,
-    sender: oneshot::Sender<Result<(), wgpu::BufferAsyncError>>,
+    chunks: Vec<(wgpu::Buffer, oneshot::Sender<Result<(), wgpu::BufferAsyncError>>)>,
     submission: Rc<OnceCell<wgpu::SubmissionIndex>>,
 }
 
@@ -28,47 +32,59 @@ impl Mapping {
     /// Asks for the bytes at once, so that later submissions are not waited for.
     pub(super) fn start(self, index: wgpu::SubmissionIndex) {
         let _ = self.submission.set(index);
-        let sender = self.sender;
-        self.staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is gone only when nobody waits any more.
-            let _ = sender.send(result);
-        });
+        for (staging, sender) in self.chunks {
+            staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+                // The receiver is gone only when nobody waits any more.
+                let _ = sender.send(result);
+            });
+        }
     }
 }
 
 impl PendingRead {
-    /// Adds the copy to `encoder`; the mapping is started when that is submitted.
+    /// Adds the copies to `encoder`; their mapping is started when that is submitted.
     pub(super) fn encode(gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, tensor: &Tensor) -> (Self, Mapping) {
-        let bytes = tensor.bytes();
-        let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("readback"),
-            size: bytes.max(4),
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let (buffer, offset) = tensor.raw();
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes.max(4));
-        let (sender, mapped) = oneshot::channel();
         let submission = Rc::new(OnceCell::new());
-        let mapping = Mapping { staging: staging.clone(), sender, submission: Rc::clone(&submission) };
-        (Self { staging, bytes, mapped, submission }, mapping)
+        let (mut chunks, mut mappings) = (Vec::new(), Vec::new());
+        for (buffer, offset, part) in tensor.ranges(0..tensor.bytes()) {
+            let bytes = part.end - part.start;
+            let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("readback"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+            let (sender, mapped) = oneshot::channel();
+            mappings.push((staging.clone(), sender));
+            chunks.push(Chunk { staging, bytes, mapped });
+        }
+        let mapping = Mapping { chunks: mappings, submission: Rc::clone(&submission) };
+        (Self { chunks, submission }, mapping)
     }
 
-    /// Waits for the copy and returns its elements.
+    /// Waits for the copies and returns their elements.
     ///
     /// # Errors
     /// Whatever the device reported in the meantime, or [`ErrorKind::Device`] if it is lost.
     pub async fn finish<T: bytemuck::Pod>(self, gpu: &Gpu) -> Result<Vec<T>> {
         drive(gpu, self.submission.get().cloned())?;
-        let mapped = self.mapped.await.map_err(|error| lost(&error))?;
-        gpu.check()?;
-        mapped.map_err(|error| lost(&error))?;
-        let view = self.staging.slice(..self.bytes.max(4)).get_mapped_range();
-        let view = view.map_err(|error| lost(&error))?;
-        // Mapped memory is aligned for any element; collecting does not assume it.
-        let values = bytemuck::pod_collect_to_vec(&view[..self.bytes as usize]);
-        drop(view);
-        self.staging.unmap();
+        let mut values = Vec::new();
+        for chunk in self.chunks {
+            let mapped = chunk.mapped.await.map_err(|error| lost(&error))?;
+            gpu.check()?;
+            mapped.map_err(|error| lost(&error))?;
+            let view = chunk.staging.slice(..chunk.bytes).get_mapped_range().map_err(|error| lost(&error))?;
+            // Mapped memory is aligned for any element; collecting does not assume it.
+            let part: Vec<T> = bytemuck::pod_collect_to_vec(&view[..]);
+            if values.is_empty() {
+                values = part
+            } else {
+                values.extend(part)
+            }
+            drop(view);
+            chunk.staging.unmap();
+        }
         Ok(values)
     }
 }

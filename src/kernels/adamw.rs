@@ -1,7 +1,7 @@
 //! AdamW on flat buffers, with the global-norm clip. See `shaders/adamw.wgsl`.
 
 use super::{STEP, per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -22,6 +22,9 @@ pub(super) fn shaders() -> Vec<Shader> {
 pub fn adamw(plan: &mut PlanBuilder, p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, norm: &Tensor) {
     let count = p.len();
     assert!([g, m, v].iter().all(|t| t.len() == count), "parameters, gradient and moments are of one length");
-    let params = AdamwParams { count: count as u32 };
-    plan.dispatch_with_step(adamw_shader(), &params, &[p, g, m, v, norm], per_element(count));
+    for part in row_parts(&[p, g, m, v]) {
+        let [p, g, m, v] = [p, g, m, v].map(|tensor| tensor.slice(&part));
+        let params = AdamwParams { count: part.len() as u32 };
+        plan.dispatch_with_step(adamw_shader(), &params, &[&p, &g, &m, &v, norm], per_element(part.len()));
+    }
 }

@@ -2,10 +2,13 @@
 //! `shaders/attention.wgsl`, `attention_delta.wgsl`, `attention_dq.wgsl`, `attention_dkv.wgsl`.
 //!
 //! Which keys a row attends is data (`kv_range`), not code: documents laid end to end in a batch, a
-//! cache during generation and a sliding window are all ranges.
+//! cache during generation and a sliding window are all ranges. That holds for tensors in several parts too:
+//! of a row's range a dispatch takes what lies in its part, and goes on from the parts before.
+
+use std::ops::Range;
 
 use super::{expect_shape, per_element, shader, spread, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 /// Largest `head_dim` that the kernels hold in workgroup memory.
@@ -13,7 +16,10 @@ pub const MAX_HEAD_DIM: usize = 256;
 
 params! {
     /// Parameter block of the three per-head kernels.
-    pub struct AttentionParams { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32, }
+    pub struct AttentionParams {
+        rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
+        first: u32, count: u32, accumulate: u32,
+    }
 }
 
 params! {
@@ -57,7 +63,8 @@ pub struct Heads {
 }
 
 impl Heads {
-    fn params(&self, rows: usize) -> AttentionParams {
+    /// For `rows` rows, and the rows `held` of the other side, of which those before were seen already.
+    fn params(&self, rows: usize, held: &Range<usize>) -> AttentionParams {
         assert!(self.head_dim <= MAX_HEAD_DIM && self.heads.is_multiple_of(self.kv_heads));
         AttentionParams {
             rows: rows as u32,
@@ -65,6 +72,9 @@ impl Heads {
             kv_heads: self.kv_heads as u32,
             head_dim: self.head_dim as u32,
             scale: self.scale,
+            first: held.start as u32,
+            count: held.len() as u32,
+            accumulate: (held.start > 0).into(),
         }
     }
 
@@ -96,12 +106,14 @@ pub fn attention(
     expect_shape("kv", kv, kv.rows(), heads.kv_width());
     expect_shape("lse", lse, rows, heads.heads);
     expect_shape("kv_range", kv_range, rows, 2);
-    plan.dispatch(
-        forward_shader(),
-        &heads.params(rows),
-        &[kv_range, q, kv, y, lse],
-        spread(rows * heads.heads),
-    );
+    for part in row_parts(&[kv_range, q, y, lse]) {
+        let [kv_range, q, y, lse] = [kv_range, q, y, lse].map(|tensor| tensor.slice(&part));
+        for held in row_parts(&[kv]) {
+            let params = heads.params(part.len(), &held);
+            let bindings = [&kv_range, &q, &kv.slice(&held), &y, &lse];
+            plan.dispatch(forward_shader(), &params, &bindings, spread(part.len() * heads.heads));
+        }
+    }
 }
 
 /// What the backward pass reads and writes; shapes as in [`attention`].
@@ -140,20 +152,29 @@ pub fn attention_backward(plan: &mut PlanBuilder, heads: &Heads, io: &AttentionB
     for (name, tensor) in [("lse", io.lse), ("delta", io.delta)] {
         expect_shape(name, tensor, rows, heads.heads);
     }
-    let items = rows * heads.heads;
-    let delta = AttentionDeltaParams { items: items as u32, head_dim: heads.head_dim as u32 };
-    plan.dispatch(delta_shader(), &delta, &[io.y, io.dy, io.delta], per_element(items));
-    let params = heads.params(rows);
-    plan.dispatch(
-        dq_shader(),
-        &params,
-        &[io.kv_range, io.q, io.kv, io.dy, io.lse, io.delta, io.dq],
-        spread(items),
+    let (queries, keys) = (
+        row_parts(&[io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq]),
+        row_parts(&[io.query_range, io.kv, io.dkv]),
     );
-    plan.dispatch(
-        dkv_shader(),
-        &params,
-        &[io.query_range, io.q, io.kv, io.dy, io.lse, io.delta, io.dkv],
-        spread(rows * heads.kv_heads),
-    );
+    for rows in &queries {
+        let of_q = |tensor: &Tensor| tensor.slice(rows);
+        let (dy, delta) = (of_q(io.dy), of_q(io.delta));
+        let items = rows.len() * heads.heads;
+        let params = AttentionDeltaParams { items: items as u32, head_dim: heads.head_dim as u32 };
+        plan.dispatch(delta_shader(), &params, &[&of_q(io.y), &dy, &delta], per_element(items));
+        let (kv_range, q, lse, dq) = (of_q(io.kv_range), of_q(io.q), of_q(io.lse), of_q(io.dq));
+        for held in &keys {
+            let bindings = [&kv_range, &q, &io.kv.slice(held), &dy, &lse, &delta, &dq];
+            plan.dispatch(dq_shader(), &heads.params(rows.len(), held), &bindings, spread(items));
+        }
+    }
+    for rows in &keys {
+        let [query_range, kv, dkv] = [io.query_range, io.kv, io.dkv].map(|tensor| tensor.slice(rows));
+        for held in &queries {
+            let [q, dy, lse, delta] = [io.q, io.dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
+            let bindings = [&query_range, &q, &kv, &dy, &lse, &delta, &dkv];
+            let grid = spread(rows.len() * heads.kv_heads);
+            plan.dispatch(dkv_shader(), &heads.params(rows.len(), held), &bindings, grid);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::matmul::Columns;
 use super::{per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader};
+use crate::gpu::{PlanBuilder, Shader, row_parts};
 use crate::params;
 
 params! {
@@ -23,13 +23,16 @@ pub fn copy_columns<'a>(plan: &mut PlanBuilder, x: impl Into<Columns<'a>>, y: im
     let (x, y) = (x.into(), y.into());
     let rows = x.tensor.rows();
     assert!(x.count == y.count && y.tensor.rows() == rows, "a copy keeps the size");
-    let params = CopyColumnsParams {
-        rows: rows as u32,
-        columns: x.count as u32,
-        ldx: x.tensor.columns() as u32,
-        x_first: x.first as u32,
-        ldy: y.tensor.columns() as u32,
-        y_first: y.first as u32,
-    };
-    plan.dispatch(copy_columns_shader(), &params, &[x.tensor, y.tensor], per_element(rows * x.count));
+    for part in row_parts(&[x.tensor, y.tensor]) {
+        let params = CopyColumnsParams {
+            rows: part.len() as u32,
+            columns: x.count as u32,
+            ldx: x.tensor.columns() as u32,
+            x_first: x.first as u32,
+            ldy: y.tensor.columns() as u32,
+            y_first: y.first as u32,
+        };
+        let bindings = [&x.tensor.slice(&part), &y.tensor.slice(&part)];
+        plan.dispatch(copy_columns_shader(), &params, &bindings, per_element(part.len() * x.count));
+    }
 }

@@ -1,7 +1,7 @@
 //! Cross-entropy and its gradient over one chunk of rows, in place. See `shaders/cross_entropy.wgsl`.
 
 use super::{ROW, STEP, shader, spread, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -29,11 +29,14 @@ pub fn cross_entropy(
 ) {
     let rows = logits.rows();
     assert!(first + rows <= targets.len() && first + rows <= loss.len(), "every row has a target and a loss");
-    let params = CrossEntropyParams {
-        rows: rows as u32,
-        vocab: logits.columns() as u32,
-        loss_offset: first as u32,
-        backward: backward.into(),
-    };
-    plan.dispatch_with_step(cross_entropy_shader(), &params, &[targets, logits, loss], spread(rows));
+    for part in row_parts(&[logits]) {
+        let params = CrossEntropyParams {
+            rows: part.len() as u32,
+            vocab: logits.columns() as u32,
+            loss_offset: (first + part.start) as u32,
+            backward: backward.into(),
+        };
+        let bindings = [targets, &logits.slice(&part), loss];
+        plan.dispatch_with_step(cross_entropy_shader(), &params, &bindings, spread(part.len()));
+    }
 }

@@ -2,12 +2,20 @@
 //! `shaders/gather.wgsl` and `shaders/scatter.wgsl`.
 
 use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, weight_part, wgsl};
-use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
+use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
     /// Parameter block of `gather.wgsl` and `scatter.wgsl`.
-    pub struct RowsParams { rows: u32, width: u32, }
+    pub struct RowsParams { rows: u32, width: u32, first: u32, count: u32, }
+}
+
+impl RowsParams {
+    /// For the rows `held` of the table.
+    fn new(rows: usize, width: usize, held: &std::ops::Range<usize>) -> Self {
+        let [rows, width, first, count] = [rows, width, held.start, held.len()].map(|n| n as u32);
+        Self { rows, width, first, count }
+    }
 }
 
 fn gather_shader(dtype: Dtype) -> Shader {
@@ -29,8 +37,14 @@ pub fn gather(plan: &mut PlanBuilder, index: &Tensor, table: &Tensor, y: &Tensor
     let (rows, width) = (y.rows(), y.columns());
     assert_eq!(index.len(), rows, "one index per row");
     expect_shape("table", table, table.rows(), width);
-    let params = RowsParams { rows: rows as u32, width: width as u32 };
-    plan.dispatch(gather_shader(table.dtype()), &params, &[index, table, y], per_element(rows * width));
+    for part in row_parts(&[index, y]) {
+        let (index, y) = (index.slice(&part), y.slice(&part));
+        for held in row_parts(&[table]) {
+            let params = RowsParams::new(part.len(), width, &held);
+            let bindings = [&index, &table.slice(&held), &y];
+            plan.dispatch(gather_shader(table.dtype()), &params, &bindings, per_element(part.len() * width));
+        }
+    }
 }
 
 /// `y[index[i],:] = x[i,:]`; an index of [`NONE`](super::NONE) is skipped, none occurs twice.
@@ -38,6 +52,12 @@ pub fn scatter(plan: &mut PlanBuilder, index: &Tensor, x: &Tensor, y: &Tensor) {
     let (rows, width) = (x.rows(), x.columns());
     assert_eq!(index.len(), rows, "one index per row");
     expect_shape("y", y, y.rows(), width);
-    let params = RowsParams { rows: rows as u32, width: width as u32 };
-    plan.dispatch(scatter_shader(), &params, &[index, x, y], per_element(rows * width));
+    for part in row_parts(&[index, x]) {
+        let (index, x) = (index.slice(&part), x.slice(&part));
+        for held in row_parts(&[y]) {
+            let params = RowsParams::new(part.len(), width, &held);
+            let bindings = [&index, &x, &y.slice(&held)];
+            plan.dispatch(scatter_shader(), &params, &bindings, per_element(part.len() * width));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! `shaders/gelu_backward.wgsl`.
 
 use super::{expect_shape, per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -42,8 +42,11 @@ pub fn gelu(plan: &mut PlanBuilder, x: &Tensor, y: &Tensor) {
     let (rows, width) = (y.rows(), y.columns());
     let gated = is_gated(x, width);
     expect_shape("x", x, rows, if gated { 2 * width } else { width });
-    let params = GeluParams { rows: rows as u32, width: width as u32 };
-    plan.dispatch(forward_shader(gated), &params, &[x, y], per_element(rows * width));
+    for part in row_parts(&[x, y]) {
+        let bindings = [&x.slice(&part), &y.slice(&part)];
+        let params = GeluParams { rows: part.len() as u32, width: width as u32 };
+        plan.dispatch(forward_shader(gated), &params, &bindings, per_element(part.len() * width));
+    }
 }
 
 /// `dx =` the gradient for `dy [rows, width]`, of `x`'s shape.
@@ -52,6 +55,9 @@ pub fn gelu_backward(plan: &mut PlanBuilder, x: &Tensor, dy: &Tensor, dx: &Tenso
     let gated = is_gated(x, width);
     expect_shape("x", x, rows, if gated { 2 * width } else { width });
     expect_shape("dx", dx, rows, x.columns());
-    let params = GeluParams { rows: rows as u32, width: width as u32 };
-    plan.dispatch(backward_shader(gated), &params, &[x, dy, dx], per_element(rows * width));
+    for part in row_parts(&[x, dy, dx]) {
+        let bindings = [&x.slice(&part), &dy.slice(&part), &dx.slice(&part)];
+        let params = GeluParams { rows: part.len() as u32, width: width as u32 };
+        plan.dispatch(backward_shader(gated), &params, &bindings, per_element(part.len() * width));
+    }
 }

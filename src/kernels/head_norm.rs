@@ -2,7 +2,7 @@
 //! `shaders/head_norm_backward.wgsl`.
 
 use super::{ROW, expect_shape, shader, spread, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -34,14 +34,17 @@ pub fn head_norm(plan: &mut PlanBuilder, x: &Tensor, weight: &Tensor, eps: f32, 
     expect_shape("x", x, rows, heads * head_dim);
     expect_shape("rstd", rstd, rows, heads);
     assert!(y.rows() == rows && y.columns() >= heads * head_dim, "y has x's rows and room for its heads");
-    let params = HeadNormParams {
-        rows: rows as u32,
-        heads: heads as u32,
-        head_dim: head_dim as u32,
-        ldy: y.columns() as u32,
-        eps,
-    };
-    plan.dispatch(forward_shader(), &params, &[x, weight, y, rstd], spread(rows * heads));
+    for part in row_parts(&[x, y, rstd]) {
+        let [x, y, rstd] = [x, y, rstd].map(|tensor| tensor.slice(&part));
+        let params = HeadNormParams {
+            rows: part.len() as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            ldy: y.columns() as u32,
+            eps,
+        };
+        plan.dispatch(forward_shader(), &params, &[&x, weight, &y, &rstd], spread(part.len() * heads));
+    }
 }
 
 /// Turns the gradient of `y`, the first columns of `d [rows, any]`, into that of `x`.
@@ -50,11 +53,14 @@ pub fn head_norm_backward(plan: &mut PlanBuilder, x: &Tensor, weight: &Tensor, r
     expect_shape("x", x, rows, heads * head_dim);
     expect_shape("rstd", rstd, rows, heads);
     assert!(d.rows() == rows && d.columns() >= heads * head_dim, "d has x's rows and room for its heads");
-    let params = HeadNormBackwardParams {
-        rows: rows as u32,
-        heads: heads as u32,
-        head_dim: head_dim as u32,
-        ldd: d.columns() as u32,
-    };
-    plan.dispatch(backward_shader(), &params, &[x, weight, rstd, d], spread(rows * heads));
+    for part in row_parts(&[x, rstd, d]) {
+        let [x, rstd, d] = [x, rstd, d].map(|tensor| tensor.slice(&part));
+        let params = HeadNormBackwardParams {
+            rows: part.len() as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            ldd: d.columns() as u32,
+        };
+        plan.dispatch(backward_shader(), &params, &[&x, weight, &rstd, &d], spread(part.len() * heads));
+    }
 }

@@ -1,7 +1,7 @@
 //! LayerNorm, forward and backward. See `shaders/layer_norm.wgsl`, `shaders/layer_norm_backward.wgsl`.
 
 use super::{ROW, expect_shape, shader, spread, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -41,8 +41,11 @@ pub fn layer_norm(
     expect_shape("y", y, rows, width);
     assert!(weight.len() == width && bias.len() == width, "one weight and one bias per column");
     assert_eq!(rstd.len(), rows, "one rstd per row");
-    let params = LayerNormParams { rows: rows as u32, width: width as u32, eps };
-    plan.dispatch(forward_shader(), &params, &[x, weight, bias, y, rstd], spread(rows));
+    for part in row_parts(&[x, y, rstd]) {
+        let [x, y, rstd] = [x, y, rstd].map(|tensor| tensor.slice(&part));
+        let params = LayerNormParams { rows: part.len() as u32, width: width as u32, eps };
+        plan.dispatch(forward_shader(), &params, &[&x, weight, bias, &y, &rstd], spread(part.len()));
+    }
 }
 
 /// `dx (+)=` the gradient for `dy`; `+=` if `accumulate`.
@@ -59,7 +62,10 @@ pub fn layer_norm_backward(
     expect_shape("dy", dy, rows, width);
     expect_shape("dx", dx, rows, width);
     assert!(weight.len() == width && rstd.len() == rows, "one weight per column, one rstd per row");
-    let params =
-        LayerNormBackwardParams { rows: rows as u32, width: width as u32, accumulate: accumulate.into() };
-    plan.dispatch(backward_shader(), &params, &[x, weight, rstd, dy, dx], spread(rows));
+    for part in row_parts(&[x, rstd, dy, dx]) {
+        let [x, rstd, dy, dx] = [x, rstd, dy, dx].map(|tensor| tensor.slice(&part));
+        let (rows, width) = (part.len() as u32, width as u32);
+        let params = LayerNormBackwardParams { rows, width, accumulate: accumulate.into() };
+        plan.dispatch(backward_shader(), &params, &[&x, weight, &rstd, &dy, &dx], spread(part.len()));
+    }
 }

@@ -2,10 +2,13 @@
 //! K, and for the adapter's own gradients (TN). See `shaders/matmul_{nt,nn,tn}.wgsl`.
 //!
 //! Sums run over K in rising order whatever the tile, so a result depends neither on the tile nor on the
-//! number of rows.
+//! number of rows. An operand in several parts takes a dispatch for each: parts of M and N leave the result
+//! as it is, parts of K (a frozen weight in NN, tokens in TN) are added up one after the other.
+
+use std::ops::Range;
 
 use super::{STEP, WEIGHT_DTYPES, expect_shape, shader, weight_part, wgsl};
-use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
+use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -15,7 +18,7 @@ params! {
         ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
         has_bias: u32, has_residual: u32,
         scale: f32,
-        dropout_module: u32,
+        dropout_module: u32, first_row: u32,
     }
 }
 
@@ -23,10 +26,10 @@ params! {
     /// Parameter block of `matmul_nn.wgsl`.
     pub struct MatmulNnParams {
         m: u32, n: u32, k: u32, r: u32,
-        ldx: u32, x_offset: u32,
+        ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
         accumulate: u32,
         scale: f32,
-        dropout_module: u32,
+        dropout_module: u32, first_row: u32,
     }
 }
 
@@ -35,7 +38,7 @@ params! {
     pub struct MatmulTnParams {
         m: u32, n: u32, k: u32,
         lda: u32, a_offset: u32, ldb: u32, b_offset: u32,
-        dropout_module: u32,
+        dropout_module: u32, first_row: u32,
     }
 }
 
@@ -143,6 +146,12 @@ pub(super) fn shaders() -> Vec<Shader> {
     all
 }
 
+/// [`row_parts`] of those operands that there are.
+fn parts_of(tensors: &[Option<&Tensor>]) -> Vec<Range<usize>> {
+    let present: Vec<_> = tensors.iter().copied().flatten().collect();
+    if present.is_empty() { Vec::new() } else { row_parts(&present) }
+}
+
 /// Adds a dispatch, with the step's values if it draws dropout masks.
 fn dispatch<P: crate::gpu::Params>(
     plan: &mut PlanBuilder,
@@ -229,26 +238,38 @@ impl<'a> Nt<'a> {
             expect_shape("e", e, m, r);
             expect_shape("F", f, n, r);
         }
-        let params = MatmulNtParams {
-            m: m as u32,
-            n: n as u32,
-            k: k as u32,
-            r: r as u32,
-            ldx: self.x.tensor.columns() as u32,
-            x_offset: self.x.first as u32,
-            ldy: self.y.tensor.columns() as u32,
-            y_offset: self.y.first as u32,
-            has_bias: self.bias.is_some().into(),
-            has_residual: self.residual.is_some().into(),
-            scale: self.scale,
-            dropout_module: self.dropout.unwrap_or(0),
-        };
-        let bias = self.bias.unwrap_or(&absent);
-        let residual = self.residual.unwrap_or(&absent);
-        let bindings = [self.x.tensor, self.weight, e, f, bias, residual, self.y.tensor];
-        let dropout = self.dropout.is_some();
-        let shader = nt_shader(self.weight.dtype(), tile, dropout);
-        dispatch(plan, dropout, shader, &params, &bindings, tile.grid(m, n));
+        let of_rows = [Some(self.x.tensor), self.extension.map(|_| e), self.residual, Some(self.y.tensor)];
+        let of_columns = [Some(self.weight), self.extension.map(|_| f), self.bias];
+        let slice = |tensor: Option<&Tensor>, part: &Range<usize>| tensor.map(|tensor| tensor.slice(part));
+        let columns = parts_of(&of_columns);
+        for rows in parts_of(&of_rows) {
+            let [x, e, residual, y] =
+                of_rows.map(|tensor| slice(tensor, &rows).unwrap_or(plan.gpu().absent()));
+            for columns in &columns {
+                let [weight, f, bias] =
+                    of_columns.map(|tensor| slice(tensor, columns).unwrap_or(plan.gpu().absent()));
+                let params = MatmulNtParams {
+                    m: rows.len() as u32,
+                    n: columns.len() as u32,
+                    k: k as u32,
+                    r: r as u32,
+                    ldx: x.columns() as u32,
+                    x_offset: self.x.first as u32,
+                    ldy: y.columns() as u32,
+                    y_offset: (self.y.first + columns.start) as u32,
+                    has_bias: self.bias.is_some().into(),
+                    has_residual: self.residual.is_some().into(),
+                    scale: self.scale,
+                    dropout_module: self.dropout.unwrap_or(0),
+                    first_row: rows.start as u32,
+                };
+                let bindings = [&x, &weight, &e, &f, &bias, &residual, &y];
+                let dropout = self.dropout.is_some();
+                let shader = nt_shader(self.weight.dtype(), tile, dropout);
+                let grid = tile.grid(rows.len(), columns.len());
+                dispatch(plan, dropout, shader, &params, &bindings, grid);
+            }
+        }
     }
 }
 
@@ -293,21 +314,38 @@ impl<'a> Nn<'a> {
             expect_shape("e", e, m, r);
             expect_shape("F", f, r, n);
         }
-        let params = MatmulNnParams {
-            m: m as u32,
-            n: n as u32,
-            k: k as u32,
-            r: r as u32,
-            ldx: self.x.tensor.columns() as u32,
-            x_offset: self.x.first as u32,
-            accumulate: self.accumulate.into(),
-            scale: self.scale,
-            dropout_module: self.dropout.unwrap_or(0),
-        };
-        let bindings = [self.x.tensor, self.weight, e, f, self.y];
-        let dropout = self.dropout.is_some();
-        let shader = nn_shader(self.weight.dtype(), tile, dropout);
-        dispatch(plan, dropout, shader, &params, &bindings, tile.grid(m, n));
+        let of_rows = [Some(self.x.tensor), self.extension.map(|_| e), Some(self.y)];
+        let (of_weight, of_f) = (row_parts(&[self.weight]), parts_of(&[self.extension.map(|_| f)]));
+        for rows in parts_of(&of_rows) {
+            let [x, e, y] =
+                of_rows.map(|tensor| tensor.map_or(plan.gpu().absent(), |tensor| tensor.slice(&rows)));
+            // The i-th dispatch takes the i-th part of the weight and of F, where there is one.
+            for i in 0..of_weight.len().max(of_f.len()) {
+                let (inner, rank) = (of_weight.get(i), of_f.get(i));
+                let or_absent = |tensor: &Tensor, part: Option<&Range<usize>>| {
+                    part.map_or(plan.gpu().absent(), |part| tensor.slice(part))
+                };
+                let (weight, f) = (or_absent(self.weight, inner), or_absent(f, rank));
+                let params = MatmulNnParams {
+                    m: rows.len() as u32,
+                    n: n as u32,
+                    k: inner.map_or(0, |part| part.len()) as u32,
+                    r: rank.map_or(0, |part| part.len()) as u32,
+                    ldx: x.columns() as u32,
+                    x_offset: (self.x.first + inner.map_or(0, |part| part.start)) as u32,
+                    lde: r as u32,
+                    e_offset: rank.map_or(0, |part| part.start) as u32,
+                    accumulate: (self.accumulate || i > 0).into(),
+                    scale: self.scale,
+                    dropout_module: self.dropout.unwrap_or(0),
+                    first_row: rows.start as u32,
+                };
+                let bindings = [&x, &weight, &e, &f, &y];
+                let dropout = self.dropout.is_some();
+                let shader = nn_shader(self.weight.dtype(), tile, dropout);
+                dispatch(plan, dropout, shader, &params, &bindings, tile.grid(rows.len(), n));
+            }
+        }
     }
 }
 
@@ -336,17 +374,23 @@ pub fn matmul_tn_with(
     let (m, n, k) = (a.count, b.count, a.tensor.rows());
     assert_eq!(b.tensor.rows(), k, "a and b have the same rows");
     expect_shape("y", y, m, n);
-    let params = MatmulTnParams {
-        m: m as u32,
-        n: n as u32,
-        k: k as u32,
-        lda: a.tensor.columns() as u32,
-        a_offset: a.first as u32,
-        ldb: b.tensor.columns() as u32,
-        b_offset: b.first as u32,
-        dropout_module: dropout.unwrap_or(0),
-    };
-    let bindings = [a.tensor, b.tensor, y];
-    let shader = tn_shader(tile, dropout.is_some());
-    dispatch(plan, dropout.is_some(), shader, &params, &bindings, tile.grid(m, n));
+    for out in row_parts(&[y]) {
+        let y = y.slice(&out);
+        for inner in row_parts(&[a.tensor, b.tensor]) {
+            let params = MatmulTnParams {
+                m: out.len() as u32,
+                n: n as u32,
+                k: inner.len() as u32,
+                lda: a.tensor.columns() as u32,
+                a_offset: (a.first + out.start) as u32,
+                ldb: b.tensor.columns() as u32,
+                b_offset: b.first as u32,
+                dropout_module: dropout.unwrap_or(0),
+                first_row: inner.start as u32,
+            };
+            let bindings = [&a.tensor.slice(&inner), &b.tensor.slice(&inner), &y];
+            let shader = tn_shader(tile, dropout.is_some());
+            dispatch(plan, dropout.is_some(), shader, &params, &bindings, tile.grid(out.len(), n));
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! RMSNorm, forward and backward. See `shaders/rms_norm.wgsl`, `shaders/rms_norm_backward.wgsl`.
 
 use super::{ROW, expect_shape, shader, spread, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -32,8 +32,11 @@ pub fn rms_norm(plan: &mut PlanBuilder, x: &Tensor, weight: &Tensor, eps: f32, y
     let (rows, width) = (x.rows(), x.columns());
     expect_shape("y", y, rows, width);
     assert!(weight.len() == width && rstd.len() == rows, "one weight per column, one rstd per row");
-    let params = RmsNormParams { rows: rows as u32, width: width as u32, eps };
-    plan.dispatch(forward_shader(), &params, &[x, weight, y, rstd], spread(rows));
+    for part in row_parts(&[x, y, rstd]) {
+        let [x, y, rstd] = [x, y, rstd].map(|tensor| tensor.slice(&part));
+        let params = RmsNormParams { rows: part.len() as u32, width: width as u32, eps };
+        plan.dispatch(forward_shader(), &params, &[&x, weight, &y, &rstd], spread(part.len()));
+    }
 }
 
 /// `dx (+)=` the gradient for `dy`; `+=` if `accumulate`.
@@ -49,7 +52,10 @@ pub fn rms_norm_backward(
     let (rows, width) = (x.rows(), x.columns());
     expect_shape("dy", dy, rows, width);
     expect_shape("dx", dx, rows, width);
-    let params =
-        RmsNormBackwardParams { rows: rows as u32, width: width as u32, accumulate: accumulate.into() };
-    plan.dispatch(backward_shader(), &params, &[x, weight, rstd, dy, dx], spread(rows));
+    for part in row_parts(&[x, rstd, dy, dx]) {
+        let [x, rstd, dy, dx] = [x, rstd, dy, dx].map(|tensor| tensor.slice(&part));
+        let (rows, width) = (part.len() as u32, width as u32);
+        let params = RmsNormBackwardParams { rows, width, accumulate: accumulate.into() };
+        plan.dispatch(backward_shader(), &params, &[&x, weight, &rstd, &dy, &dx], spread(part.len()));
+    }
 }

@@ -1,12 +1,16 @@
 //! Rotary position embedding, in place. See `shaders/rope.wgsl`.
 
 use super::{per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
     /// Parameter block of `rope.wgsl`.
-    pub struct RopeParams { rows: u32, heads: u32, head_dim: u32, rotary: u32, ld: u32, direction: f32, }
+    pub struct RopeParams {
+        rows: u32, heads: u32, head_dim: u32, rotary: u32, ld: u32,
+        first: u32, count: u32,
+        direction: f32,
+    }
 }
 
 fn rope_shader() -> Shader {
@@ -52,14 +56,22 @@ pub fn rope(
     let (rows, rotary) = (x.rows(), table.columns());
     assert!(rotary <= head_dim, "the table is no wider than a head");
     assert!(heads * head_dim <= x.columns() && positions.len() == rows, "heads fit, one position per row");
-    let params = RopeParams {
-        rows: rows as u32,
-        heads: heads as u32,
-        head_dim: head_dim as u32,
-        rotary: rotary as u32,
-        ld: x.columns() as u32,
-        direction: if direction == Direction::Forward { 1.0 } else { -1.0 },
-    };
-    let pairs = rows * heads * (rotary / 2);
-    plan.dispatch(rope_shader(), &params, &[positions, table, x], per_element(pairs));
+    for part in row_parts(&[positions, x]) {
+        let (positions, x) = (positions.slice(&part), x.slice(&part));
+        for held in row_parts(&[table]) {
+            let params = RopeParams {
+                rows: part.len() as u32,
+                heads: heads as u32,
+                head_dim: head_dim as u32,
+                rotary: rotary as u32,
+                ld: x.columns() as u32,
+                first: held.start as u32,
+                count: held.len() as u32,
+                direction: if direction == Direction::Forward { 1.0 } else { -1.0 },
+            };
+            let pairs = part.len() * heads * (rotary / 2);
+            let bindings = [&positions, &table.slice(&held), &x];
+            plan.dispatch(rope_shader(), &params, &bindings, per_element(pairs));
+        }
+    }
 }

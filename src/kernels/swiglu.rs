@@ -1,7 +1,7 @@
 //! SwiGLU, forward and backward. See `shaders/swiglu.wgsl`, `shaders/swiglu_backward.wgsl`.
 
 use super::{expect_shape, per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -25,8 +25,11 @@ pub(super) fn shaders() -> Vec<Shader> {
 pub fn swiglu(plan: &mut PlanBuilder, gate_up: &Tensor, y: &Tensor) {
     let (rows, width) = (y.rows(), y.columns());
     expect_shape("gate_up", gate_up, rows, 2 * width);
-    let params = SwigluParams { rows: rows as u32, width: width as u32 };
-    plan.dispatch(forward_shader(), &params, &[gate_up, y], per_element(rows * width));
+    for part in row_parts(&[gate_up, y]) {
+        let bindings = [&gate_up.slice(&part), &y.slice(&part)];
+        let params = SwigluParams { rows: part.len() as u32, width: width as u32 };
+        plan.dispatch(forward_shader(), &params, &bindings, per_element(part.len() * width));
+    }
 }
 
 /// `d_gate_up =` the gradient for `dy [rows, width]`.
@@ -34,6 +37,9 @@ pub fn swiglu_backward(plan: &mut PlanBuilder, gate_up: &Tensor, dy: &Tensor, d_
     let (rows, width) = (dy.rows(), dy.columns());
     expect_shape("gate_up", gate_up, rows, 2 * width);
     expect_shape("d_gate_up", d_gate_up, rows, 2 * width);
-    let params = SwigluParams { rows: rows as u32, width: width as u32 };
-    plan.dispatch(backward_shader(), &params, &[gate_up, dy, d_gate_up], per_element(rows * width));
+    for part in row_parts(&[gate_up, dy, d_gate_up]) {
+        let bindings = [&gate_up.slice(&part), &dy.slice(&part), &d_gate_up.slice(&part)];
+        let params = SwigluParams { rows: part.len() as u32, width: width as u32 };
+        plan.dispatch(backward_shader(), &params, &bindings, per_element(part.len() * width));
+    }
 }

@@ -1,12 +1,15 @@
 //! Transposition of a stored weight. See `shaders/transpose.wgsl`.
 
 use super::{expect_shape, per_element, shader, wgsl};
-use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
+use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
     /// Parameter block of `transpose.wgsl`.
-    pub struct TransposeParams { rows: u32, columns: u32, words: u32, }
+    pub struct TransposeParams {
+        rows: u32, columns: u32, words: u32,
+        x_first: u32, x_count: u32, y_first: u32, y_count: u32,
+    }
 }
 
 fn transpose_shader(size: usize) -> Shader {
@@ -27,7 +30,21 @@ pub fn transpose(plan: &mut PlanBuilder, x: &Tensor, y: &Tensor) {
     let (rows, columns) = (x.rows(), x.columns());
     expect_shape("y", y, columns, rows);
     assert_eq!(x.dtype(), y.dtype(), "a transposition keeps the type");
-    let words = y.bytes() as usize / 4;
-    let params = TransposeParams { rows: rows as u32, columns: columns as u32, words: words as u32 };
-    plan.dispatch(transpose_shader(x.dtype().size()), &params, &[x, y], per_element(words));
+    for to in row_parts(&[y]) {
+        let part = y.slice(&to);
+        let words = part.bytes() as usize / 4;
+        for from in row_parts(&[x]) {
+            let params = TransposeParams {
+                rows: rows as u32,
+                columns: columns as u32,
+                words: words as u32,
+                x_first: from.start as u32,
+                x_count: from.len() as u32,
+                y_first: to.start as u32,
+                y_count: to.len() as u32,
+            };
+            let shader = transpose_shader(x.dtype().size());
+            plan.dispatch(shader, &params, &[&x.slice(&from), &part], per_element(words));
+        }
+    }
 }

@@ -41,7 +41,12 @@ pub fn record_backward(plan: &mut PlanBuilder, pass: &Forward<'_>, gradients: &G
     let modules = pass.lora.into_iter().flat_map(|lora| lora.modules());
     let lowest = modules.map(|m| (m.module.id.layer, stage(m.module.id.projection.role()))).min();
     let Some(lowest) = lowest else { return };
-    for layer in (lowest.0..pass.model.config().num_hidden_layers).rev() {
+    let layers = pass.model.config().num_hidden_layers;
+    for layer in (lowest.0..layers).rev() {
+        // The forward pass leaves those of the last layer behind.
+        if pass.buffers.recomputed() && layer + 1 < layers {
+            pass.recompute(plan, layer);
+        }
         let layer = Backward { pass, gradients, layer, lowest };
         if layer.mlp_block(plan) {
             layer.attention_block(plan);
@@ -224,7 +229,7 @@ impl Backward<'_> {
         let lora = self.pass.lora.expect("the module is one of its");
         let r = module.module.r;
         let xa = self.pass.buffers.layer(self.layer).xa(module.module.id.projection, r);
-        let dxa = self.gradients.xa.view(0, &[x.rows(), r]);
+        let dxa = self.gradients.xa.narrowed(r);
         matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None);
         let b = module.b(lora.values());
         Nn { scale: module.module.scale, ..Nn::new(dy, &b, &dxa) }.add_to(plan);

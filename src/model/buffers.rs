@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lora, Model};
+use super::{Lora, Model, heads};
 use crate::config::{ModelConfig, NormRole, Projection, Role};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
 
 /// The first `rows` rows of a buffer.
 pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {
@@ -43,7 +43,7 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    fn new(gpu: &Gpu, rows: usize) -> Result<Self> {
+    fn new(gpu: &dyn Allocator, rows: usize) -> Result<Self> {
         let pairs = |label: &str| gpu.tensor(label, &[rows, 2], Dtype::U32);
         Ok(Self { kv_range: pairs("kv_range")?, query_range: pairs("query_range")? })
     }
@@ -55,7 +55,7 @@ impl Ranges {
 
 impl Inputs {
     /// Inputs of a model for up to `rows` rows.
-    pub fn new(gpu: &Gpu, config: &ModelConfig, rows: usize) -> Result<Self> {
+    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, rows: usize) -> Result<Self> {
         let column = |label: &str| gpu.tensor(label, &[rows], Dtype::U32);
         Ok(Self {
             input_ids: column("input_ids")?,
@@ -166,8 +166,15 @@ pub struct Branch {
 }
 
 impl LayerBuffers {
-    fn new(model: &Model, lora: Option<&Lora>, rows: usize, layer: Option<usize>) -> Result<Self> {
-        let (gpu, config, heads) = (model.gpu(), model.config(), model.heads());
+    /// For one layer, or with `None` for all of them in turn.
+    fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: Option<&Lora>,
+        rows: usize,
+        layer: Option<usize>,
+    ) -> Result<Self> {
+        let heads = heads(config);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         let mut xa = BTreeMap::new();
         for &projection in config.family.projections {
@@ -247,8 +254,7 @@ impl LayerBuffers {
 
     /// `xa` of a projection with the rank of a module of this layer.
     pub fn xa(&self, projection: Projection, r: usize) -> Tensor {
-        let whole = &self.xa[&projection];
-        whole.view(0, &[whole.rows(), r])
+        self.xa[&projection].narrowed(r)
     }
 }
 
@@ -256,6 +262,7 @@ impl LayerBuffers {
 #[derive(Clone)]
 pub struct PassBuffers {
     layers: Vec<LayerBuffers>,
+    recomputed: bool,
     /// The output of a fused projection to queries, keys and values, on its way to their own matrices.
     pub qkv: Option<Tensor>,
     /// The residual stream after the last layer.
@@ -263,26 +270,54 @@ pub struct PassBuffers {
 }
 
 /// Workspace for the rows of a fused projection to queries, keys and values, if the family has one.
-fn fused(model: &Model, label: &str, rows: usize) -> Result<Option<Tensor>> {
-    let Some(projection) = model.config().family.projection(Role::QueryKeyValue) else { return Ok(None) };
-    let (columns, _) = model.config().projection_shape(projection);
-    model.gpu().tensor(label, &[rows, columns], Dtype::F32).map(Some)
+fn fused(gpu: &dyn Allocator, config: &ModelConfig, label: &str, rows: usize) -> Result<Option<Tensor>> {
+    let Some(projection) = config.family.projection(Role::QueryKeyValue) else { return Ok(None) };
+    let (columns, _) = config.projection_shape(projection);
+    gpu.tensor(label, &[rows, columns], Dtype::F32).map(Some)
 }
 
 impl PassBuffers {
-    /// Keeps every layer's activations, as a backward pass needs.
-    pub fn for_training(model: &Model, lora: &Lora, rows: usize) -> Result<Self> {
-        let layers = (0..model.config().num_hidden_layers)
-            .map(|layer| LayerBuffers::new(model, Some(lora), rows, Some(layer)))
-            .collect::<Result<_>>()?;
-        let out = model.gpu().tensor("out", &[rows, model.config().hidden_size], Dtype::F32)?;
-        Ok(Self { layers, qkv: fused(model, "qkv", rows)?, out })
+    /// Keeps every layer's activations, as a backward pass needs; with `checkpointing` only every layer's
+    /// input, beside one set of the rest that all layers share and the backward pass computes again.
+    pub fn for_training(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: &Lora,
+        rows: usize,
+        checkpointing: bool,
+    ) -> Result<Self> {
+        gpu.begin(MemoryUse::Activations);
+        let residual = |label: &str| gpu.tensor(label, &[rows, config.hidden_size], Dtype::F32);
+        let layers = 0..config.num_hidden_layers;
+        let layers: Vec<_> = if checkpointing {
+            let shared = LayerBuffers::new(gpu, config, Some(lora), rows, None)?;
+            let first = shared.x.clone();
+            layers
+                .map(|layer| {
+                    let x = if layer == 0 { first.clone() } else { residual("x")? };
+                    Ok(LayerBuffers { x, ..shared.clone() })
+                })
+                .collect::<Result<_>>()?
+        } else {
+            layers
+                .map(|layer| LayerBuffers::new(gpu, config, Some(lora), rows, Some(layer)))
+                .collect::<Result<_>>()?
+        };
+        let qkv = fused(gpu, config, "qkv", rows)?;
+        Ok(Self { layers, recomputed: checkpointing, qkv, out: residual("out")? })
     }
 
     /// One set of activations that all layers share.
     pub fn for_inference(model: &Model, lora: Option<&Lora>, rows: usize) -> Result<Self> {
-        let layer = LayerBuffers::new(model, lora, rows, None)?;
-        Ok(Self { out: layer.x.clone(), qkv: fused(model, "qkv", rows)?, layers: vec![layer] })
+        let (gpu, config) = (model.gpu(), model.config());
+        let layer = LayerBuffers::new(gpu, config, lora, rows, None)?;
+        let qkv = fused(gpu, config, "qkv", rows)?;
+        Ok(Self { out: layer.x.clone(), qkv, layers: vec![layer], recomputed: false })
+    }
+
+    /// Whether the backward pass finds a layer's input only, and those of the last layer.
+    pub fn recomputed(&self) -> bool {
+        self.recomputed
     }
 
     /// The activations of a layer.
@@ -299,6 +334,7 @@ impl PassBuffers {
     pub fn first(&self, rows: usize) -> Self {
         Self {
             layers: self.layers.iter().map(|layer| layer.first(rows)).collect(),
+            recomputed: self.recomputed,
             qkv: self.qkv.as_ref().map(|qkv| rows_of(qkv, rows)),
             out: rows_of(&self.out, rows),
         }
@@ -334,11 +370,14 @@ pub struct Gradients {
 
 impl Gradients {
     /// Gradients for up to `rows` rows.
-    pub fn new(model: &Model, lora: &Lora, rows: usize) -> Result<Self> {
-        let (gpu, config, heads) = (model.gpu(), model.config(), model.heads());
+    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, lora: &Lora, rows: usize) -> Result<Self> {
+        let heads = heads(config);
+        gpu.begin(MemoryUse::Gradients);
+        let adapter = lora.flat(gpu, "adapter gradient")?;
+        gpu.begin(MemoryUse::Activations);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         Ok(Self {
-            adapter: gpu.tensor("adapter gradient", lora.values().shape(), Dtype::F32)?,
+            adapter,
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,
@@ -347,7 +386,7 @@ impl Gradients {
             delta: make("delta", heads.heads)?,
             q: make("dq", heads.q_width())?,
             kv: make("dkv", heads.kv_width())?,
-            qkv: fused(model, "dqkv", rows)?,
+            qkv: fused(gpu, config, "dqkv", rows)?,
             xa: make("dxa", lora.max_rank())?,
         })
     }

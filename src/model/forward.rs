@@ -1,7 +1,7 @@
 //! The forward pass: embedding, decoder layers, and the residual stream that the head reads.
 
 use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, Model, PassBuffers};
-use crate::config::{Activation, ModuleId, NormRole, Role};
+use crate::config::{Activation, ModuleId, NormRole, Projection, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::add_rows;
 use crate::kernels::attention::attention;
@@ -45,10 +45,24 @@ pub fn record_forward(plan: &mut PlanBuilder, pass: &Forward<'_>) {
     for layer in 0..pass.model.config().num_hidden_layers {
         pass.attention_block(plan, layer);
         pass.mlp_block(plan, layer);
+        pass.mlp_output(plan, layer);
     }
 }
 
 impl Forward<'_> {
+    /// Computes a layer's activations again from its input, to the bit (gradient checkpointing: Chen et al.,
+    /// arXiv:1604.06174). What the layer hands on is not needed any more, unless a norm stands before it.
+    pub(super) fn recompute(&self, plan: &mut PlanBuilder, layer: usize) {
+        self.attention_block(plan, layer);
+        self.mlp_block(plan, layer);
+        let buffers = self.buffers.layer(layer);
+        if buffers.branches.is_some() {
+            self.mlp_output(plan, layer);
+        } else {
+            self.low_rank(plan, layer, self.model.projection(Role::Down), &buffers.activated);
+        }
+    }
+
     /// The tokens' embeddings, with learned positions if the model has them.
     fn embed(&self, plan: &mut PlanBuilder) {
         let (weights, inputs, x) = (self.model.weights(), self.inputs, &self.buffers.layer(0).x);
@@ -149,6 +163,10 @@ impl Forward<'_> {
             Activation::Silu => swiglu(plan, inner, &buffers.activated),
             Activation::GeluTanh => gelu(plan, inner, &buffers.activated),
         }
+    }
+
+    fn mlp_output(&self, plan: &mut PlanBuilder, layer: usize) {
+        let buffers = self.buffers.layer(layer);
         let branch = buffers.branches.as_ref().map(|[_, mlp]| (NormRole::MlpOutput, mlp));
         let streams = [&buffers.middle, self.buffers.after(layer)];
         self.output(plan, layer, Role::Down, &buffers.activated, branch, streams);
@@ -200,12 +218,26 @@ impl Forward<'_> {
         let projection = self.model.projection(role);
         let linear = self.weights(layer).linear(projection);
         let base = Nt { bias: linear.bias.as_ref(), residual, ..Nt::new(x, &linear.weight, y) };
-        let adapted = self.lora.and_then(|lora| Some((lora, lora.module(ModuleId { layer, projection })?)));
-        let Some((lora, module)) = adapted else { return base.add_to(plan) };
-        let (a, b) = (module.a(lora.values()), module.b(lora.values()));
+        match self.low_rank(plan, layer, projection, x) {
+            None => base.add_to(plan),
+            Some((xa, b)) => Nt { extension: Some((&xa, &b)), ..base }.add_to(plan),
+        }
+    }
+
+    /// `xa = s·dropout(x)·Aᵀ`, and B; `None` if the projection is not adapted.
+    fn low_rank(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        projection: Projection,
+        x: &Tensor,
+    ) -> Option<(Tensor, Tensor)> {
+        let lora = self.lora?;
+        let module = lora.module(ModuleId { layer, projection })?;
+        let a = module.a(lora.values());
         let xa = self.buffers.layer(layer).xa(projection, module.module.r);
         let scale = module.module.scale;
         Nt { scale, dropout: self.dropout.then_some(module.index), ..Nt::new(x, &a, &xa) }.add_to(plan);
-        Nt { extension: Some((&xa, &b)), ..base }.add_to(plan);
+        Some((xa, module.b(lora.values())))
     }
 }

@@ -9,7 +9,7 @@ use web_time::Instant;
 
 use crate::checkpoint::{Meter, Progress, SLICE, Slice, Slices, TensorInfo, TensorSource};
 use crate::error::{Error, Result};
-use crate::gpu::{Dtype, Gpu, PlanBuilder, Recorder, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, PlanBuilder, Recorder, Tensor};
 use crate::kernels::transpose::transpose;
 
 /// Bytes written between two waits for the device: until it has taken them in, the driver keeps a copy of
@@ -28,7 +28,7 @@ enum Put {
 
 /// Tensors that were asked for and are to be read.
 pub(super) struct Loader<'a> {
-    gpu: &'a Gpu,
+    memory: &'a dyn Allocator,
     source: &'a dyn TensorSource,
     names: Vec<String>,
     jobs: Vec<(Tensor, Put)>,
@@ -36,8 +36,9 @@ pub(super) struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(gpu: &'a Gpu, source: &'a dyn TensorSource) -> Self {
-        Self { gpu, source, names: Vec::new(), jobs: Vec::new(), total: 0 }
+    pub(super) fn new(memory: &'a dyn Allocator, source: &'a dyn TensorSource) -> Self {
+        memory.begin(MemoryUse::Weights);
+        Self { memory, source, names: Vec::new(), jobs: Vec::new(), total: 0 }
     }
 
     /// Whether the source has a tensor of this name.
@@ -64,7 +65,7 @@ impl<'a> Loader<'a> {
     }
 
     fn add(&mut self, name: &str, shape: &[usize], dtype: Dtype, put: Put) -> Result<Tensor> {
-        let tensor = self.gpu.tensor(name, shape, dtype)?;
+        let tensor = self.memory.tensor(name, shape, dtype)?;
         self.total += self.source.info(name).map_or(0, TensorInfo::bytes);
         self.names.push(name.to_owned());
         self.jobs.push((tensor.clone(), put));
@@ -99,27 +100,26 @@ impl<'a> Loader<'a> {
     }
 
     /// Reads everything that was asked for.
-    pub(super) async fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    pub(super) async fn run(mut self, gpu: &Gpu, progress: &mut dyn FnMut(Progress)) -> Result<()> {
         let names = std::mem::take(&mut self.names);
         let mut slices = Slices::new(self.source, &names);
         let mut meter = Meter::new(self.total, Instant::now());
         let mut unsettled = 0;
         while let Some(slice) = slices.next().await? {
             let bytes = slice.bytes.len() as u64;
-            self.put(&slice)?;
+            self.put(gpu, &slice)?;
             unsettled += bytes;
             if unsettled >= SETTLE {
                 // Errors of the device (out of memory above all) show here rather than at the end.
-                self.gpu.settle().await?;
+                gpu.settle().await?;
                 unsettled = 0;
             }
             progress(meter.add(bytes, Instant::now()));
         }
-        self.gpu.settle().await
+        gpu.settle().await
     }
 
-    fn put(&mut self, slice: &Slice) -> Result<()> {
-        let gpu = self.gpu;
+    fn put(&mut self, gpu: &Gpu, slice: &Slice) -> Result<()> {
         let (tensor, put) = &mut self.jobs[slice.tensor];
         match put {
             Put::AsStored => gpu.write_at(tensor, slice.offset, &slice.bytes),

@@ -1,7 +1,8 @@
 //! The adapter in GPU memory: every A and B in one flat buffer, with one table of offsets.
 //!
 //! Gradients and AdamW's moments are flat buffers of the same layout, so that the optimizer is one
-//! dispatch over all of them.
+//! dispatch over all of them: one for each part where they pass the device's limits. Parts end between
+//! matrices, or between rows of one that is larger than a part.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,15 @@ use rand_chacha::ChaCha8Rng;
 use crate::checkpoint::{Adapter, AdapterModule};
 use crate::config::{AdaptedModule, InitLoraWeights, LoraConfig, ModelConfig, ModuleId};
 use crate::error::Result;
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
 
 /// Pieces of the flat buffer start at multiples of this many floats, as bindings must.
 const ALIGN: usize = 64;
+
+/// A piece's length in a flat buffer.
+fn padded(len: usize) -> usize {
+    len.next_multiple_of(ALIGN)
+}
 
 /// One adapted linear layer and where its matrices lie in the flat buffers.
 #[derive(Debug, Clone)]
@@ -52,6 +58,8 @@ pub struct Lora {
     config: LoraConfig,
     modules: BTreeMap<ModuleId, LoraModule>,
     values: Tensor,
+    /// Where the flat buffers are cut to fit the device's limits.
+    cuts: Vec<usize>,
 }
 
 impl Lora {
@@ -97,11 +105,16 @@ impl Lora {
         Ok(lora)
     }
 
-    fn allocate(gpu: &Gpu, config: &LoraConfig, model: &ModelConfig) -> Result<Self> {
+    /// An adapter of zeros: what the others fill, and what a plan counts.
+    ///
+    /// # Errors
+    /// Those of [`LoraConfig::resolve`], and a buffer that the device does not allow.
+    pub fn allocate(gpu: &dyn Allocator, config: &LoraConfig, model: &ModelConfig) -> Result<Self> {
+        gpu.begin(MemoryUse::Adapter);
         let mut at = 0;
         let mut take = |len: usize| {
             let start = at;
-            at += len.next_multiple_of(ALIGN);
+            at += padded(len);
             start
         };
         let mut modules = BTreeMap::new();
@@ -110,8 +123,24 @@ impl Lora {
             let b_at = take(module.r * module.out_features);
             modules.insert(module.id, LoraModule { module, index: index as u32, a_at, b_at });
         }
-        let values = gpu.tensor("adapter", &[at], Dtype::F32)?;
-        Ok(Self { config: config.clone(), modules, values })
+        let pieces = modules.values().flat_map(|module: &LoraModule| {
+            let AdaptedModule { r, in_features, out_features, .. } = module.module;
+            [(r, in_features, module.b_at - module.a_at), (out_features, r, padded(module.b_len()))]
+        });
+        let cuts = gpu.part_limits().pack(pieces).ok_or_else(|| {
+            let widest = modules.values().map(|module| module.module.in_features).max().unwrap_or(0);
+            gpu.too_large("one matrix of the adapter", 4 * (widest * gpu.part_limits().rows) as u64)
+        })?;
+        let values = gpu.allocate("adapter", &[at], Dtype::F32, &cuts)?;
+        Ok(Self { config: config.clone(), modules, values, cuts })
+    }
+
+    /// A zeroed buffer of the adapter's layout.
+    ///
+    /// # Errors
+    /// When the device has no room for it.
+    pub fn flat(&self, gpu: &dyn Allocator, label: &str) -> Result<Tensor> {
+        gpu.allocate(label, self.values.shape(), Dtype::F32, &self.cuts)
     }
 
     /// The adapter's configuration.

@@ -5,8 +5,9 @@
 
 use super::buffers::rows_of;
 use super::{Gradients, Inputs, Model, PassBuffers, ROW_MULTIPLE};
+use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::gpu::{Dtype, Gpu, Plan, PlanBuilder, StepBuffer, Tensor};
+use crate::gpu::{Allocator, Dtype, Plan, PlanBuilder, StepBuffer, Tensor};
 use crate::kernels::cross_entropy::cross_entropy;
 use crate::kernels::gather::{gather, scatter};
 use crate::kernels::matmul::{Nn, Nt};
@@ -34,9 +35,13 @@ pub struct LossBuffers {
 
 impl LossBuffers {
     /// Workspace for up to `rows` rows.
-    pub fn new(model: &Model, rows: usize) -> Result<Self> {
-        let (gpu, config) = (model.gpu(), model.config());
+    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, rows: usize) -> Result<Self> {
         let wide = |label: &str| gpu.tensor(label, &[rows, config.hidden_size], Dtype::F32);
+        // One dispatch after the other indexes the whole of it.
+        let (needed, allowed) = (4 * rows as u64, gpu.part_limits().bytes);
+        if needed > allowed {
+            return Err(gpu.too_large("losses", needed));
+        }
         let chunk = chunk_rows(gpu, config.vocab_size).min(rows);
         Ok(Self {
             hidden: wide("target hidden")?,
@@ -52,8 +57,8 @@ impl LossBuffers {
 }
 
 /// Rows of a chunk: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may.
-fn chunk_rows(gpu: &Gpu, vocab_size: usize) -> usize {
-    let limit = (gpu.caps().limits.max_storage_buffer_binding_size as usize).min(CHUNK_BYTES);
+fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize) -> usize {
+    let limit = gpu.part_limits().bytes.min(CHUNK_BYTES as u64) as usize;
     (limit / (4 * vocab_size) / ROW_MULTIPLE).max(1) * ROW_MULTIPLE
 }
 

@@ -24,9 +24,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::checkpoint::{Canonical, Progress, TensorSource};
-use crate::config::{ModelConfig, Projection, Role, RopeParameters};
+use crate::config::{ModelConfig, Projection, Role};
 use crate::error::{Error, Result};
-use crate::gpu::{Dtype, Gpu, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, Tensor};
 use crate::kernels::attention::Heads;
 use crate::kernels::rope;
 
@@ -39,6 +39,7 @@ pub struct Model {
     gpu: Arc<Gpu>,
     config: ModelConfig,
     weights: Weights,
+    weight_bytes: u64,
 }
 
 impl Model {
@@ -53,8 +54,23 @@ impl Model {
         source: &dyn TensorSource,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Rc<Self>> {
-        let weights = Weights::load(gpu, &config, &Canonical::new(source)?, progress).await?;
-        Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights }))
+        let source = Canonical::new(source)?;
+        let weight_bytes = Weights::bytes(gpu, &config, &source)?;
+        let weights = Weights::load(gpu, &config, &source, progress).await?;
+        Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights, weight_bytes }))
+    }
+
+    /// Bytes of GPU memory that [`Self::load`] would take.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`] that need no weight to be read.
+    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, source: &dyn TensorSource) -> Result<u64> {
+        Weights::bytes(gpu, config, &Canonical::new(source)?)
+    }
+
+    /// Bytes of GPU memory that the weights take.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
     }
 
     /// The device that holds the model.
@@ -74,12 +90,7 @@ impl Model {
 
     /// Number and width of the attention heads.
     pub fn heads(&self) -> Heads {
-        Heads {
-            heads: self.config.num_attention_heads,
-            kv_heads: self.config.num_key_value_heads,
-            head_dim: self.config.head_dim,
-            scale: self.config.score_scale,
-        }
+        heads(&self.config)
     }
 
     /// The linear module of a role that the family has.
@@ -91,19 +102,42 @@ impl Model {
     /// layer's configuration has.
     ///
     /// # Errors
-    /// `Data` if positions are learned and there are fewer of them; a table that the device does not allow.
+    /// Those of [`empty_rope_tables`].
     pub fn rope_tables(&self, positions: usize) -> Result<Vec<Tensor>> {
-        let known = self.config.max_position_embeddings;
-        if self.weights.embed_positions.is_some() && positions > known {
-            return Err(Error::data(format!(
-                "a text of {positions} tokens is too long: the model has learned {known} positions \
-                 (max_position_embeddings). Set max_length to {known} or less"
-            )));
-        }
-        let table = |parameters: &RopeParameters| {
-            let values = rope::table(positions, &parameters.frequencies());
-            self.gpu.tensor_from("rope table", &[positions, parameters.rotary_dim], Dtype::F32, &values)
-        };
-        self.config.rope_parameters.iter().map(table).collect()
+        let tables = empty_rope_tables(&self.gpu, &self.config, positions)?;
+        self.fill_rope_tables(&tables);
+        Ok(tables)
     }
+
+    /// Writes [`empty_rope_tables`].
+    pub fn fill_rope_tables(&self, tables: &[Tensor]) {
+        for (table, parameters) in tables.iter().zip(&self.config.rope_parameters) {
+            self.gpu.write(table, &rope::table(table.rows(), &parameters.frequencies()));
+        }
+    }
+}
+
+fn heads(config: &ModelConfig) -> Heads {
+    Heads {
+        heads: config.num_attention_heads,
+        kv_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+        scale: config.score_scale,
+    }
+}
+
+/// Room for [`Model::rope_tables`].
+///
+/// # Errors
+/// `Data` if positions are learned and there are fewer of them; a table that the device does not allow.
+pub fn empty_rope_tables(gpu: &dyn Allocator, config: &ModelConfig, positions: usize) -> Result<Vec<Tensor>> {
+    let known = config.max_position_embeddings;
+    if config.embed_positions_name().is_some() && positions > known {
+        return Err(Error::data(format!(
+            "a text of {positions} tokens is too long: the model has learned {known} positions \
+             (max_position_embeddings). Set max_length to {known} or less"
+        )));
+    }
+    let table = |width: usize| gpu.tensor("rope table", &[positions, width], Dtype::F32);
+    config.rope_parameters.iter().map(|parameters| table(parameters.rotary_dim)).collect()
 }

@@ -7,7 +7,7 @@ use super::loader::Loader;
 use crate::checkpoint::{Progress, TensorSource};
 use crate::config::{LM_HEAD, ModelConfig, ModuleId, NormKind, NormRole, Projection, TensorKind, TensorSpec};
 use crate::error::Result;
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Allocator, Gpu, MemoryUse, Tally, Tensor};
 
 /// A frozen linear layer.
 pub struct LinearWeight {
@@ -50,6 +50,13 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// Bytes of GPU memory that they take.
+    pub(super) fn bytes(gpu: &dyn Allocator, config: &ModelConfig, source: &dyn TensorSource) -> Result<u64> {
+        let tally = Tally::new(gpu);
+        Self::ask(&mut Loader::new(&tally, source), config)?;
+        Ok(tally.bytes(MemoryUse::Weights))
+    }
+
     pub(super) async fn load(
         gpu: &Gpu,
         config: &ModelConfig,
@@ -57,6 +64,13 @@ impl Weights {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let mut loader = Loader::new(gpu, source);
+        let weights = Self::ask(&mut loader, config)?;
+        loader.run(gpu, progress).await?;
+        Ok(weights)
+    }
+
+    /// Checks all tensors and makes their memory, to be filled.
+    fn ask(loader: &mut Loader<'_>, config: &ModelConfig) -> Result<Self> {
         let table = [config.vocab_size, config.hidden_size];
         // A tied table has either name.
         let mut embed_name = config.embed_tokens_name();
@@ -75,10 +89,9 @@ impl Weights {
             }
             None => None,
         };
-        let norm = norm(&mut loader, config, &config.norm_name(), config.hidden_size)?;
-        let layers = (0..config.num_hidden_layers).map(|layer| LayerWeights::new(&mut loader, config, layer));
+        let norm = norm(loader, config, &config.norm_name(), config.hidden_size)?;
+        let layers = (0..config.num_hidden_layers).map(|layer| LayerWeights::new(loader, config, layer));
         let layers = layers.collect::<Result<_>>()?;
-        loader.run(progress).await?;
         Ok(Self { embed_tokens, embed_positions, layers, norm, lm_head })
     }
 }

@@ -50,7 +50,8 @@ impl Tokenizer {
     /// # Errors
     ///
     /// As [`render_chat`](Self::render_chat); `Unsupported` too when the template has no generation tags and
-    /// rewrites earlier turns, so that the assistant's share cannot be told.
+    /// rewrites earlier turns otherwise than by dropping their beginnings, so that the assistant's share cannot be
+    /// told.
     pub fn encode_chat(&self, messages: &[Message]) -> Result<ChatTokens> {
         let template = self.template()?;
         let Rendered { text, mut generated } = template.render(messages, false)?;
@@ -79,7 +80,11 @@ impl Tokenizer {
             let at = || format!("message {} of {}", i + 1, messages.len());
             let prompt = template.render(&messages[..i], true).context(at)?.text;
             let turn = template.render(&messages[..=i], false).context(at)?.text;
-            if !turn.starts_with(&prompt) || !text.starts_with(&turn) {
+            let written = match turn.strip_prefix(prompt.as_str()) {
+                Some(written) if text.starts_with(&prompt) => self.as_in(written, &text[prompt.len()..]),
+                _ => None,
+            };
+            let Some(written) = written else {
                 return Err(Error::unsupported(format!(
                     "{}: the chat template writes earlier turns differently once later ones follow, and it has no \
                      {{% generation %}} tags, so the assistant's tokens cannot be told from the others; put the tags \
@@ -87,12 +92,26 @@ impl Tokenizer {
                      (assistant_only_loss off), or use data with \"prompt\" and \"completion\"",
                     at()
                 )));
-            }
+            };
             // The line break that templates put behind the end-of-turn token is never generated.
-            let trimmed = turn.trim_end();
-            let end = if self.ends_with_special_token(trimmed) { trimmed.len() } else { turn.len() };
-            ranges.push(prompt.len()..end.max(prompt.len()));
+            let trimmed = written.trim_end();
+            let written = if self.ends_with_special_token(trimmed) { trimmed } else { written };
+            ranges.push(prompt.len()..prompt.len() + written.len());
         }
         Ok(ranges)
+    }
+
+    /// The assistant's turn as it stands at the beginning of `rest`: all of `turn`, which is what the template
+    /// writes while nothing follows, or its end. Templates of reasoning models drop the thoughts before an answer
+    /// once another question follows. What is left must reach to an end-of-turn token: less could be chance.
+    fn as_in<'t>(&self, turn: &'t str, rest: &str) -> Option<&'t str> {
+        if rest.starts_with(turn) {
+            return Some(turn);
+        }
+        if !self.ends_with_special_token(turn.trim_end()) {
+            return None;
+        }
+        let starts = turn.char_indices().map(|(start, _)| start).skip(1);
+        starts.map(|start| &turn[start..]).find(|end| !end.trim().is_empty() && rest.starts_with(end))
     }
 }

@@ -12,8 +12,9 @@ use crate::error::{Error, Result};
 pub(super) struct TokenizerConfig {
     /// `bos_token`, `eos_token`, `unk_token`, …: name of the field to text of the token. Templates see them too.
     special_tokens: BTreeMap<String, String>,
-    pub add_bos_token: Option<bool>,
-    pub add_eos_token: Option<bool>,
+    pub tokenizer_class: Option<String>,
+    pub add_prefix_space: Option<bool>,
+    pub legacy: Option<bool>,
     chat_template: Value,
 }
 
@@ -33,9 +34,10 @@ impl TokenizerConfig {
             })
             .collect();
         let flag = |name: &str| fields.get(name).and_then(Value::as_bool);
-        let (add_bos_token, add_eos_token) = (flag("add_bos_token"), flag("add_eos_token"));
+        let (add_prefix_space, legacy) = (flag("add_prefix_space"), flag("legacy"));
+        let tokenizer_class = fields.get("tokenizer_class").and_then(Value::as_str).map(str::to_owned);
         let chat_template = fields.remove("chat_template").unwrap_or_default();
-        Ok(Self { special_tokens, add_bos_token, add_eos_token, chat_template })
+        Ok(Self { special_tokens, tokenizer_class, add_prefix_space, legacy, chat_template })
     }
 
     /// The text of a special token, by its field's name.

@@ -1,10 +1,12 @@
 //! Text to token ids and back, chat templates, and text that streams out token by token.
 //!
 //! The vocabulary and its rules are `tokenizer.json`'s, read by the `tokenizers` crate; names of special
-//! tokens and, in older repositories, the chat template are `tokenizer_config.json`'s. What differs between
-//! the two follows transformers (`TokenizersBackend` of 5.x).
+//! tokens and, in older repositories, the chat template are `tokenizer_config.json`'s. Where the two differ it
+//! goes as in transformers 5.23: what is put around a text is the file's post-processor's, whatever
+//! `add_bos_token` and `add_eos_token` say; `class` has what a tokenizer's class overrides.
 
 mod chat;
+mod class;
 mod config;
 mod json;
 mod stream;
@@ -16,9 +18,7 @@ pub use stream::StreamDecoder;
 
 use std::ops::Range;
 
-use tokenizers::processors::template::TemplateProcessing;
-
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use config::TokenizerConfig;
 use template::ChatTemplate;
 
@@ -58,6 +58,37 @@ impl Tokenizer {
         tokenizer_config: Option<&[u8]>,
         chat_template: Option<&str>,
     ) -> Result<Self> {
+        Self::build("", tokenizer_json, tokenizer_config, chat_template)
+    }
+
+    /// [`from_files`](Self::from_files) for the model with this `config.json`, whose `model_type` has a say in
+    /// what transformers makes of the files.
+    ///
+    /// # Errors
+    ///
+    /// Also `Format` when `config.json` is no JSON object.
+    pub fn for_model(
+        config_json: &[u8],
+        tokenizer_json: &[u8],
+        tokenizer_config: Option<&[u8]>,
+        chat_template: Option<&str>,
+    ) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            #[serde(default)]
+            model_type: String,
+        }
+        let config: Config = serde_json::from_slice(config_json)
+            .map_err(|error| Error::format(format!("config.json cannot be read: {error}")))?;
+        Self::build(&config.model_type, tokenizer_json, tokenizer_config, chat_template)
+    }
+
+    fn build(
+        model_type: &str,
+        tokenizer_json: &[u8],
+        tokenizer_config: Option<&[u8]>,
+        chat_template: Option<&str>,
+    ) -> Result<Self> {
         let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer_json).map_err(|error| {
             Error::format(format!(
                 "tokenizer.json cannot be read: {error}; it must be a file of the Hugging Face tokenizers library \
@@ -84,7 +115,7 @@ impl Tokenizer {
                 ))
             })?),
         };
-        apply_add_bos_eos(&mut inner, &config, bos_token_id, eos_token_id)?;
+        class::apply(&mut inner, &config, model_type)?;
 
         let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
         let chat = match chat_template {
@@ -192,39 +223,4 @@ impl Tokenizer {
         let added = self.inner.get_added_tokens_decoder();
         added.values().any(|token| token.special && text.ends_with(token.content.as_str()))
     }
-}
-
-/// Replaces the post-processor when the configuration says whether texts begin with bos and end with eos, as
-/// transformers does.
-fn apply_add_bos_eos(
-    inner: &mut tokenizers::Tokenizer,
-    config: &TokenizerConfig,
-    bos_token_id: Option<u32>,
-    eos_token_id: Option<u32>,
-) -> Result<()> {
-    if config.add_bos_token.is_none() && config.add_eos_token.is_none() {
-        return Ok(());
-    }
-    let mut pieces = vec!["$A:0".to_owned()];
-    let mut special_tokens = Vec::new();
-    let add = |wanted: Option<bool>, name, id: Option<u32>| {
-        let token = config.special_token(name).filter(|_| wanted == Some(true))?;
-        Some((token.to_owned(), id?))
-    };
-    if let Some((token, id)) = add(config.add_bos_token, "bos_token", bos_token_id) {
-        pieces.insert(0, format!("{token}:0"));
-        special_tokens.push((token, id));
-    }
-    if let Some((token, id)) = add(config.add_eos_token, "eos_token", eos_token_id) {
-        pieces.push(format!("{token}:0"));
-        special_tokens.push((token, id));
-    }
-    let processor = TemplateProcessing::builder()
-        .try_single(pieces)
-        .map_err(|error| error.to_string())
-        .and_then(|builder| builder.special_tokens(special_tokens).build().map_err(|error| error.to_string()))
-        .map_err(Error::format)
-        .context(|| "tokenizer_config.json: add_bos_token and add_eos_token cannot be applied")?;
-    inner.with_post_processor(Some(processor));
-    Ok(())
 }

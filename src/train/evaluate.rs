@@ -3,21 +3,25 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::data::{Batch, Example};
+use crate::config::ModelConfig;
+use crate::data::{Batch, Rows};
 use crate::error::{Error, Result};
-use crate::gpu::{Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
+use crate::gpu::{Allocator, MemoryUse, Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
 use crate::kernels::step::Step;
 use crate::model::{
-    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, record_forward,
-    record_loss,
+    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, empty_rope_tables,
+    record_forward, record_loss,
 };
 
-/// Rows that hold the `batch_size` longest of some examples, and their longest length.
-pub(super) fn largest_batch(examples: &[Example], batch_size: usize) -> (usize, usize) {
-    let mut lengths: Vec<_> = examples.iter().map(|e| e.input_ids.len()).collect();
+/// Token rows that hold the `batch_size` longest of some rows, and the longest example's length, all cut to
+/// `max_length`.
+pub(super) fn largest_batch(rows: &Rows, batch_size: usize, max_length: usize) -> (usize, usize) {
+    let mut lengths: Vec<_> = (0..rows.len()).map(|i| rows.tokens(i).min(max_length)).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
-    let rows = lengths.iter().take(batch_size).sum::<usize>();
-    (rows.next_multiple_of(ROW_MULTIPLE), lengths.first().copied().unwrap_or(0))
+    let tokens = lengths.iter().take(batch_size).sum::<usize>();
+    let examples = rows.examples();
+    let longest = (0..examples.len()).map(|i| examples.tokens(i)).max().unwrap_or(0);
+    (tokens.next_multiple_of(ROW_MULTIPLE), longest.min(max_length))
 }
 
 /// What a pass over examples needs; cloning shares the memory.
@@ -27,18 +31,23 @@ pub(super) struct Workspace {
     pub inputs: Inputs,
     pub buffers: PassBuffers,
     pub loss: LossBuffers,
-    pub step: Rc<StepBuffer>,
 }
 
 impl Workspace {
-    pub fn new(model: &Model, buffers: PassBuffers, rows: usize, positions: usize) -> Result<Self> {
-        let gpu = model.gpu();
+    /// Its rotary tables are still to be written.
+    pub fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        buffers: PassBuffers,
+        rows: usize,
+        positions: usize,
+    ) -> Result<Self> {
+        gpu.begin(MemoryUse::Workspace);
         Ok(Self {
-            rope_tables: model.rope_tables(positions)?,
-            inputs: Inputs::new(gpu, model.config(), rows)?,
+            rope_tables: empty_rope_tables(gpu, config, positions)?,
+            inputs: Inputs::new(gpu, config, rows)?,
             buffers,
-            loss: LossBuffers::new(model, rows)?,
-            step: Rc::new(StepBuffer::new(gpu, &Step::default())),
+            loss: LossBuffers::new(gpu, config, rows)?,
         })
     }
 
@@ -62,32 +71,35 @@ pub struct Evaluator {
     model: Rc<Model>,
     lora: Option<Rc<Lora>>,
     workspace: Workspace,
+    step: Rc<StepBuffer>,
     plans: HashMap<usize, (Plan, LossPlans)>,
 }
 
 impl Evaluator {
-    /// With buffers for these examples in batches of `batch_size`.
+    /// With buffers for these rows in batches of `batch_size`.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
-    pub fn new(
+    pub fn new(model: &Rc<Model>, lora: Option<Rc<Lora>>, rows: &Rows, batch_size: usize) -> Result<Self> {
+        let (rows, positions) = largest_batch(rows, batch_size, usize::MAX);
+        let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
+        let workspace = Workspace::new(model.gpu(), model.config(), buffers, rows, positions)?;
+        model.fill_rope_tables(&workspace.rope_tables);
+        let step = Rc::new(StepBuffer::new(model.gpu(), &Step::default()));
+        Ok(Self::sharing(model, lora, workspace, step))
+    }
+
+    pub(super) fn sharing(
         model: &Rc<Model>,
         lora: Option<Rc<Lora>>,
-        examples: &[Example],
-        batch_size: usize,
-    ) -> Result<Self> {
-        let (rows, positions) = largest_batch(examples, batch_size);
-        let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
-        let workspace = Workspace::new(model, buffers, rows, positions)?;
-        Ok(Self::sharing(model, lora, workspace))
+        workspace: Workspace,
+        step: Rc<StepBuffer>,
+    ) -> Self {
+        Self { model: Rc::clone(model), lora, workspace, step, plans: HashMap::new() }
     }
 
-    pub(super) fn sharing(model: &Rc<Model>, lora: Option<Rc<Lora>>, workspace: Workspace) -> Self {
-        Self { model: Rc::clone(model), lora, workspace, plans: HashMap::new() }
-    }
-
-    /// The mean loss over `examples`, without dropout.
-    pub async fn loss(&mut self, examples: &[Example], batch_size: usize) -> Result<Evaluation> {
+    /// The mean loss over the examples of `rows`, without dropout.
+    pub async fn loss(&mut self, rows: &Rows, batch_size: usize) -> Result<Evaluation> {
         let model = Rc::clone(&self.model);
         let gpu = &**model.gpu();
         let mut clear = PlanBuilder::new(gpu);
@@ -96,8 +108,9 @@ impl Evaluator {
         recorder.run(&clear.finish(), None);
         recorder.submit();
         let mut targets = 0;
-        for chunk in examples.chunks(batch_size) {
-            let batch = Batch::new(&chunk.iter().collect::<Vec<_>>(), ROW_MULTIPLE);
+        let all: Vec<_> = (0..rows.len()).collect();
+        for chunk in all.chunks(batch_size) {
+            let batch = rows.batch(chunk, ROW_MULTIPLE)?;
             targets += batch.targets;
             self.workspace.upload(&model, &batch);
             let rows = batch.rows();
@@ -134,7 +147,7 @@ impl Evaluator {
             cache: None,
         };
         record_forward(&mut forward, &pass);
-        let loss = record_loss(&self.model, &w.step, &inputs, &buffers, &w.loss, None);
+        let loss = record_loss(&self.model, &self.step, &inputs, &buffers, &w.loss, None);
         (forward.finish(), loss)
     }
 }

@@ -1,13 +1,16 @@
 //! From records and settings to a run that is ready for its first step.
 
+use super::memory::{Demand, MemoryReport};
 use super::state::Checkpoint;
-use super::trainer::{Trainer, TrainingData};
+use super::trainer::{Trainer, TrainingData, as_rows, session_options};
 use crate::base::Base;
 use crate::checkpoint::Adapter;
-use crate::config::{LoraConfig, TrainConfig};
-use crate::data::{Dataset, PrepareOptions, Prepared, prepare, split};
+use crate::config::{LoraConfig, ModelConfig, TrainConfig};
+use crate::data::{DataReport, Dataset, PrepareOptions, Prepared, prepare, split};
 use crate::error::{Context, Error, Result};
-use crate::model::Lora;
+use crate::gpu::{Gpu, MemoryBudget, human_bytes};
+use crate::model::{Lora, ROW_MULTIPLE};
+use crate::tokenizer::Tokenizer;
 
 /// Where the adapter comes from.
 pub enum Start {
@@ -29,8 +32,35 @@ pub struct Job {
     pub data: Dataset,
     /// Records to evaluate on.
     pub evaluation: Option<Dataset>,
-    /// Without `evaluation`: hold out this share of the records.
+    /// Without `evaluation`: hold out this share of the examples.
     pub eval_split: Option<f64>,
+    /// How much memory the run may take.
+    pub memory: MemoryOptions,
+}
+
+/// How much memory a run may take, and what to do if it wants more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryOptions {
+    /// Bytes; `None` is the default for the device's kind, raised to what the device grants.
+    pub budget: Option<u64>,
+    /// Make the changes that a run that is too large needs.
+    pub auto: bool,
+}
+
+/// A run whose data are tokenized, before any GPU memory is taken.
+pub struct TokenizedJob {
+    job: Job,
+    tokenized: Tokenized,
+    warnings: Vec<String>,
+}
+
+/// What became of the records.
+struct Tokenized {
+    data: TrainingData,
+    warnings: Vec<String>,
+    target_tokens: u64,
+    report: DataReport,
+    evaluation: Option<DataReport>,
 }
 
 /// A run before its first step, and what to tell of it.
@@ -45,40 +75,36 @@ pub struct ReadyJob {
     pub eval_examples: usize,
     /// Target tokens in the training examples.
     pub target_tokens: u64,
+    /// What became of the data set's rows, the part held out by `eval_split` among them.
+    pub data: DataReport,
+    /// The same of the held-out data set.
+    pub evaluation: Option<DataReport>,
 }
 
-/// Tokenizes records for `base`.
-pub fn prepare_for(base: &Base, data: &Dataset, train: &TrainConfig) -> Result<Prepared> {
-    let config = base.model.config();
+/// Tokenizes records for a model.
+pub fn prepare_for(
+    config: &ModelConfig,
+    tokenizer: &Tokenizer,
+    data: &Dataset,
+    train: &TrainConfig,
+) -> Result<Prepared> {
     let options = PrepareOptions {
         max_length: train.max_length,
         context: config.max_position_embeddings,
         assistant_only_loss: train.assistant_only_loss,
     };
-    prepare(data, &base.tokenizer, config.vocab_size, &options)
+    prepare(data, tokenizer, config.vocab_size, &options)
 }
 
 impl Job {
-    /// Checks everything, tokenizes, and makes the buffers.
+    /// Checks everything and tokenizes.
     ///
     /// # Errors
-    /// The first thing that cannot work, before any GPU memory is taken where possible.
-    pub fn prepare(self, base: &Base) -> Result<ReadyJob> {
+    /// The first thing that cannot work.
+    pub fn tokenize(self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<TokenizedJob> {
         self.train.validate()?;
-        let (data, evaluation) = match (self.evaluation, self.eval_split) {
-            (None, Some(fraction)) => {
-                let (data, held_out) = split(self.data, fraction, self.train.seed)?;
-                (data, Some(held_out))
-            }
-            (evaluation, _) => (self.data, evaluation),
-        };
         let mut warnings = self.train.warnings();
-        let model = base.model.config();
-        let lora_config = match &self.start {
-            Start::New(config) => config,
-            Start::Adapter(adapter) => &adapter.config,
-            Start::Checkpoint(_, config) => config,
-        };
+        let lora_config = self.lora_config();
         let modules = lora_config.resolve(model)?;
         if let Start::Checkpoint(checkpoint, _) = &self.start {
             let found = &checkpoint.adapter.config;
@@ -90,31 +116,146 @@ impl Job {
             }
         }
         warnings.extend(lora_config.warnings(model));
+        let tokenized = self.examples(model, tokenizer)?;
+        Ok(TokenizedJob { job: self, tokenized, warnings })
+    }
 
-        let prepared = prepare_for(base, &data, &self.train)?;
-        warnings.extend(prepared.warnings);
-        let held_out = evaluation
-            .map(|data| prepare_for(base, &data, &self.train).context(|| "held-out data"))
-            .transpose()?;
-        let held_out = held_out.map(|prepared| {
-            warnings.extend(prepared.warnings.iter().map(|warning| format!("held-out data: {warning}")));
-            prepared.examples
-        });
-        let data = TrainingData { train: prepared.examples, evaluation: held_out.unwrap_or_default() };
-        let (examples, eval_examples) = (data.train.len(), data.evaluation.len());
-        let gpu = base.model.gpu();
-        let trainer = match self.start {
-            Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, self.train, data, &checkpoint)?,
+    fn examples(&self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<Tokenized> {
+        let prepare = |data| prepare_for(model, tokenizer, data, &self.train);
+        let Prepared { examples, report } = prepare(&self.data)?;
+        let mut warnings = report.warnings.clone();
+        let (train, held_out, evaluation) = match (&self.evaluation, self.eval_split) {
+            (Some(evaluation), _) => {
+                let held_out = prepare(evaluation).context(|| "held-out data")?;
+                let more = held_out.report.warnings.iter();
+                warnings.extend(more.map(|warning| format!("held-out data: {warning}")));
+                (examples, Some(held_out.examples), Some(held_out.report))
+            }
+            (None, Some(fraction)) => {
+                let (train, held_out) = split(&examples, fraction, self.train.seed)?;
+                (train, Some(held_out), None)
+            }
+            (None, None) => (examples, None, None),
+        };
+        let target_tokens = match (&held_out, &evaluation) {
+            // Part of the data set's were held out.
+            (Some(held_out), None) => report.target_tokens - held_out.target_tokens()?,
+            _ => report.target_tokens,
+        };
+        let data = TrainingData { train, evaluation: held_out };
+        Ok(Tokenized { data, warnings, target_tokens, report, evaluation })
+    }
+
+    /// Everything at once, for a base that is loaded already.
+    ///
+    /// # Errors
+    /// Those of [`Self::tokenize`], [`TokenizedJob::fit`] and [`TokenizedJob::start`].
+    pub async fn prepare(self, base: &Base) -> Result<ReadyJob> {
+        let (model, gpu) = (base.model.config(), base.model.gpu());
+        let weights = base.model.weight_bytes();
+        let mut job = self.tokenize(model, &base.tokenizer)?;
+        job.fit(gpu, model, &base.tokenizer, weights, weights).await?;
+        job.start(base)
+    }
+
+    fn lora_config(&self) -> &LoraConfig {
+        match &self.start {
+            Start::New(config) => config,
+            Start::Adapter(adapter) => &adapter.config,
+            Start::Checkpoint(_, config) => config,
+        }
+    }
+}
+
+impl TokenizedJob {
+    /// What the run takes on `gpu`, beside `weights` bytes of the base, of which `taken` are allocated, and what
+    /// it may take.
+    ///
+    /// # Errors
+    /// What no device with these limits can hold.
+    pub async fn memory(
+        &self,
+        gpu: &Gpu,
+        model: &ModelConfig,
+        weights: u64,
+        taken: u64,
+    ) -> Result<MemoryReport> {
+        let (Job { train, memory, .. }, data) = (&self.job, &self.tokenized.data);
+        let lora = self.job.lora_config();
+        let held_out = data.evaluation.clone().unwrap_or_else(|| data.train.choose([]));
+        let (rows, held_out) = (as_rows(train, data.train.clone()), as_rows(train, held_out));
+        let options = |changed: &TrainConfig| {
+            let (rows, max_length) = ([&rows, &held_out], changed.max_length);
+            let mut options = session_options(changed, lora.lora_dropout, rows, max_length);
+            if changed.packing && max_length < train.max_length {
+                // Shorter examples are packed anew; rows are full at most.
+                let full = changed.per_device_train_batch_size.saturating_mul(max_length);
+                options.rows = full.next_multiple_of(ROW_MULTIPLE);
+            }
+            options
+        };
+        let demand = Demand { gpu, model, lora, weights, options: &options };
+        let mut budget = memory.budget.map_or_else(|| MemoryBudget::default_for(gpu), MemoryBudget::given);
+        budget.raise(gpu, demand.plan(train)?.total, taken).await;
+        demand.report(train, budget)
+    }
+
+    /// Makes sure that the run fits, by changes of its settings if it may; they are among the warnings then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory) with the plan and what would help.
+    pub async fn fit(
+        &mut self,
+        gpu: &Gpu,
+        model: &ModelConfig,
+        tokenizer: &Tokenizer,
+        weights: u64,
+        taken: u64,
+    ) -> Result<MemoryReport> {
+        let report = self.memory(gpu, model, weights, taken).await?;
+        if report.fits {
+            return Ok(report);
+        }
+        let Some(choice) = report.choice().filter(|_| self.job.memory.auto) else {
+            return Err(report.error());
+        };
+        let shortened = choice.train.max_length != self.job.train.max_length;
+        self.job.train = choice.train.clone();
+        self.warnings.push(format!(
+            "to fit {} of GPU memory instead of {}, the run goes with {}",
+            human_bytes(report.budget.bytes),
+            human_bytes(report.plan.total),
+            choice.changes.join(", ")
+        ));
+        if shortened {
+            self.tokenized = self.job.examples(model, tokenizer)?;
+        }
+        let report = self.memory(gpu, model, weights, taken).await?;
+        if report.fits { Ok(report) } else { Err(report.error()) }
+    }
+
+    /// Makes the buffers.
+    ///
+    /// # Errors
+    /// A device without room; a checkpoint of another run.
+    pub fn start(self, base: &Base) -> Result<ReadyJob> {
+        let Self { job, tokenized, mut warnings } = self;
+        let Tokenized { data, warnings: of_data, target_tokens, report, evaluation } = tokenized;
+        warnings.extend(of_data);
+        let (model, gpu) = (base.model.config(), base.model.gpu());
+        let (examples, eval_examples) = (data.train.len(), data.evaluation.as_ref().map_or(0, |e| e.len()));
+        let trainer = match job.start {
+            Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, job.train, data, &checkpoint)?,
             Start::New(mut config) => {
                 config.base_model_name_or_path = Some(base.name.clone());
-                let lora = Lora::new(gpu, &config, model, self.train.seed)?;
-                Trainer::new(&base.model, lora, self.train, data)?
+                let lora = Lora::new(gpu, &config, model, job.train.seed)?;
+                Trainer::new(&base.model, lora, job.train, data)?
             }
             Start::Adapter(adapter) => {
                 let lora = Lora::from_adapter(gpu, &adapter, model)?;
-                Trainer::new(&base.model, lora, self.train, data)?
+                Trainer::new(&base.model, lora, job.train, data)?
             }
         };
-        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens: prepared.target_tokens })
+        Ok(ReadyJob { trainer, warnings, examples, eval_examples, target_tokens, data: report, evaluation })
     }
 }

@@ -6,6 +6,7 @@
 
 mod evaluate;
 mod job;
+mod memory;
 mod session;
 mod state;
 mod trainer;
@@ -14,9 +15,10 @@ mod trainer;
 mod run_dir;
 
 pub use evaluate::{Evaluation, Evaluator};
-pub use job::{Job, ReadyJob, Start, prepare_for};
+pub use job::{Job, MemoryOptions, ReadyJob, Start, TokenizedJob, prepare_for};
+pub use memory::{MemoryItem, MemoryPlan, MemoryReport, Proposal};
 #[cfg(not(target_arch = "wasm32"))]
 pub use run_dir::{RunDir, latest_checkpoint};
-pub use session::Session;
+pub use session::{Session, SessionOptions};
 pub use state::{Checkpoint, TrainerState};
 pub use trainer::{Progress, StepReport, Trainer, TrainingData};

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::evaluate::{Evaluator, Workspace};
+use crate::config::ModelConfig;
 use crate::data::Batch;
 use crate::error::Result;
-use crate::gpu::{Dtype, PendingRead, Plan, PlanBuilder, Profiler, Recorder, Tensor};
+use crate::gpu::{
+    Allocator, Dtype, MemoryUse, PendingRead, Plan, PlanBuilder, Profiler, Recorder, StepBuffer, Tensor,
+};
 use crate::kernels::adamw::adamw;
 use crate::kernels::reduce::{NORM_PARTS, norm};
 use crate::kernels::step::Step;
@@ -22,49 +25,91 @@ struct RowPlans {
     backward: Plan,
 }
 
+/// For what a session makes its buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Rows of the largest batch, a multiple of [`ROW_MULTIPLE`](crate::model::ROW_MULTIPLE).
+    pub rows: usize,
+    /// Positions are below this.
+    pub positions: usize,
+    /// Whether dropout masks are drawn.
+    pub dropout: bool,
+    /// Whether the backward pass computes each layer's activations again.
+    pub gradient_checkpointing: bool,
+}
+
+/// All memory of a session but the base and the adapter.
+pub(super) struct SessionBuffers {
+    gradients: Gradients,
+    moments: [Tensor; 2],
+    norm_parts: Tensor,
+    norm: Tensor,
+    workspace: Workspace,
+}
+
+impl SessionBuffers {
+    pub fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: &Lora,
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let SessionOptions { rows, positions, gradient_checkpointing, .. } = *options;
+        let gradients = Gradients::new(gpu, config, lora, rows)?;
+        gpu.begin(MemoryUse::Moments);
+        let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
+        let activations = PassBuffers::for_training(gpu, config, lora, rows, gradient_checkpointing)?;
+        let workspace = Workspace::new(gpu, config, activations, rows, positions)?;
+        let float = |label: &str, len: usize| gpu.tensor(label, &[len], Dtype::F32);
+        let (norm_parts, norm) = (float("norm parts", NORM_PARTS)?, float("gradient norm", 1)?);
+        Ok(Self { gradients, moments, norm_parts, norm, workspace })
+    }
+}
+
 /// An adapter in training on a model.
 pub struct Session {
     model: Rc<Model>,
     lora: Rc<Lora>,
     dropout: bool,
     workspace: Workspace,
+    step: Rc<StepBuffer>,
     gradients: Gradients,
     moments: [Tensor; 2],
     norm: Tensor,
+    /// For the optimizer's plan alone.
+    _norm_parts: Tensor,
     optimizer: Plan,
     plans: HashMap<usize, RowPlans>,
     profiler: Option<Profiler>,
 }
 
 impl Session {
-    /// Makes everything for batches of up to `rows` rows (a multiple of
-    /// [`ROW_MULTIPLE`](crate::model::ROW_MULTIPLE)) and positions below `positions`.
+    /// Makes everything; see [`MemoryPlan`](super::MemoryPlan) for how much that is.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory) when a buffer passes a limit of
     /// the device or the device has no room for it.
-    pub fn new(model: &Rc<Model>, lora: Lora, rows: usize, positions: usize, dropout: bool) -> Result<Self> {
+    pub fn new(model: &Rc<Model>, lora: Lora, options: &SessionOptions) -> Result<Self> {
         let gpu = &**model.gpu();
         let lora = Rc::new(lora);
-        let flat = |label: &str| gpu.tensor(label, lora.values().shape(), Dtype::F32);
-        let gradients = Gradients::new(model, &lora, rows)?;
-        let moments = [flat("first moment")?, flat("second moment")?];
-        let parts = gpu.tensor("norm parts", &[NORM_PARTS], Dtype::F32)?;
-        let total = gpu.tensor("gradient norm", &[1], Dtype::F32)?;
-        let buffers = PassBuffers::for_training(model, &lora, rows)?;
-        let workspace = Workspace::new(model, buffers, rows, positions)?;
-        let mut optimizer = PlanBuilder::with_step(gpu, &workspace.step);
-        norm(&mut optimizer, &gradients.adapter, &parts, &total);
+        let buffers = SessionBuffers::new(gpu, model.config(), &lora, options)?;
+        let SessionBuffers { gradients, moments, norm_parts, norm: total, workspace } = buffers;
+        model.fill_rope_tables(&workspace.rope_tables);
+        let step = Rc::new(StepBuffer::new(gpu, &Step::default()));
+        let mut optimizer = PlanBuilder::with_step(gpu, &step);
+        norm(&mut optimizer, &gradients.adapter, &norm_parts, &total);
         adamw(&mut optimizer, lora.values(), &gradients.adapter, &moments[0], &moments[1], &total);
         Ok(Self {
             workspace,
+            step,
             optimizer: optimizer.finish(),
             model: Rc::clone(model),
             lora,
-            dropout,
+            dropout: options.dropout,
             gradients,
             moments,
             norm: total,
+            _norm_parts: norm_parts,
             plans: HashMap::new(),
             profiler: None,
         })
@@ -121,7 +166,7 @@ impl Session {
         }
         let (gpu, plans) = (&**self.model.gpu(), &self.plans[&rows]);
         self.workspace.upload(&self.model, batch);
-        self.workspace.step.write(gpu, step);
+        self.step.write(gpu, step);
         let mut recorder = Recorder::new(gpu);
         let mut run = |plan: &Plan| recorder.run(plan, self.profiler.as_mut());
         run(&plans.forward);
@@ -140,7 +185,7 @@ impl Session {
     /// the gradient's norm, on their way.
     pub async fn optimizer_step(&mut self, step: &Step) -> Result<[PendingRead; 2]> {
         let gpu = self.model.gpu();
-        self.workspace.step.write(gpu, step);
+        self.step.write(gpu, step);
         let mut recorder = Recorder::new(gpu);
         recorder.run(&self.optimizer, self.profiler.as_mut());
         let reads = [recorder.read(&self.workspace.loss.sum), recorder.read(&self.norm)];
@@ -153,7 +198,8 @@ impl Session {
 
     /// An evaluator that uses this session's memory, and so runs between its steps only.
     pub fn evaluator(&self) -> Evaluator {
-        Evaluator::sharing(&self.model, Some(Rc::clone(&self.lora)), self.workspace.clone())
+        let lora = Some(Rc::clone(&self.lora));
+        Evaluator::sharing(&self.model, lora, self.workspace.clone(), Rc::clone(&self.step))
     }
 
     fn record(&self, rows: usize) -> RowPlans {
@@ -169,11 +215,11 @@ impl Session {
             buffers: &buffers,
             cache: None,
         };
-        let mut forward = PlanBuilder::with_step(gpu, &w.step);
+        let mut forward = PlanBuilder::with_step(gpu, &self.step);
         record_forward(&mut forward, &pass);
-        let mut backward = PlanBuilder::with_step(gpu, &w.step);
+        let mut backward = PlanBuilder::with_step(gpu, &self.step);
         record_backward(&mut backward, &pass, &gradients);
-        let loss = record_loss(&self.model, &w.step, &inputs, &buffers, &w.loss, Some(&gradients));
+        let loss = record_loss(&self.model, &self.step, &inputs, &buffers, &w.loss, Some(&gradients));
         RowPlans { forward: forward.finish(), loss, backward: backward.finish() }
     }
 }

@@ -82,7 +82,10 @@ impl Checkpoint {
 }
 
 /// 64-bit FNV-1a (Fowler, Noll, Vo; RFC 9923) over ids and masks, as hexadecimal.
-pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> String {
+///
+/// # Errors
+/// As [`Examples::get`](crate::data::Examples::get).
+pub fn fingerprint(examples: impl IntoIterator<Item = Result<Example>>) -> Result<String> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut add = |value: u64| {
         for byte in value.to_le_bytes() {
@@ -90,10 +93,11 @@ pub fn fingerprint<'a>(examples: impl IntoIterator<Item = &'a Example>) -> Strin
         }
     };
     for example in examples {
+        let example = example?;
         add(example.input_ids.len() as u64);
         for (&id, &trained) in example.input_ids.iter().zip(&example.trained) {
             add(u64::from(id) << 1 | u64::from(trained));
         }
     }
-    format!("{hash:016x}")
+    Ok(format!("{hash:016x}"))
 }

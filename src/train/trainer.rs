@@ -6,11 +6,11 @@ use std::rc::Rc;
 use web_time::Instant;
 
 use super::evaluate::{Evaluator, largest_batch};
-use super::session::Session;
+use super::session::{Session, SessionOptions};
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
 use crate::config::TrainConfig;
-use crate::data::{Batch, EpochOrder, Example};
+use crate::data::{EpochOrder, Examples, Rows, group_by_length};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::PendingRead;
 use crate::kernels::step::{Optimizer, Step};
@@ -22,9 +22,9 @@ const IN_FLIGHT: usize = 2;
 /// Prepared examples: what is trained on and what is held out.
 pub struct TrainingData {
     /// Never empty.
-    pub train: Vec<Example>,
-    /// May be empty: then nothing is evaluated.
-    pub evaluation: Vec<Example>,
+    pub train: Examples,
+    /// `None`: nothing is evaluated.
+    pub evaluation: Option<Examples>,
 }
 
 /// Steps over which the speed is averaged: reports come in pairs when steps overlap.
@@ -70,13 +70,42 @@ struct Pending {
     reads: [PendingRead; 2],
 }
 
+/// Settings that may differ when a run goes on: its results are the same bits.
+const CHANGES_NO_BIT: [&str; 1] = ["gradient_checkpointing"];
+
+/// What batches count.
+pub(super) fn as_rows(config: &TrainConfig, examples: Examples) -> Rows {
+    match config.packing {
+        true => Rows::packed(examples, config.max_length),
+        false => Rows::single(examples),
+    }
+}
+
+/// What a run on these rows makes its buffers for, if they are cut to `max_length`.
+pub(super) fn session_options(
+    config: &TrainConfig,
+    lora_dropout: f64,
+    [rows, held_out]: [&Rows; 2],
+    max_length: usize,
+) -> SessionOptions {
+    let largest = |rows| largest_batch(rows, config.per_device_train_batch_size, max_length);
+    let (train, evaluation) = (largest(rows), largest(held_out));
+    SessionOptions {
+        rows: train.0.max(evaluation.0),
+        positions: train.1.max(evaluation.1),
+        dropout: lora_dropout > 0.0,
+        gradient_checkpointing: config.gradient_checkpointing,
+    }
+}
+
 /// A run.
 pub struct Trainer {
     session: Session,
     evaluator: Evaluator,
     config: TrainConfig,
     lora_dropout: f64,
-    data: TrainingData,
+    rows: Rows,
+    held_out: Rows,
     data_fingerprint: String,
     total: usize,
     submitted: usize,
@@ -99,22 +128,22 @@ impl Trainer {
         if data.train.is_empty() {
             return Err(Error::data("there is no training example"));
         }
-        let batch_size = config.per_device_train_batch_size;
-        let (train, evaluation) =
-            (largest_batch(&data.train, batch_size), largest_batch(&data.evaluation, batch_size));
-        let (rows, positions) = (train.0.max(evaluation.0), train.1.max(evaluation.1));
+        let evaluation = data.evaluation.unwrap_or_else(|| data.train.choose([]));
+        let data_fingerprint = fingerprint(data.train.iter().chain(evaluation.iter()))?;
+        let (rows, held_out) = (as_rows(&config, data.train), as_rows(&config, evaluation));
         let lora_dropout = lora.config().lora_dropout;
-        let session = Session::new(model, lora, rows, positions, lora_dropout > 0.0)?;
+        let options = session_options(&config, lora_dropout, [&rows, &held_out], usize::MAX);
+        let session = Session::new(model, lora, &options)?;
         let evaluator = session.evaluator();
-        let all = || data.train.iter().chain(&data.evaluation);
         Ok(Self {
             session,
             evaluator,
             lora_dropout,
-            total: config.total_steps(data.train.len()),
+            total: config.total_steps(rows.len()),
             config,
-            data_fingerprint: fingerprint(all()),
-            data,
+            data_fingerprint,
+            rows,
+            held_out,
             submitted: 0,
             reported: 0,
             micro_batches: 0,
@@ -167,7 +196,10 @@ impl Trainer {
         };
         let (mine, theirs) = (serde_json::to_value(&self.config), serde_json::to_value(&state.config));
         if let (Ok(serde_json::Value::Object(mine)), Ok(serde_json::Value::Object(theirs))) = (mine, theirs)
-            && let Some((key, value)) = mine.iter().find(|(key, value)| theirs.get(*key) != Some(value))
+            && let Some((key, value)) = mine
+                .iter()
+                .filter(|(key, _)| !CHANGES_NO_BIT.contains(&key.as_str()))
+                .find(|(key, value)| theirs.get(*key) != Some(value))
         {
             let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
             return differs(format!("{key} is {value}, there it is {before}"));
@@ -194,6 +226,11 @@ impl Trainer {
     /// The GPU side.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Rows of the training data: its examples, or what they were packed into.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
     }
 
     /// See [`Session::profile`].
@@ -228,7 +265,7 @@ impl Trainer {
 
     fn evaluates_after(&self, step: usize) -> bool {
         let every = self.config.eval_steps.unwrap_or(self.total.div_ceil(10).max(10));
-        !self.data.evaluation.is_empty() && (step.is_multiple_of(every) || step == self.total)
+        !self.held_out.is_empty() && (step.is_multiple_of(every) || step == self.total)
     }
 
     /// Whether a checkpoint is due after `step`.
@@ -249,7 +286,7 @@ impl Trainer {
     /// Epoch and first micro-batch of a step (from 0), and one past its last.
     fn batches_of(&self, step: usize) -> (usize, usize, usize) {
         let accumulation = self.config.gradient_accumulation_steps;
-        let batches = self.data.train.len().div_ceil(self.config.per_device_train_batch_size);
+        let batches = self.rows.len().div_ceil(self.config.per_device_train_batch_size);
         let per_epoch = batches.div_ceil(accumulation);
         let first = step % per_epoch * accumulation;
         (step / per_epoch, first, batches.min(first + accumulation))
@@ -259,19 +296,24 @@ impl Trainer {
         let (epoch, first, end) = self.batches_of(self.submitted);
         if self.order.0 != epoch {
             let order = EpochOrder { seed: self.config.seed, shuffle: self.config.shuffle };
-            self.order = (epoch, order.order(epoch, self.data.train.len()));
+            let mut order = order.order(epoch, self.rows.len());
+            if self.config.group_by_length {
+                let step = self
+                    .config
+                    .per_device_train_batch_size
+                    .saturating_mul(self.config.gradient_accumulation_steps);
+                order = group_by_length(&order, step, |i| self.rows.tokens(i));
+            }
+            self.order = (epoch, order);
         }
-        let batches: Vec<_> = self
+        let batches = self
             .order
             .1
             .chunks(self.config.per_device_train_batch_size)
             .take(end)
             .skip(first)
-            .map(|chunk| {
-                let examples: Vec<_> = chunk.iter().map(|&i| &self.data.train[i]).collect();
-                Batch::new(&examples, ROW_MULTIPLE)
-            })
-            .collect();
+            .map(|chunk| self.rows.batch(chunk, ROW_MULTIPLE))
+            .collect::<Result<Vec<_>>>()?;
         let targets = batches.iter().map(|b| b.targets).sum();
         let lr = self.config.learning_rate_at(self.submitted, self.total);
         let step =
@@ -326,11 +368,11 @@ impl Trainer {
 
     /// Mean loss over the held-out target tokens, without dropout; `None` without held-out data.
     pub async fn evaluate(&mut self) -> Result<Option<f64>> {
-        if self.data.evaluation.is_empty() {
+        if self.held_out.is_empty() {
             return Ok(None);
         }
         let batch_size = self.config.per_device_train_batch_size;
-        let evaluation = self.evaluator.loss(&self.data.evaluation, batch_size).await?;
+        let evaluation = self.evaluator.loss(&self.held_out, batch_size).await?;
         self.last_report = Instant::now();
         Ok(Some(evaluation.loss))
     }

@@ -4,8 +4,10 @@
 mod bad_input;
 mod commands;
 mod common;
+mod data;
 mod gguf;
 mod hub;
 mod hub_server;
+mod memory;
 mod resume;
 mod train;

@@ -1,33 +1,96 @@
 //! Data sets, examples, orders and batches.
 
-use postil::ErrorKind;
 use postil::data::{
-    Batch, Dataset, EpochOrder, Example, Format, PrepareOptions, Prepared, Record, SkippedLine, batches,
-    prepare, preview, split,
+    Columns, DataFormat, DataReport, Dataset, Example, Examples, Format, PrepareOptions, Record, SkippedLine,
+    preview,
 };
 use postil::tokenizer::Tokenizer;
+use postil::{ErrorKind, Result};
 
-use crate::tokenizer::{SENTENCEPIECE, byte_level, masked_text, message};
+use crate::tokenizer::{SENTENCEPIECE, bos_and_eos, byte_level, masked_text, message};
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-const OPTIONS: PrepareOptions = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
+pub const OPTIONS: PrepareOptions =
+    PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
 
-fn parse(text: &str) -> Dataset {
-    Dataset::parse_jsonl(text.as_bytes(), "data.jsonl").unwrap()
+/// A data set in memory, everything detected.
+pub fn open(bytes: &[u8], name: &str) -> Result<Dataset> {
+    Dataset::from_bytes(bytes.to_vec(), name, DataFormat::default(), Columns::default())
 }
 
-fn chatml() -> Tokenizer {
+/// What reading a data set gives.
+pub struct Parsed {
+    pub format: Format,
+    pub records: Vec<Record>,
+    /// Of the records.
+    pub lines: Vec<usize>,
+    pub skipped: Vec<SkippedLine>,
+}
+
+pub fn read(dataset: &Dataset) -> Parsed {
+    let mut parsed =
+        Parsed { format: dataset.format(), records: Vec::new(), lines: Vec::new(), skipped: Vec::new() };
+    let mut on_record = |line, record| {
+        match record {
+            Ok(record) => {
+                parsed.records.push(record);
+                parsed.lines.push(line);
+            }
+            Err(reason) => parsed.skipped.push(SkippedLine { line, reason }),
+        }
+        Ok(())
+    };
+    dataset.read(&mut on_record).unwrap();
+    parsed
+}
+
+fn parse(text: &str) -> Parsed {
+    read(&jsonl(text))
+}
+
+fn jsonl(text: &str) -> Dataset {
+    open(text.as_bytes(), "data.jsonl").unwrap()
+}
+
+/// A prepared data set with its examples at hand.
+#[derive(Debug)]
+pub struct Prepared {
+    pub examples: Vec<Example>,
+    pub stored: Examples,
+    pub report: DataReport,
+}
+
+impl std::ops::Deref for Prepared {
+    type Target = DataReport;
+
+    fn deref(&self) -> &DataReport {
+        &self.report
+    }
+}
+
+pub fn prepare(
+    dataset: &Dataset,
+    tokenizer: &Tokenizer,
+    vocab_size: usize,
+    options: &PrepareOptions,
+) -> Result<Prepared> {
+    let postil::data::Prepared { examples, report } =
+        postil::data::prepare(dataset, tokenizer, vocab_size, options)?;
+    Ok(Prepared { examples: examples.iter().collect::<Result<_>>()?, stored: examples, report })
+}
+
+pub fn chatml() -> Tokenizer {
     byte_level("<|im_end|>", Some(CHATML))
 }
 
 fn prepared(text: &str) -> Prepared {
-    prepare(&parse(text), &chatml(), 428, &OPTIONS).unwrap()
+    prepare(&jsonl(text), &chatml(), 428, &OPTIONS).unwrap()
 }
 
 /// Each example's trained text, `|` for what is masked.
-fn trained(tokenizer: &Tokenizer, prepared: &Prepared) -> Vec<String> {
+pub fn trained(tokenizer: &Tokenizer, prepared: &Prepared) -> Vec<String> {
     (prepared.examples.iter()).map(|e| masked_text(tokenizer, &e.input_ids, &e.trained)).collect()
 }
 
@@ -96,7 +159,7 @@ fn alpaca_prompts() {
 fn bad_lines_are_skipped_with_number_and_reason() {
     let mut text = b"\xEF\xBB\xBF\n{\"text\": \"one\"}\r\n  \r\n".to_vec();
     text.extend(b"{\"text\": \"\xFF\"}\n{\"text\": 3}\n{\"text\": \" \"}\n{\"prompt\": \"a\"}\n{}\n[1]\n\"x\"\n{\"text\": \"cut");
-    let data = Dataset::parse_jsonl(&text, "data.jsonl").unwrap();
+    let data = read(&open(&text, "data.jsonl").unwrap());
     assert_eq!(data.records, [Record::Text("one".into())]);
     assert_eq!(data.lines, [2]);
     let expected = [
@@ -138,15 +201,14 @@ fn bad_lines_are_skipped_with_number_and_reason() {
         (r#"{"instruction": "a", "output": "b", "history": [["q"]]}"#, "pairs of strings"),
         (r#"{"instruction": "a", "output": "b", "input": 1}"#, "\"input\" must be a string"),
         (r#"{"question": "a", "answer": "b"}"#, "no known format, found \"question\", \"answer\""),
-        ("[{\"text\": \"a\"}]", "a JSON list where one JSON object a line"),
     ] {
-        let error = Dataset::parse_jsonl(line.as_bytes(), "my.jsonl").unwrap_err();
+        let error = open(line.as_bytes(), "my.jsonl").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         for part in ["my.jsonl", "line 1: ", reason, "\"messages\"", "\"instruction\""] {
             assert!(error.to_string().contains(part), "{error}");
         }
     }
-    assert!(Dataset::parse_jsonl(b" \n", "x").unwrap_err().to_string().contains("the file is empty"));
+    assert!(open(b" \n", "x").unwrap_err().to_string().contains("the file is empty"));
 }
 
 #[test]
@@ -165,7 +227,7 @@ fn text_is_trained_whole_with_the_end_of_sequence() {
 
     // Without a configuration there is no eos; the post-processor's <s> comes first.
     let sentencepiece = Tokenizer::from_files(SENTENCEPIECE, None, None).unwrap();
-    let data = prepare(&parse(r#"{"text": "Hello"}"#), &sentencepiece, 400, &OPTIONS).unwrap();
+    let data = prepare(&jsonl(r#"{"text": "Hello"}"#), &sentencepiece, 400, &OPTIONS).unwrap();
     assert_eq!(data.examples[0].input_ids, sentencepiece.encode("Hello", true).unwrap());
     assert_eq!(trained(&sentencepiece, &data), ["|Hello"]);
     assert!(data.warnings.len() == 1 && data.warnings[0].contains("eos_token"), "{:?}", data.warnings);
@@ -186,10 +248,8 @@ fn completions_are_trained_and_prompts_are_not() {
     assert!(data.warnings[0].contains("In 1 of 1 examples one token holds"), "{:?}", data.warnings);
 
     // With tokens that the post-processor adds at both ends.
-    let config =
-        br#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": true}"#;
-    let tokenizer = Tokenizer::from_files(SENTENCEPIECE, Some(config), None).unwrap();
-    let pair = parse(
+    let tokenizer = bos_and_eos();
+    let pair = jsonl(
         "{\"prompt\": \"Is it?\", \"completion\": \" It is 😀\"}\n{\"prompt\": \"\", \"completion\": \"It\"}",
     );
     let data = prepare(&pair, &tokenizer, 400, &OPTIONS).unwrap();
@@ -207,7 +267,7 @@ fn chats_train_the_assistants_turns_or_everything() {
     assert_eq!(trained(&tokenizer, &data), ["|Hi<|im_end|>|So.<|im_end|>|"]);
 
     let all =
-        prepare(&parse(CHAT), &tokenizer, 428, &PrepareOptions { assistant_only_loss: false, ..OPTIONS })
+        prepare(&jsonl(CHAT), &tokenizer, 428, &PrepareOptions { assistant_only_loss: false, ..OPTIONS })
             .unwrap();
     assert_eq!(all.examples[0].input_ids, data.examples[0].input_ids);
     assert_eq!(all.target_tokens, all.total_tokens - 1);
@@ -217,7 +277,7 @@ fn chats_train_the_assistants_turns_or_everything() {
     assert_eq!(trained(&tokenizer, &prepared(line)), ["|b<|im_end|>\n"]);
 
     // No template: said at once, with what to do.
-    let error = prepare(&parse(CHAT), &byte_level("</s>", None), 428, &OPTIONS).unwrap_err();
+    let error = prepare(&jsonl(CHAT), &byte_level("</s>", None), 428, &OPTIONS).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("no chat template"), "{error}");
 }
@@ -231,18 +291,18 @@ fn chats_that_the_template_refuses_are_left_out() {
     // The prompt before an assistant turn is rendered too, so this template must refuse only what comes first.
     let refused =
         r#"{"messages": [{"role": "system", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
-    let data = prepare(&parse(&format!("{CHAT}\n\n{refused}")), &tokenizer, 428, &OPTIONS).unwrap();
+    let data = prepare(&jsonl(&format!("{CHAT}\n\n{refused}")), &tokenizer, 428, &OPTIONS).unwrap();
     assert_eq!(data.examples.len(), 1);
-    assert_eq!(data.refused[0].line, 3);
+    assert_eq!(data.refused.first[0].line, 3);
     assert!(data.warnings[0].contains("1 of 2 records were left out (line 3: "), "{:?}", data.warnings);
-    let error = prepare(&parse(refused), &tokenizer, 428, &OPTIONS).unwrap_err();
+    let error = prepare(&jsonl(refused), &tokenizer, 428, &OPTIONS).unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("user first"), "{error}");
 }
 
 #[test]
 fn long_examples_are_cut_and_counted() {
     let long = r#"{"text": "One two three four five six seven eight nine ten."}"#;
-    let data = parse(&format!("{long}\n{{\"text\": \"One\"}}\n{long}"));
+    let data = jsonl(&format!("{long}\n{{\"text\": \"One\"}}\n{long}"));
     let options = PrepareOptions { max_length: 5, ..OPTIONS };
     let cut = prepare(&data, &chatml(), 428, &options).unwrap();
     assert_eq!(cut.examples.iter().map(|e| e.input_ids.len()).max(), Some(5));
@@ -255,7 +315,7 @@ fn long_examples_are_cut_and_counted() {
 
     // The cut takes the whole completion of the second.
     let pairs = "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"One two three four five\", \"completion\": \"b\"}";
-    let cut = prepare(&parse(pairs), &chatml(), 428, &options).unwrap();
+    let cut = prepare(&jsonl(pairs), &chatml(), 428, &options).unwrap();
     assert_eq!((cut.examples.len(), cut.truncated, cut.without_targets), (1, 1, 1));
     assert!(
         cut.warnings.iter().any(|w| w.starts_with("1 of 2 examples have no token")),
@@ -271,7 +331,7 @@ fn long_examples_are_cut_and_counted() {
 
 #[test]
 fn nothing_to_train_on_is_an_error_that_says_why() {
-    let pair = parse(r#"{"prompt": "One two three four five", "completion": "b"}"#);
+    let pair = jsonl(r#"{"prompt": "One two three four five", "completion": "b"}"#);
     let error = prepare(&pair, &chatml(), 428, &PrepareOptions { max_length: 4, ..OPTIONS }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(
@@ -279,20 +339,20 @@ fn nothing_to_train_on_is_an_error_that_says_why() {
         "{error}"
     );
 
-    let no_answer = parse(r#"{"messages": [{"role": "user", "content": "a"}]}"#);
+    let no_answer = jsonl(r#"{"messages": [{"role": "user", "content": "a"}]}"#);
     let error = prepare(&no_answer, &chatml(), 428, &OPTIONS).unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("no assistant turn"), "{error}");
 }
 
 #[test]
 fn tokens_that_the_model_lacks_are_refused() {
-    let error = prepare(&parse("\n{\"text\": \"Hello\"}"), &chatml(), 400, &OPTIONS).unwrap_err();
+    let error = prepare(&jsonl("\n{\"text\": \"Hello\"}"), &chatml(), 400, &OPTIONS).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     for part in ["line 2", "token 403", "\"Hello\"", "vocab_size is 400", "do not belong together"] {
         assert!(error.to_string().contains(part), "{error}");
     }
-    assert!(prepare(&parse(r#"{"text": "Hello"}"#), &chatml(), 423, &OPTIONS).is_ok());
-    assert!(prepare(&parse(r#"{"text": "Hello"}"#), &chatml(), 422, &OPTIONS).is_err());
+    assert!(prepare(&jsonl(r#"{"text": "Hello"}"#), &chatml(), 423, &OPTIONS).is_ok());
+    assert!(prepare(&jsonl(r#"{"text": "Hello"}"#), &chatml(), 422, &OPTIONS).is_err());
 }
 
 #[test]
@@ -300,7 +360,7 @@ fn warnings_of_equal_examples_and_skipped_lines() {
     let same = prepared("{\"text\": \"a\"}\n{\"text\": \"a\"}\nx\n");
     assert_eq!(same.warnings.len(), 2);
     assert!(
-        same.warnings[0].starts_with("1 lines were skipped (line 3: no valid JSON"),
+        same.warnings[0].starts_with("1 rows were skipped (line 3: no valid JSON"),
         "{:?}",
         same.warnings
     );
@@ -314,9 +374,9 @@ fn previews_show_each_token() {
     let data = prepared(
         "{\"prompt\": \"Say é:\", \"completion\": \" 😀\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}",
     );
-    let shown = preview(&data, &tokenizer, 1);
+    let shown = preview(&data.stored, &tokenizer, 1).unwrap();
     assert_eq!(shown.len(), 1);
-    assert_eq!(preview(&data, &tokenizer, 9).len(), 2);
+    assert_eq!(preview(&data.stored, &tokenizer, 9).unwrap().len(), 2);
     let text = |wanted: bool| {
         shown[0].iter().filter(|t| t.trained == wanted).map(|t| t.text.as_str()).collect::<String>()
     };
@@ -324,114 +384,4 @@ fn previews_show_each_token() {
     assert_eq!(shown[0].len(), data.examples[0].input_ids.len());
     let json = serde_json::to_value(&shown[0][0]).unwrap();
     assert_eq!(json, serde_json::json!({ "text": "S", "trained": false }));
-}
-
-#[test]
-fn batches_lay_examples_end_to_end() {
-    let first = Example { input_ids: vec![10, 11, 12], trained: vec![false, false, true] };
-    let second = Example { input_ids: vec![20, 21], trained: vec![false, true] };
-    let batch = Batch::new(&[&first, &second], 4);
-    let expected = Batch {
-        input_ids: vec![10, 11, 12, 20, 21, 0, 0, 0],
-        positions: vec![0, 1, 2, 0, 1, 0, 0, 0],
-        kv_range: vec![0, 1, 0, 2, 0, 3, 3, 4, 3, 5, 5, 6, 6, 7, 7, 8],
-        query_range: vec![0, 3, 1, 3, 2, 3, 3, 5, 4, 5, 5, 6, 6, 7, 7, 8],
-        target_rows: [&[1, 3][..], &[u32::MAX; 6]].concat(),
-        target_ids: [&[12, 21][..], &[u32::MAX; 6]].concat(),
-        tokens: 5,
-        targets: 2,
-    };
-    assert_eq!(batch, expected);
-    assert_eq!(batch.rows(), 8);
-    assert_eq!(Batch::new(&[&first, &second], 5).rows(), 5);
-    assert_eq!(Batch::new(&[&first], 1).rows(), 3);
-    assert_eq!(Batch::new(&[], 4).rows(), 0);
-}
-
-#[test]
-fn ranges_of_keys_and_queries_are_each_others_transpose() {
-    let examples: Vec<Example> =
-        [5, 1, 9, 2, 16].map(|len| Example { input_ids: vec![7; len], trained: vec![true; len] }).into();
-    let batch = Batch::new(&examples.iter().collect::<Vec<_>>(), 16);
-    assert_eq!((batch.rows(), batch.tokens, batch.targets), (48, 33, 33 - 5));
-    let inside =
-        |ranges: &[u32], i: usize, j: usize| (ranges[2 * i]..ranges[2 * i + 1]).contains(&(j as u32));
-    for query in 0..48 {
-        for key in 0..48 {
-            assert_eq!(
-                inside(&batch.kv_range, query, key),
-                inside(&batch.query_range, key, query),
-                "{query} {key}"
-            );
-        }
-        assert_eq!(batch.kv_range[2 * query + 1], query as u32 + 1);
-    }
-}
-
-#[test]
-fn windows_cut_keys_and_queries_alike() {
-    let examples: Vec<Example> =
-        [5, 1, 9].map(|len| Example { input_ids: vec![7; len], trained: vec![true; len] }).into();
-    let batch = Batch::new(&examples.iter().collect::<Vec<_>>(), 16);
-    let document = |row: usize| [0, 5, 6, 15].into_iter().rposition(|start| row >= start);
-    for window in [1, 3, 9, usize::MAX] {
-        let (keys, queries) = (batch.sliding_kv_range(window), batch.sliding_query_range(window));
-        for query in 0..16 {
-            for key in 0..16 {
-                // A window counts the token itself, as in transformers: key > query - window.
-                let seen = key <= query && query - key < window && document(query) == document(key);
-                let inside = |ranges: &[u32], i: usize, j: usize| {
-                    (ranges[2 * i]..ranges[2 * i + 1]).contains(&(j as u32))
-                };
-                assert_eq!(inside(&keys, query, key), seen, "{window}: {query} {key}");
-                assert_eq!(inside(&queries, key, query), seen, "{window}: {query} {key}");
-            }
-        }
-    }
-}
-
-#[test]
-fn orders_are_pinned() {
-    let order = EpochOrder { seed: 42, shuffle: true };
-    // Computed by a ChaCha8 written from RFC 8439 in Python.
-    assert_eq!(order.order(0, 10), [4, 5, 7, 0, 2, 8, 1, 9, 3, 6]);
-    assert_eq!(order.order(1, 10), [8, 4, 2, 6, 9, 1, 0, 3, 7, 5]);
-    assert_eq!(EpochOrder { seed: 43, ..order }.order(0, 10), [6, 4, 9, 3, 1, 2, 5, 8, 0, 7]);
-    let mut sorted = order.order(7, 1000);
-    assert_ne!(sorted, (0..1000).collect::<Vec<_>>());
-    sorted.sort_unstable();
-    assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
-    assert_eq!(EpochOrder { shuffle: false, ..order }.order(3, 4), [0, 1, 2, 3]);
-    assert_eq!(order.order(0, 0), [0; 0]);
-    assert_eq!(batches(&[3, 1, 2], 2).collect::<Vec<_>>(), [&[3, 1][..], &[2]]);
-}
-
-#[test]
-fn shuffling_is_even() {
-    // Each of 6 permutations of 3 in about a sixth of 6000 epochs: 1000 ± 29 (1 σ); 5 σ allowed.
-    let order = EpochOrder { seed: 0, shuffle: true };
-    let mut counts = std::collections::BTreeMap::new();
-    for epoch in 0..6000 {
-        *counts.entry(order.order(epoch, 3)).or_insert(0i32) += 1;
-    }
-    assert_eq!(counts.len(), 6);
-    assert!(counts.values().all(|count| (count - 1000).abs() < 145), "{counts:?}");
-}
-
-#[test]
-fn splits_are_pinned_and_never_empty() {
-    let lines: String = (0..10).map(|i| format!("{{\"text\": \"t{i}\"}}\n")).collect();
-    let data = parse(&format!("{lines}x\n"));
-    let (train, held_out) = split(data.clone(), 0.3, 42).unwrap();
-    assert_eq!(held_out.lines, [1, 3, 9]);
-    assert_eq!((train.records.len(), train.skipped.len(), held_out.skipped.len()), (7, 1, 0));
-    assert!(train.lines.is_sorted() && train.lines.iter().all(|line| !held_out.lines.contains(line)));
-    assert_eq!(held_out.records[0], Record::Text(format!("t{}", held_out.lines[0] - 1)));
-    assert_ne!(split(data.clone(), 0.3, 43).unwrap().1.lines, held_out.lines);
-    assert_eq!(split(data.clone(), 0.001, 42).unwrap().1.records.len(), 1);
-    assert_eq!(split(data.clone(), 0.999, 42).unwrap().0.records.len(), 1);
-    for fraction in [0.0, 1.0, -1.0, f64::NAN] {
-        assert_eq!(split(data.clone(), fraction, 42).unwrap_err().kind(), ErrorKind::Config);
-    }
-    assert_eq!(split(parse("{\"text\": \"a\"}"), 0.5, 42).unwrap_err().kind(), ErrorKind::Data);
 }

@@ -42,9 +42,8 @@ fn page_and_binary_offer_the_same_data() {
     let options = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
     for data in demo::DATA {
         for set in [data.train().expect("training rows"), data.evaluation().expect("held-out rows")] {
-            assert!(set.skipped.is_empty());
             let prepared = prepare(&set, &tokenizer, tokenizer.vocab_size(), &options).expect("examples");
-            assert_eq!(prepared.warnings, [""; 0], "{}", data.id);
+            assert_eq!(prepared.report.warnings, [""; 0], "{}", data.id);
         }
     }
 }

@@ -32,6 +32,17 @@ pub fn byte_level(eos: &str, template: Option<&str>) -> Tokenizer {
     Tokenizer::from_files(BYTE_LEVEL, Some(config.to_string().as_bytes()), template).unwrap()
 }
 
+/// The SentencePiece tokenizer with a post-processor that puts `<s>` before a text and `</s>` behind it.
+pub fn bos_and_eos() -> Tokenizer {
+    let mut file: serde_json::Value = serde_json::from_slice(SENTENCEPIECE).unwrap();
+    let processor = &mut file["post_processor"];
+    let eos = json!({ "SpecialToken": { "id": "</s>", "type_id": 0 } });
+    processor["single"].as_array_mut().unwrap().push(eos);
+    processor["special_tokens"]["</s>"] = json!({ "id": "</s>", "ids": [2], "tokens": ["</s>"] });
+    let config = br#"{"bos_token": "<s>", "eos_token": "</s>"}"#;
+    Tokenizer::from_files(file.to_string().as_bytes(), Some(config), None).unwrap()
+}
+
 pub fn message(role: &str, content: &str) -> Message {
     Message { role: role.into(), content: content.into() }
 }
@@ -60,7 +71,7 @@ pub fn masked_text(tokenizer: &Tokenizer, ids: &[u32], mask: &[bool]) -> String 
 #[test]
 fn chats_render_and_encode_as_in_transformers() {
     let cases = cases();
-    assert_eq!(cases.len(), 16);
+    assert_eq!(cases.len(), 32);
     for case in cases {
         let tokenizer = byte_level(&case.eos_token, Some(&case.template));
         let name = &case.name;
@@ -93,6 +104,27 @@ fn assistant_turns_without_generation_tags() {
         assert_eq!(tokens.input_ids, case.input_ids, "{name}");
         assert_eq!(masked_text(&tokenizer, &tokens.input_ids, &tokens.assistant), turns, "{name}");
     }
+}
+
+#[test]
+fn thoughts_that_are_dropped_later_leave_the_answers() {
+    // The same templates with the tags say what is expected: transformers' masks.
+    let cases = cases();
+    let of = |name: &str, i: usize| cases.iter().filter(|case| case.name == name).nth(i).unwrap();
+    for i in 0..3 {
+        let (plain, tagged) = (of("thinking", i), of("thinking, generation", i));
+        assert_eq!(plain.messages, tagged.messages);
+        let tokenizer = byte_level(&plain.eos_token, Some(&plain.template));
+        let tokens = tokenizer.encode_chat(&plain.messages).unwrap();
+        assert_eq!(tokens.input_ids, plain.input_ids);
+        let expected: Vec<bool> = tagged.assistant.as_ref().unwrap().iter().map(|&one| one == 1).collect();
+        assert_eq!(tokens.assistant, expected, "chat {i}");
+    }
+    // The last answer keeps its empty thought, the one before has lost it.
+    let tokenizer = byte_level("<|im_end|>", Some(&of("thinking", 1).template));
+    let tokens = tokenizer.encode_chat(&chat()).unwrap();
+    let text = masked_text(&tokenizer, &tokens.input_ids, &tokens.assistant);
+    assert_eq!(text, "|Hi<|im_end|>|<think>\n\n</think>\n\nSo.<|im_end|>|");
 }
 
 #[test]
@@ -226,11 +258,14 @@ fn special_tokens() {
     assert_eq!(plain.decode(&with_bos, true).unwrap(), "Hello");
     assert!(plain.decode(&with_bos, false).unwrap().starts_with("<s>"));
 
-    // transformers rebuilds the post-processor when the configuration has these switches.
+    // These switches were for making the file; transformers 5 leaves the file's post-processor as it is.
     let config =
         br#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": false, "add_eos_token": true}"#;
     let switched = Tokenizer::from_files(SENTENCEPIECE, Some(config), None).unwrap();
-    assert_eq!(switched.encode("Hello", true).unwrap(), [&with_bos[1..], &[2]].concat());
+    assert_eq!(switched.encode("Hello", true).unwrap(), with_bos);
+    assert_eq!((switched.bos_token_id(), switched.eos_token_id()), (Some(1), Some(2)));
+    let with_both = bos_and_eos().encode("Hello", true).unwrap();
+    assert_eq!(with_both, [&with_bos[..], &[2]].concat());
 
     for (config, part) in
         [("[]", "JSON object"), ("{", "EOF"), (r#"{"eos_token": "<|nowhere|>"}"#, "<|nowhere|>")]

@@ -81,7 +81,7 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let (rows, width) = (ROWS as u32, WIDTH as u32);
     let elements = (count as u32).div_ceil(256);
 
-    let params = RowsParams { rows, width };
+    let params = RowsParams { rows, width, first: 0, count: rows };
     folding.check("gather/f32", params, &[&index, &a, &b], 2, elements).await;
     folding.check("scatter", params, &[&index, &a, &c], 2, elements).await;
     let params = SwigluParams { rows, width };
@@ -90,12 +90,20 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params = GeluParams { rows, width };
     folding.check("gelu/gated", params, &[&wide, &b], 1, elements).await;
     folding.check("gelu_backward/gated", params, &[&wide, &a, &wide_out], 2, elements).await;
-    let params = AddRowsParams { rows, width, mode: 2, scale: 2.0 };
+    let params = AddRowsParams { rows, width, mode: 2, first: 0, count: rows, scale: 2.0 };
     folding.check("add_rows", params, &[&index, &a, &b], 2, elements).await;
     let params =
         CopyColumnsParams { rows, columns: width, ldx: width, x_first: 0, ldy: 2 * width, y_first: 3 };
     folding.check("copy_columns", params, &[&a, &wide_out], 1, elements).await;
-    let params = TransposeParams { rows, columns: width, words: rows * width };
+    let params = TransposeParams {
+        rows,
+        columns: width,
+        words: rows * width,
+        x_first: 0,
+        x_count: rows,
+        y_first: 0,
+        y_count: width,
+    };
     folding.check("transpose/32", params, &[&a, &c], 1, elements).await;
     // v, since it depends on nothing else that the step changes.
     let params = AdamwParams { count: count as u32 };
@@ -118,13 +126,31 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
 
     // Three heads of 22 columns.
     let table = f32s(gpu, &[ROWS, 22], &postil::kernels::rope::table(ROWS, &[0.5; 11]));
-    let params = RopeParams { rows, heads: 3, head_dim: 22, rotary: 22, ld: width, direction: 1.0 };
+    let params = RopeParams {
+        rows,
+        heads: 3,
+        head_dim: 22,
+        rotary: 22,
+        ld: width,
+        first: 0,
+        count: rows,
+        direction: 1.0,
+    };
     folding.check("rope", params, &[&index, &table, &d], 2, (rows * 33).div_ceil(256)).await;
     let params = AttentionDeltaParams { items: 3 * rows, head_dim: 22 };
     folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(256)).await;
     let all: Vec<u32> = [0, rows].repeat(ROWS);
     let range = u32s(gpu, &[ROWS, 2], &all);
-    let params = AttentionParams { rows, heads: 3, kv_heads: 3, head_dim: 22, scale: 0.2 };
+    let params = AttentionParams {
+        rows,
+        heads: 3,
+        kv_heads: 3,
+        head_dim: 22,
+        scale: 0.2,
+        first: 0,
+        count: rows,
+        accumulate: 0,
+    };
     folding.check("attention", params, &[&range, &a, &wide, &b, &side], 3, 3 * rows).await;
     let operands = [&range, &a, &wide, &d, &side, &other_side];
     folding.check("attention_dq", params, &[&operands[..], &[&b]].concat(), 6, 3 * rows).await;

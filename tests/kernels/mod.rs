@@ -16,6 +16,7 @@ mod head_norm;
 mod layer_norm;
 mod matmul;
 mod matmul_dropout;
+mod parts;
 mod reduce;
 mod rms_norm;
 mod rope;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use postil::data::{Examples, Rows};
 use postil::gpu::Gpu;
 use postil::train::{Evaluator, Trainer, TrainingData};
 
@@ -15,10 +16,10 @@ each_golden!(loss, zero_b);
 async fn loss(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
     let lora = Rc::new(golden.lora(&model));
-    let examples = golden.examples();
-    for batch_size in [1, 2, examples.len()] {
-        let mut evaluator = Evaluator::new(&model, Some(Rc::clone(&lora)), &examples, batch_size).unwrap();
-        let found = evaluator.loss(&examples, batch_size).await.unwrap();
+    let rows = Rows::single(Examples::new(golden.examples()).unwrap());
+    for batch_size in [1, 2, rows.len()] {
+        let mut evaluator = Evaluator::new(&model, Some(Rc::clone(&lora)), &rows, batch_size).unwrap();
+        let found = evaluator.loss(&rows, batch_size).await.unwrap();
         assert_eq!(found.targets, golden.facts.target_tokens);
         let name = format!("loss in batches of {batch_size}");
         assert_close(&name, &[found.loss as f32], &[golden.facts.loss], 1, 1e-6);
@@ -32,14 +33,14 @@ pub async fn zero_b(gpu: &Arc<Gpu>) {
     golden.adapter.modules.iter_mut().for_each(|module| module.b.fill(0.0));
     golden.adapter.config.lora_dropout = 0.5;
     let model = golden.model(gpu).await;
-    let examples = golden.examples();
+    let examples = Examples::new(golden.examples()).unwrap();
+    let rows = Rows::single(examples.clone());
     let size = golden.train_config().per_device_train_batch_size;
-    let base = Evaluator::new(&model, None, &examples, size).unwrap().loss(&examples, size).await.unwrap();
+    let base = Evaluator::new(&model, None, &rows, size).unwrap().loss(&rows, size).await.unwrap();
     let lora = Rc::new(golden.lora(&model));
-    let with =
-        Evaluator::new(&model, Some(lora), &examples, size).unwrap().loss(&examples, size).await.unwrap();
+    let with = Evaluator::new(&model, Some(lora), &rows, size).unwrap().loss(&rows, size).await.unwrap();
     assert_eq!(with, base);
-    let data = TrainingData { train: examples.clone(), evaluation: examples };
+    let data = TrainingData { train: examples.clone(), evaluation: Some(examples) };
     let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();
     assert_eq!(trainer.evaluate().await.unwrap(), Some(base.loss));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postil::checkpoint::Adapter;
 use postil::gpu::Gpu;
 use postil::model::Lora;
-use postil::train::{Trainer, TrainingData};
+use postil::train::Trainer;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -20,8 +20,8 @@ each_golden!(written_adapter);
 async fn written_adapter(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
     let examples = golden.examples();
-    let data = TrainingData { train: examples.clone(), evaluation: Vec::new() };
-    let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();
+    let (lora, config) = (golden.lora(&model), golden.train_config());
+    let mut trainer = Trainer::new(&model, lora, config, golden.training_data()).unwrap();
     run(&mut trainer).await;
     let trained = trainer.adapter().await.unwrap();
 

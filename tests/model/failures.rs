@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use postil::ErrorKind;
-use postil::config::{LoraConfig, ModelConfig, TrainConfig};
-use postil::gpu::Gpu;
-use postil::model::Lora;
-use postil::train::{Trainer, TrainingData};
+use postil::config::TrainConfig;
+use postil::gpu::{Gpu, GpuOptions};
+use postil::train::{MemoryPlan, SessionOptions, Trainer};
 
 use super::golden::{GoldenCase, load_model};
 
@@ -20,7 +19,7 @@ pub async fn not_finite(gpu: &Arc<Gpu>) {
         bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
     });
     let model = load_model(gpu, &golden.config, weights).await.unwrap();
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     // No warm-up: a first step at learning rate 0 would leave the adapter as it is anyway.
     let config = TrainConfig { warmup_steps: Some(0), ..golden.train_config() };
     let mut trainer = Trainer::new(&model, golden.lora(&model), config, data).unwrap();
@@ -30,21 +29,21 @@ pub async fn not_finite(gpu: &Arc<Gpu>) {
     assert!(trainer.adapter().await.unwrap().modules == golden.adapter.modules, "the step was applied");
 }
 
-/// An adapter of some 11 GiB, which no device takes as one buffer: refused before any memory is taken.
-pub async fn out_of_memory(gpu: &Arc<Gpu>) {
-    let model = ModelConfig::from_json(
-        br#"{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 9,
-             "num_attention_heads": 32, "vocab_size": 32000}"#,
-    )
-    .unwrap();
-    let config = LoraConfig { r: 4096, ..LoraConfig::default() };
-    let before = gpu.allocated_bytes();
-    let error = Lora::new(gpu, &config, &model, 0).err().expect("more than any device allows");
+/// Rows that the device cannot hold in one binding: refused by the plan, before any memory is taken.
+pub async fn out_of_memory(_: &Arc<Gpu>) {
+    let golden = GoldenCase::load("gqa_f32_untied");
+    // 128 rows are the least that is cut, and those of `x` take 20 KiB.
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 16 << 10, ..wgpu::Limits::default() };
+    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits) }).await.unwrap();
+    let options =
+        SessionOptions { rows: 1024, positions: 100, dropout: false, gradient_checkpointing: false };
+    let error = MemoryPlan::new(&gpu, &golden.config, &golden.adapter.config, 0, &options)
+        .expect_err("more than the device allows");
     assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
     let message = error.to_string();
-    for part in ["adapter", "10.7 GiB", gpu.caps().adapter.name.as_str()] {
+    for part in ["[1024, 40]", "20.0 KiB in one buffer", "16.0 KiB", gpu.caps().adapter.name.as_str()] {
         assert!(message.contains(part), "\"{part}\" is not in: {message}");
     }
+    assert_eq!(gpu.allocated_bytes(), 0);
     gpu.check().expect("the device goes on");
-    assert!(gpu.allocated_bytes() - before < 1 << 30, "memory was taken");
 }

@@ -54,7 +54,7 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
 }
 
 /// Logits with the adapter, of all sequences in one batch and of each alone, and without it; PEFT's counts.
-async fn logits(gpu: &Arc<Gpu>, golden: &GoldenCase) {
+pub async fn logits(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
     let lora = golden.lora(&model);
     let columns = model.config().vocab_size;

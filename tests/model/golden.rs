@@ -7,10 +7,11 @@ use std::sync::Arc;
 use postil::Result;
 use postil::checkpoint::{Adapter, AdapterModule, SafetensorsFile};
 use postil::config::{ModelConfig, TrainConfig};
-use postil::data::Example;
+use postil::data::{Example, Examples};
 use postil::gpu::Gpu;
 use postil::model::{Lora, Model};
 use postil::source::MemorySource;
+use postil::train::TrainingData;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -133,6 +134,11 @@ impl GoldenCase {
                 Example { input_ids: ids.clone(), trained }
             })
             .collect()
+    }
+
+    /// The sequences to train on, with nothing held out.
+    pub fn training_data(&self) -> TrainingData {
+        TrainingData { train: Examples::new(self.examples()).unwrap(), evaluation: None }
     }
 
     /// The settings of the golden training run.

@@ -6,7 +6,7 @@ use postil::data::Batch;
 use postil::gpu::Gpu;
 use postil::kernels::step::{Optimizer, Step};
 use postil::model::ROW_MULTIPLE;
-use postil::train::Session;
+use postil::train::{Session, SessionOptions};
 
 use super::compare::assert_close;
 use super::golden::GoldenCase;
@@ -15,20 +15,22 @@ use super::golden::GoldenCase;
 const TOLERANCE: f64 = 1e-5;
 
 /// With a learning rate of 0 the adapter stays as it is.
-const STILL: Optimizer =
+pub const STILL: Optimizer =
     Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_grad_norm: 0.0 };
 
 each_golden!(gradients);
 
 /// All sequences in one micro-batch, then each in one of its own: the same loss and gradient.
-async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
+pub async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
     let examples = golden.examples();
     let all: Vec<_> = examples.iter().collect();
     let whole = Batch::new(&all, ROW_MULTIPLE);
     assert_eq!(whole.targets, golden.facts.target_tokens);
     let positions = model.config().max_position_embeddings;
-    let mut session = Session::new(&model, golden.lora(&model), whole.rows(), positions, false).unwrap();
+    let options =
+        SessionOptions { rows: whole.rows(), positions, dropout: false, gradient_checkpointing: false };
+    let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
     for batch_size in [all.len(), 1] {
         session.begin();
         let step = Step::default().targets(whole.targets).dropout(0.0, 0).optimizer(&STILL, 1, 0.0);

@@ -22,6 +22,7 @@ mod compare;
 mod gguf_writer;
 mod golden;
 
+mod checkpointing;
 mod evaluation;
 #[cfg(not(target_arch = "wasm32"))]
 mod exchange;
@@ -31,5 +32,8 @@ mod generation;
 mod gguf;
 mod gradients;
 mod loading;
+mod memory;
+mod packing;
+mod parts;
 mod runs;
 mod training;

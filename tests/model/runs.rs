@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postil::checkpoint::Adapter;
 use postil::config::TrainConfig;
+use postil::data::Examples;
 use postil::gpu::Gpu;
 use postil::train::{Checkpoint, StepReport, Trainer, TrainingData};
 
@@ -14,19 +15,19 @@ use super::training::run;
 cases!(seed, accumulation, resume);
 
 /// A run with every source of randomness: shuffled epochs of uneven batches, dropout.
-fn random(golden: &mut GoldenCase) -> TrainConfig {
+pub fn random(golden: &mut GoldenCase) -> TrainConfig {
     golden.adapter.config.lora_dropout = 0.2;
     TrainConfig { shuffle: true, seed: 7, max_steps: Some(9), warmup_steps: Some(2), ..golden.train_config() }
 }
 
-async fn trainer(gpu: &Arc<Gpu>, golden: &GoldenCase, config: TrainConfig) -> Trainer {
+pub async fn trainer(gpu: &Arc<Gpu>, golden: &GoldenCase, config: TrainConfig) -> Trainer {
     let model = golden.model(gpu).await;
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     Trainer::new(&model, golden.lora(&model), config, data).unwrap()
 }
 
 /// Loss and gradient norm of every step, to the bit.
-fn bits(reports: &[StepReport]) -> Vec<[u64; 2]> {
+pub fn bits(reports: &[StepReport]) -> Vec<[u64; 2]> {
     reports.iter().map(|report| [report.loss.to_bits(), report.grad_norm.to_bits()]).collect()
 }
 
@@ -60,7 +61,7 @@ pub async fn accumulation(gpu: &Arc<Gpu>) {
             max_steps: Some(6),
             ..golden.train_config()
         };
-        let data = TrainingData { train: examples.clone(), evaluation: Vec::new() };
+        let data = TrainingData { train: Examples::new(examples.clone()).unwrap(), evaluation: None };
         let mut trainer = Trainer::new(&model, golden.lora(&model), config, data).unwrap();
         let reports = run(&mut trainer).await;
         let values = reports.iter().flat_map(|r| [r.loss as f32, r.grad_norm as f32]).collect::<Vec<_>>();
@@ -106,7 +107,7 @@ pub async fn resume(gpu: &Arc<Gpu>) {
 
     let adapter = Adapter::from_files(&files.config, &files.model).unwrap();
     let checkpoint = Checkpoint::from_files(adapter, optimizer, &state).await.unwrap();
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     let model = golden.model(gpu).await;
     let mut resumed = Trainer::resume(&model, config.clone(), data, &checkpoint).unwrap();
     reports.extend(run(&mut resumed).await);
@@ -117,7 +118,7 @@ pub async fn resume(gpu: &Arc<Gpu>) {
 
     // Another run's checkpoint is refused, with the setting that tells them apart.
     let other = TrainConfig { learning_rate: 1e-3, ..config };
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     let error = Trainer::resume(&model, other, data, &checkpoint).err().expect("another run");
     assert!(error.to_string().contains("learning_rate"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postil::gpu::Gpu;
-use postil::train::{StepReport, Trainer, TrainingData};
+use postil::train::{StepReport, Trainer};
 
 use super::compare::assert_close;
 use super::golden::GoldenCase;
@@ -24,9 +24,9 @@ pub async fn run(trainer: &mut Trainer) -> Vec<StepReport> {
     reports
 }
 
-async fn training(gpu: &Arc<Gpu>, golden: &GoldenCase) {
+pub async fn training(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
-    let data = TrainingData { train: golden.examples(), evaluation: Vec::new() };
+    let data = golden.training_data();
     let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();
     let reports = run(&mut trainer).await;
     let steps = &golden.facts.steps;

@@ -54,15 +54,40 @@ declare module "postil-engine" {
     trained: boolean;
   }
 
+  /** Rows that were left out; reasons of the first thousand. `line` counts lines, rows or items: see `unit`. */
+  export interface Rejected {
+    count: number;
+    first: { line: number; reason: string }[];
+  }
+
   export interface DataReport {
+    /** "JSON Lines", "JSON", "CSV", "TSV", "Parquet", "plain text". */
+    file_format: string;
+    /** "messages", "ShareGPT", "prompt/completion", "Alpaca", "text". */
     format: string;
+    /** What `skipped` and `refused` number: "line", "row", "item" or "part". */
+    unit: string;
     records: number;
-    skipped: { line: number; reason: string }[];
+    skipped: Rejected;
+    /** Refused by the model's chat template. */
+    refused: Rejected;
     examples: number;
+    /** The most tokens of an example: `max_length`, or the model's context. */
+    limit: number;
     truncated: number;
     without_targets: number;
+    /** How many of `without_targets` lost their targets to the length limit. */
+    cut_away: number;
+    /** Examples equal to one before them. */
+    duplicates: number;
     target_tokens: number;
     total_tokens: number;
+    /** Tokens per record, before cutting: percentiles by nearest rank. */
+    lengths: Record<"min" | "p5" | "p25" | "p50" | "p75" | "p95" | "p99" | "max" | "mean", number>;
+    /** At most 16 bars of equal width over the same lengths; `to` is inclusive. */
+    histogram: { from: number; to: number; examples: number }[];
+    /** What packing into rows of `max_length` tokens would give; `efficiency` is the share of their room in use. */
+    packing: { rows: number; max_length: number; efficiency: number };
     warnings: string[];
     preview: PreviewPiece[][];
   }
@@ -101,6 +126,11 @@ declare module "postil-engine" {
     max_length: number;
     seed: number;
     eval_steps: number;
+    /** Compute activations again in the backward pass: less memory, more time, the same results. */
+    gradient_checkpointing?: boolean;
+    packing?: boolean;
+    group_by_length?: boolean;
+    assistant_only_loss?: boolean;
   }
 
   export interface AdapterFiles {
@@ -114,11 +144,40 @@ declare module "postil-engine" {
     lora: LoraOptions;
     train: TrainOptions;
     init_adapter?: AdapterFiles;
+    /** Bytes of GPU memory that the run may take; by default what the device grants. */
+    memory_budget?: number;
+    /** Change the settings of a run that does not fit; the changes are among the warnings. */
+    auto?: boolean;
+  }
+
+  /** What a run takes in GPU memory, in bytes. */
+  export interface MemoryReport {
+    items: {
+      purpose: "weights" | "adapter" | "gradients" | "moments" | "activations" | "workspace";
+      bytes: number;
+    }[];
+    total: number;
+    budget: { bytes: number; source: string };
+    fits: boolean;
+    /** Empty if it fits. */
+    proposals: {
+      /** As `name value`. */
+      changes: string[];
+      /** All training settings with these changes. */
+      train: TrainOptions;
+      total: number;
+      fits: boolean;
+    }[];
   }
 
   export interface DataFile {
     name: string;
+    /** JSON Lines, JSON, CSV, TSV, Parquet or plain text. */
     data: Uint8Array;
+    /** Not to be detected: jsonl, json, csv, tsv, parquet or txt; messages, sharegpt, prompt-completion, alpaca or text; or both as in "csv,text". */
+    format?: string;
+    /** Columns with other names: field (text, prompt, completion, instruction, input, output, messages, conversations, system) to column. */
+    columns?: Record<string, string>;
   }
 
   export interface StartReport {
@@ -175,8 +234,10 @@ declare module "postil-engine" {
       files: ModelFiles,
       on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
     ): Promise<ModelInfo>;
-    inspect_data(name: string, data: Uint8Array, options: { max_length: number }): DataReport;
+    inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
     count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
+    /** Before `start`, with the same arguments. */
+    plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
     /** `null` when the run is over or, with `stopping`, when no step is under way any more. */
     step(stopping: boolean): Promise<StepReport | null>;

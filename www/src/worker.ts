@@ -61,7 +61,7 @@ const handlers: Handlers = {
     return (await store?.list()) ?? [];
   },
   async inspect_data({ file, max_length }) {
-    return ready().inspect_data(file.name, file.data, { max_length });
+    return ready().inspect_data(file, { max_length });
   },
   async count_parameters(lora) {
     return ready().count_parameters(lora);

@@ -66,7 +66,7 @@ export class Engine {
     return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(files.weights) } : {}) };
   }
 
-  inspect_data(name, data) {
+  inspect_data({ name, data }, { max_length }) {
     this.#alone();
     const lines = new TextDecoder().decode(data).split("\n");
     const skipped = [];
@@ -86,12 +86,25 @@ export class Engine {
     if (texts.length === 0) throw failure("Data", `${name}: no line holds an example; line 1: not a JSON object`);
     const total = texts.length * 20;
     return {
-      format: "prompt and completion",
+      file_format: "JSON Lines",
+      format: "prompt/completion",
+      unit: "line",
       records: texts.length,
-      skipped,
+      skipped: { count: skipped.length, first: skipped },
+      refused: { count: 0, first: [] },
       examples: texts.length,
+      limit: max_length,
       truncated: 0,
       without_targets: 0,
+      cut_away: 0,
+      duplicates: 0,
+      lengths: { min: 20, p5: 20, p25: 20, p50: 20, p75: 20, p95: 20, p99: 20, max: 20, mean: 20 },
+      histogram: [{ from: 20, to: 20, examples: texts.length }],
+      packing: {
+        rows: Math.ceil(total / max_length),
+        max_length,
+        efficiency: total / (Math.ceil(total / max_length) * max_length),
+      },
       target_tokens: total / 2,
       total_tokens: total,
       warnings: skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : [],

@@ -8,7 +8,7 @@ import { TokenPreview } from "./TokenPreview";
 
 /** Skipped lines listed by themselves; the rest is counted. */
 const LISTED_LINES = 20;
-const ACCEPT = ".jsonl,.json";
+const ACCEPT = ".jsonl,.json,.csv,.tsv,.parquet,.txt";
 
 export function DataPanel() {
   const own = chosenData.value === OWN_FILES;
@@ -65,7 +65,7 @@ function OwnFiles() {
       <legend class="sr-only">Your files</legend>
       <FileField
         label="Training file"
-        hint="JSON Lines: one example a line, as text, prompt and completion, chat messages, or Alpaca."
+        hint="JSON Lines, JSON, CSV, Parquet or plain text, with records of text, prompt and completion, chat messages, ShareGPT, or Alpaca."
         accept={ACCEPT}
         onFiles={([file]) => file && void takeFile("train", file)}
       />
@@ -121,20 +121,22 @@ function Counts({ report }: { report: DataReport }) {
 }
 
 function Skipped({ report }: { report: DataReport }) {
-  const { skipped } = report;
-  if (skipped.length === 0) return null;
-  const rest = skipped.length - LISTED_LINES;
+  const { skipped, unit } = report;
+  if (skipped.count === 0) return null;
+  const rest = skipped.count - LISTED_LINES;
   return (
     <details class="skipped" open>
-      <summary>{plural(skipped.length, "line")} skipped</summary>
+      <summary>{plural(skipped.count, unit)} skipped</summary>
       <ul>
-        {skipped.slice(0, LISTED_LINES).map(({ line, reason }) => (
+        {skipped.first.slice(0, LISTED_LINES).map(({ line, reason }) => (
           <li key={line}>
-            <strong>Line {line}:</strong> {reason}
+            <strong>
+              {unit.charAt(0).toUpperCase() + unit.slice(1)} {line}:
+            </strong> {reason}
           </li>
         ))}
       </ul>
-      {rest > 0 && <p class="hint">and {plural(rest, "more line")}</p>}
+      {rest > 0 && <p class="hint">and {plural(rest, `more ${unit}`)}</p>}
     </details>
   );
 }

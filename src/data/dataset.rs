@@ -1,0 +1,192 @@
+//! A data set: where its bytes are, and how they become records.
+
+use std::ops::ControlFlow;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::columns::Columns;
+use super::file_format::{DataFormat, FileFormat, detect};
+use super::read::{Input, Row, column_names};
+use super::records::{Format, Record, RowResult, few, quoted, to_record};
+use crate::error::{Context, Error, Result};
+
+/// Rows whose columns count as the data set's: JSON rows need not all have the same.
+const COLUMN_ROWS: usize = 100;
+
+/// A data set that has been looked at: its rows are read again, one after the other, each time that they are used.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    name: String,
+    input: Input,
+    columns: Columns,
+    file_format: FileFormat,
+    format: Format,
+}
+
+impl Dataset {
+    /// Looks at a file. See [`Dataset::from_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// Also `Io` when the file cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: &Path, format: DataFormat, columns: Columns) -> Result<Self> {
+        Self::new(Input::File(path.to_owned()), path.display().to_string(), format, columns)
+    }
+
+    /// Looks at a file's bytes; `name`, a file name, is for messages and tells the kind of file where the content
+    /// does not. `format` says what is not to be detected, `columns` which fields are called something else. The
+    /// first row that is a record decides on the records' format.
+    ///
+    /// # Errors
+    ///
+    /// `Data` when no row is a record or a mapped column is missing, `Format` and `Unsupported` for files that
+    /// cannot be read.
+    pub fn from_bytes(
+        bytes: impl Into<Bytes>,
+        name: &str,
+        format: DataFormat,
+        columns: Columns,
+    ) -> Result<Self> {
+        Self::new(Input::Memory(bytes.into()), name.to_owned(), format, columns)
+    }
+
+    fn new(input: Input, name: String, forced: DataFormat, columns: Columns) -> Result<Self> {
+        let looked_at = (|| {
+            let (head, is_all) = input.head()?;
+            if head.trim_ascii().is_empty() {
+                return Err(Error::data("the file is empty"));
+            }
+            let file_format = match forced.file {
+                Some(format) => format,
+                None => detect(&head, is_all, &name, &columns)?,
+            };
+            let has_columns = file_format != FileFormat::PlainText;
+            if !has_columns
+                && (columns.sources().next().is_some() || forced.records.is_some_and(|f| f != Format::Text))
+            {
+                return Err(Error::config(
+                    "plain text has no columns, and so no other format of records than text",
+                ));
+            }
+            let format = look(&input, file_format, &columns, forced.records)?;
+            Ok((file_format, format))
+        })();
+        let (file_format, format) = looked_at.context(|| &name)?;
+        Ok(Self { name, input, columns, file_format, format })
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kind of file.
+    pub fn file_format(&self) -> FileFormat {
+        self.file_format
+    }
+
+    /// The records' format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Kind of file and format of the records, for people.
+    pub fn describe(&self) -> String {
+        match self.file_format {
+            FileFormat::PlainText => self.file_format.to_string(),
+            file => format!("{file}, {}", self.format),
+        }
+    }
+
+    /// Hands every row to `on_record`, with its number from 1 ([`FileFormat::unit`]): the record, or why it is none.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when reading fails, `Format` from where on the file makes no sense, and what `on_record` returns.
+    pub fn read(&self, on_record: &mut dyn FnMut(usize, Result<Record, String>) -> Result<()>) -> Result<()> {
+        // Errors of the caller's have their own context.
+        let mut stopped = None;
+        let read = self.input.rows(self.file_format, &self.columns, &mut |number, row| {
+            let record = row.and_then(|row| record(row, &self.columns, Some(self.format)));
+            match on_record(number, record.map(|(_, record)| record)) {
+                Ok(()) => Ok(ControlFlow::Continue(())),
+                Err(error) => {
+                    stopped = Some(error);
+                    Ok(ControlFlow::Break(()))
+                }
+            }
+        });
+        match stopped {
+            Some(error) => Err(error),
+            None => read.context(|| &self.name),
+        }
+    }
+}
+
+fn record(row: Row, columns: &Columns, format: Option<Format>) -> RowResult<(Format, Record)> {
+    match row {
+        Row::Passage { text, ends } => Ok((Format::Text, Record::Passage { text, ends })),
+        Row::Fields(mut fields) => {
+            columns.apply(&mut fields);
+            to_record(&fields, format, |fields| columns.detect(fields))
+        }
+    }
+}
+
+/// Reads until a record has told the format and the columns are known.
+fn look(input: &Input, file: FileFormat, columns: &Columns, forced: Option<Format>) -> Result<Format> {
+    let mut seen: Vec<String> = Vec::new();
+    if file == FileFormat::Parquet {
+        seen = column_names(input)?;
+        check_columns(columns, &seen)?;
+    }
+    let (mut format, mut first_reason, mut rows) = (None, None, 0);
+    input.rows(file, columns, &mut |number, row| {
+        rows += 1;
+        if let Ok(Row::Fields(fields)) = &row
+            && rows <= COLUMN_ROWS
+            && file != FileFormat::Parquet
+        {
+            let new = fields.keys().filter(|name| !seen.contains(name)).cloned().collect::<Vec<_>>();
+            seen.extend(new);
+        }
+        match row.and_then(|row| record(row, columns, forced)) {
+            Ok((found, _)) => format = format.or(Some(found)),
+            Err(reason) => {
+                first_reason.get_or_insert_with(|| format!("{} {number}: {reason}", file.unit()));
+            }
+        }
+        let is_known = format.is_some() && (columns.sources().next().is_none() || rows >= COLUMN_ROWS);
+        Ok(if is_known { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    check_columns(columns, &seen)?;
+    format.ok_or_else(|| {
+        let reason = first_reason.unwrap_or_else(|| "there is no row".to_owned());
+        let columns = match seen.is_empty() {
+            true => String::new(),
+            false => format!("; its columns are {}", few(seen.iter().map(String::as_str))),
+        };
+        Error::data(format!(
+            "no record that can be trained on ({reason}{columns}). Read as {file}. Expected \"messages\" (a list of \
+             {{\"role\", \"content\"}}), or \"conversations\" (ShareGPT), or \"prompt\" and \"completion\", or \
+             \"instruction\" and \"output\" (Alpaca, \"input\" if there is one), or \"text\"; columns with other names can \
+             be mapped to these"
+        ))
+    })
+}
+
+fn check_columns(columns: &Columns, seen: &[String]) -> Result<()> {
+    let missing: Vec<_> =
+        columns.sources().filter(|source| !seen.iter().any(|name| name == source)).collect();
+    if missing.is_empty() || seen.is_empty() {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "there is no column {}; the columns are {}",
+        quoted(missing.into_iter()),
+        few(seen.iter().map(String::as_str))
+    )))
+}

@@ -1,0 +1,135 @@
+//! Files into rows, one after the other: nothing here holds more than a row, or a page of a Parquet column.
+
+mod json;
+mod parquet;
+mod table;
+mod text;
+
+use std::cell::Cell;
+#[cfg(not(target_arch = "wasm32"))]
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::ops::ControlFlow;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::columns::Columns;
+use super::file_format::FileFormat;
+use super::records::RowResult;
+use crate::error::{Error, Result};
+
+pub(super) use parquet::column_names;
+pub(super) use table::header;
+
+/// The most bytes a row may have. It ends what would otherwise fill the memory: a file without line breaks, or a
+/// quote that is never closed.
+const MAX_ROW: usize = 64 << 20;
+/// How much of a file is looked at to tell its format.
+const HEAD: u64 = 1 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What a file has in one place.
+pub(super) enum Row {
+    /// The fields of an object or a table's row.
+    Fields(Map<String, Value>),
+    /// A part of a plain text.
+    Passage { text: String, ends: bool },
+}
+
+/// Takes a row with its number from 1, or what is wrong with it, and says whether to go on.
+pub(super) type OnRow<'a> = dyn FnMut(usize, RowResult<Row>) -> Result<ControlFlow<()>> + 'a;
+
+/// Where a data set's bytes are. Either can be read again and again.
+#[derive(Debug, Clone)]
+pub(super) enum Input {
+    /// In memory; clones share it.
+    Memory(Bytes),
+    /// A file, opened for each reading.
+    #[cfg(not(target_arch = "wasm32"))]
+    File(PathBuf),
+}
+
+impl Input {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn open_file(path: &PathBuf) -> Result<File> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = opened.map_err(|error| Error::io(path.display(), &error))?;
+        if metadata.is_dir() {
+            return Err(Error::io(path.display(), &io::Error::other("a folder, not a file")));
+        }
+        Ok(file)
+    }
+
+    /// The bytes from the beginning, without a byte order mark.
+    fn reader(&self) -> Result<Box<dyn BufRead + '_>> {
+        let mut reader: Box<dyn BufRead> = match self {
+            Self::Memory(bytes) => Box::new(&bytes[..]),
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::File(path) => Box::new(io::BufReader::with_capacity(1 << 18, Self::open_file(path)?)),
+        };
+        let start = reader.fill_buf().map_err(|error| Error::io("the data set's beginning", &error))?;
+        if start.starts_with(BYTE_ORDER_MARK) {
+            reader.consume(BYTE_ORDER_MARK.len());
+        }
+        Ok(reader)
+    }
+
+    /// The first bytes, and whether they are all.
+    pub fn head(&self) -> Result<(Vec<u8>, bool)> {
+        let mut head = Vec::new();
+        let read = self.reader()?.take(HEAD + 1).read_to_end(&mut head);
+        read.map_err(|error| Error::io("the data set's beginning", &error))?;
+        let is_all = head.len() as u64 <= HEAD;
+        head.truncate(HEAD as usize);
+        Ok((head, is_all))
+    }
+
+    /// Hands the rows of a file of `format` to `on_row`.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when reading fails, `Format` from where on the file makes no sense; both without the file's name.
+    pub fn rows(&self, format: FileFormat, columns: &Columns, on_row: &mut OnRow<'_>) -> Result<()> {
+        match format {
+            FileFormat::JsonLines => json::lines(self.reader()?, on_row),
+            FileFormat::Json => json::entries(self.reader()?, on_row),
+            FileFormat::Table { delimiter } => table::rows(self.reader()?, delimiter, on_row),
+            FileFormat::Parquet => parquet::rows(self, columns, on_row),
+            FileFormat::PlainText => text::passages(self.reader()?, on_row),
+        }
+    }
+}
+
+/// A reader that refuses to go on when a row grows past [`MAX_ROW`].
+struct Guarded<R> {
+    inner: R,
+    budget: Rc<Cell<usize>>,
+}
+
+impl<R> Guarded<R> {
+    /// The reader, and the handle that gives it the budget of another row.
+    fn new(inner: R) -> (Self, Rc<Cell<usize>>) {
+        let budget = Rc::new(Cell::new(MAX_ROW));
+        (Self { inner, budget: Rc::clone(&budget) }, budget)
+    }
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.budget.get();
+        if left == 0 {
+            return Err(io::Error::other(format!(
+                "a row has more than {} MiB: a quote or a bracket that is not closed?",
+                MAX_ROW >> 20
+            )));
+        }
+        let len = buffer.len().min(left);
+        let read = self.inner.read(&mut buffer[..len])?;
+        self.budget.set(left - read);
+        Ok(read)
+    }
+}

@@ -1,0 +1,89 @@
+//! `postil data`, and data of every kind in `postil train`.
+
+use std::path::Path;
+
+use super::common::*;
+
+fn write(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).expect("writable");
+    arg(&path)
+}
+
+const ROWS: &str = "question,answer\nWord 1?,red one\nWord 2?,blue two\nWord 1?,red one\nno answer,\n";
+const COLUMNS: &str = "prompt=question,completion=answer";
+
+#[test]
+fn counts_lengths_and_marked_tokens() {
+    let dir = folder();
+    let data = write(dir.path(), "rows.csv", ROWS);
+    let args = ["data", "--data", &data, "--columns", COLUMNS, "--rows", "2"];
+    let shown = postil(&args);
+    shown.expect_ok().expect_warning("row 4 is left out: \"completion\" is empty");
+    assert!(shown.stderr.contains("rows.csv: CSV, prompt/completion"), "{}", shown.stderr);
+    for part in ["records          3", "duplicates       1", "% full", "95 %", "█", "example 2 of 3"] {
+        assert!(shown.stdout.contains(part), "no {part} in: {}", shown.stdout);
+    }
+    // Not a terminal: brackets around what is trained on, no colours.
+    let last = shown.stdout.lines().last().expect("a row").replace('|', "");
+    assert_eq!(last, "Word 2?[blue two<endoftext>]", "{}", shown.stdout);
+    assert!(!shown.stdout.contains('\u{1B}'));
+    let mut coloured = command(&args);
+    coloured.env("CLICOLOR_FORCE", "1");
+    assert!(finish(coloured).expect_ok().stdout.contains("\u{1B}[32m"));
+    let mut plain = command(&args);
+    plain.env("NO_COLOR", "1");
+    assert_eq!(finish(plain).stdout, shown.stdout);
+
+    let mut json = args.to_vec();
+    json.push("--json");
+    let report = postil(&json).json();
+    assert_eq!((&report["records"], &report["examples"]), (&3.into(), &3.into()));
+    assert_eq!(report["skipped"]["first"][0]["line"], 4);
+    assert_eq!(report["preview"].as_array().map(Vec::len), Some(2));
+    let tokens = report["preview"][0].as_array().expect("tokens").len() as u64;
+    assert!(report["lengths"]["max"].as_u64().is_some_and(|max| max >= tokens));
+    let counted = report["histogram"].as_array().expect("bars").iter().map(|bar| bar["examples"].as_u64());
+    assert_eq!(counted.sum::<Option<u64>>(), Some(3));
+}
+
+#[test]
+fn every_kind_of_file_trains_alike() {
+    let dir = folder();
+    let csv = write(dir.path(), "rows.csv", ROWS);
+    let json: String = ["Word 1?|red one", "Word 2?|blue two", "Word 1?|red one"]
+        .map(|row| row.split_once('|').expect("two parts"))
+        .map(|(question, answer)| format!("{{\"question\": \"{question}\", \"answer\": \"{answer}\"}}"))
+        .join(",");
+    let json = write(dir.path(), "rows", &format!("{{\"version\": \"1\", \"data\": [{json}]}}"));
+    let losses = [csv.as_str(), &json].map(|data| {
+        let out = arg(&dir.path().join(format!("{}-out", Path::new(data).file_name().unwrap().display())));
+        let mut args = vec!["train", "--data", data, "--columns", COLUMNS, "--out", &out, "--json"];
+        args.extend(["--max-steps", "2", "--packing", "--batch-size", "1", "--max-length", "64"]);
+        postil(&args).json()["loss"].as_f64().expect("a loss")
+    });
+    assert_eq!(losses[0].to_bits(), losses[1].to_bits());
+    let text = write(dir.path(), "book.txt", &"Once upon a time there was a word. ".repeat(20));
+    let out = arg(&dir.path().join("text-out"));
+    let args = ["train", "--data", &text, "--out", &out, "--max-steps", "1", "--max-length", "32"];
+    let run = postil(&args);
+    assert!(run.expect_ok().stderr.contains("book.txt: plain text"), "{}", run.stderr);
+}
+
+#[test]
+fn what_cannot_be_read_is_one_error() {
+    let dir = folder();
+    let csv = write(dir.path(), "rows.csv", ROWS);
+    let data = |more: &[&str]| postil(&[&["data", "--data", &csv], more].concat());
+    data(&[]).expect_error(&["rows.csv", "\"question\", \"answer\""]);
+    data(&["--columns", "prompt=ask"]).expect_error(&["no column \"ask\"", "\"question\", \"answer\""]);
+    data(&["--columns", "prompt"]).expect_error(&["--columns", "field=column"]);
+    data(&["--data-format", "xml"]).expect_error(&["--data-format", "parquet"]);
+    data(&["--data-format", "parquet"]).expect_error(&["rows.csv", "no valid Parquet"]);
+    let broken = write(dir.path(), "broken.parquet", "nothing");
+    postil(&["data", "--data", &broken]).expect_error(&["broken.parquet", "PAR1"]);
+    let out = arg(&dir.path().join("out"));
+    let args =
+        ["train", "--data", &csv, "--columns", COLUMNS, "--out", &out, "--packing", "--group-by-length"];
+    assert!(postil(&args).stderr.contains("cannot be used with"));
+}

@@ -1,0 +1,253 @@
+//! Kinds of files and formats of records: what is detected, mapped, refused and numbered.
+
+use postil::ErrorKind;
+use postil::data::{Columns, DataFormat, Dataset, FileFormat, Format, Record, SkippedLine};
+
+use crate::data::{Parsed, open, read};
+use crate::tokenizer::message;
+
+fn open_as(bytes: &[u8], name: &str, format: &str, columns: &str) -> postil::Result<Dataset> {
+    let format = if format.is_empty() { DataFormat::default() } else { format.parse()? };
+    let columns = if columns.is_empty() { Columns::default() } else { columns.parse()? };
+    Dataset::from_bytes(bytes.to_vec(), name, format, columns)
+}
+
+fn parse(text: &str, name: &str) -> Parsed {
+    read(&open(text.as_bytes(), name).unwrap())
+}
+
+fn kind(text: &str, name: &str) -> String {
+    open(text.as_bytes(), name).map_or_else(|error| format!("error: {error}"), |data| data.describe())
+}
+
+fn skipped(line: usize, reason: &str) -> SkippedLine {
+    SkippedLine { line, reason: reason.into() }
+}
+
+fn pair(prompt: &str, completion: &str) -> Record {
+    Record::PromptCompletion { prompt: prompt.into(), completion: completion.into() }
+}
+
+#[track_caller]
+fn refused(bytes: &[u8], name: &str, format: &str, columns: &str, parts: &[&str]) {
+    let error = open_as(bytes, name, format, columns).expect_err("refused");
+    for part in parts {
+        assert!(error.to_string().contains(part), "\"{part}\" is not in: {error}");
+    }
+}
+
+#[test]
+fn content_tells_before_the_name() {
+    let line = r#"{"text": "a"}"#;
+    for (text, name, found) in [
+        (line, "x.jsonl", "JSON Lines, text"),
+        (line, "x.txt", "JSON Lines, text"),
+        (line, "x.json", "JSON Lines, text"),
+        ("[{\"text\": \"a\"}]", "x.jsonl", "JSON, text"),
+        (" [\n {\"text\": \"a\"}\n]\n", "x", "JSON, text"),
+        ("{\"version\": 1, \"data\": [{\"text\": \"a\"}]}", "x.txt", "JSON, text"),
+        ("{\n \"data\": [\n  {\"text\": \"a\"},\n  {\"text\": \"b\"}\n ]\n}", "x.jsonl", "JSON, text"),
+        // One chat is a line, not the holder of a list of records.
+        (r#"{"messages": [{"role": "user", "content": "a"}]}"#, "x.json", "JSON Lines, messages"),
+        (r#"{"conversations": [{"from": "human", "value": "a"}]}"#, "x.json", "JSON Lines, ShareGPT"),
+        ("prompt,completion\na,b\n", "x.txt", "CSV, prompt/completion"),
+        ("prompt\tcompletion\na\tb\n", "x.csv", "TSV, prompt/completion"),
+        ("instruction;output\na;b\n", "x.csv", "CSV separated by \";\", Alpaca"),
+        ("text\nabc\n", "x.csv", "CSV, text"),
+        ("text\nabc\n", "x.txt", "plain text"),
+        ("Once upon a time\n", "x.md", "plain text"),
+        ("{ this is no JSON }\n", "x.txt", "plain text"),
+        ("[Chapter 1]\nOnce\n", "x.txt", "plain text"),
+        // A broken first line does not hide the others.
+        ("{\"text\": \n{\"text\": \"a\"}\n", "x", "JSON Lines, text"),
+        ("[1]\n{\"text\": \"a\"}\n", "x.jsonl", "JSON Lines, text"),
+    ] {
+        assert_eq!(kind(text, name), found, "{name}: {text}");
+    }
+    // A first record longer than what is looked at.
+    let long = format!("{{\"text\": \"{}\"}}\n{line}\n", "word ".repeat(400_000));
+    assert_eq!(parse(&long, "x").records.len(), 2);
+    let long = format!("{{\"data\": [{}{line}]}}", format!("{line},").repeat(150_000));
+    assert_eq!(parse(&long, "x").records.len(), 150_001);
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    refused(b"\x1F\x8B\x08abc", "x.jsonl.gz", "", "", &["x.jsonl.gz", "gzip", "unpack"]);
+    refused(b"PK\x03\x04abc", "x.xlsx", "", "", &["ZIP", "CSV"]);
+    refused(b"\xFF\xFEa\0", "x.txt", "", "", &["UTF-16"]);
+    refused(b"ARROW1abc", "x.arrow", "", "", &["Arrow", "Parquet"]);
+    refused(b"abc", "x.parquet", "", "", &["no Parquet", "PAR1"]);
+    refused(b"some words", "x", "", "", &["x: ", "neither", "Parquet"]);
+    refused(b"PAR1 and then nothing", "x", "", "", &["no valid Parquet"]);
+    refused(b"a\xFFb", "x.txt", "", "", &["no UTF-8 from byte 2"]);
+    refused(b"{\"a\": [], \"b\": []}", "x.json", "", "", &["\"a\" and \"b\" are both lists"]);
+    refused(b"[3, {\"text\"]", "x.json", "json", "", &["x.json: no valid JSON after item 1"]);
+    refused(b"[]", "x.json", "", "", &["there is no row"]);
+    refused(b"text\n", "x.csv", "", "", &["there is no row"]);
+    refused(b"a,b\n1,2\n", "x.csv", "", "", &["row 1: no known format", "\"a\", \"b\"", "mapped"]);
+}
+
+#[test]
+fn forced_formats() {
+    let json = br#"{"prompt": "p", "completion": "c", "text": "t"}"#;
+    let text = open_as(json, "x.jsonl", "text", "").unwrap();
+    assert_eq!(read(&text).records, [Record::Text("t".into())]);
+    let plain = open_as(json, "x.jsonl", "txt", "").unwrap();
+    assert_eq!((plain.file_format(), plain.format()), (FileFormat::PlainText, Format::Text));
+    let csv = open_as(b"text\nabc\n", "x.txt", "csv,text", "").unwrap();
+    assert_eq!(read(&csv).records, [Record::Text("abc".into())]);
+    refused(json, "x", "alpaca", "", &["expected \"instruction\", \"output\"", "found \"prompt\""]);
+    refused(b"abc", "x", "txt,alpaca", "", &["plain text has no columns"]);
+    for (format, part) in
+        [("xml", "xml"), ("csv,json", "kind of file"), ("text,alpaca", "records"), ("", "jsonl")]
+    {
+        let error = format.parse::<DataFormat>().unwrap_err();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn columns_are_mapped_by_name() {
+    let lines = b"{\"question\": \"q\", \"answer\": \"a\", \"text\": \"t\"}\n{\"question\": \"r\"}\n";
+    let mapped = open_as(lines, "x.jsonl", "", "prompt=question,completion=answer").unwrap();
+    assert_eq!(mapped.format(), Format::PromptCompletion);
+    let parsed = read(&mapped);
+    assert_eq!(parsed.records, [pair("q", "a")]);
+    assert_eq!(parsed.skipped.len(), 1);
+    // Names may be swapped, and a column of the field's name gives way.
+    let swapped = open_as(b"prompt,completion\nq,a\n", "x.csv", "", "prompt=completion,completion=prompt");
+    assert_eq!(read(&swapped.unwrap()).records, [pair("a", "q")]);
+    let alpaca = b"task,input,solution\nDo.,With.,Done.\n";
+    let alpaca = open_as(alpaca, "x", "", "instruction=task,output=solution").unwrap();
+    assert_eq!(
+        (alpaca.format(), alpaca.file_format()),
+        (Format::Alpaca, FileFormat::Table { delimiter: b',' })
+    );
+    let chat = br#"{"chat": [{"from": "human", "value": "a"}], "rules": "Be kind."}"#;
+    let chat = open_as(chat, "x.jsonl", "", "conversations=chat,system=rules").unwrap();
+    assert_eq!(
+        read(&chat).records,
+        [Record::Messages(vec![message("system", "Be kind."), message("user", "a")])]
+    );
+
+    refused(lines, "x.jsonl", "", "prompt=ask", &["no column \"ask\"", "\"question\", \"answer\", \"text\""]);
+    refused(b"abc", "x.txt", "", "text=a", &["plain text has no columns"]);
+    for (columns, part) in [
+        ("prompt", "no pair"),
+        ("prompt=", "no pair"),
+        ("question=a", "no field \"question\""),
+        ("text=a,text=b", "given twice"),
+    ] {
+        let error = columns.parse::<Columns>().unwrap_err();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains(part), "{error}");
+    }
+    assert_eq!("text=a,system=b".parse::<Columns>().unwrap().to_string(), "text=a,system=b");
+}
+
+#[test]
+fn share_gpt_names_become_roles() {
+    let line = r#"{"system": "s", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}, {"from": "tool", "value": "c"}, {"role": "assistant", "content": "d"}]}"#;
+    let parsed = parse(line, "x.jsonl");
+    assert_eq!(parsed.format, Format::ShareGpt);
+    let roles = [("system", "s"), ("user", "a"), ("assistant", "b"), ("tool", "c"), ("assistant", "d")];
+    assert_eq!(parsed.records, [Record::Messages(roles.map(|(r, c)| message(r, c)).into())]);
+    let own = r#"{"system": "s", "conversations": [{"from": "system", "value": "own"}]}"#;
+    assert_eq!(parse(own, "x").records, [Record::Messages(vec![message("system", "own")])]);
+    let bad = |entry: &str| {
+        let good = r#"{"conversations": [{"from": "user", "value": "a"}]}"#;
+        parse(&format!("{good}\n{{\"conversations\": [{entry}]}}"), "x").skipped[0].reason.clone()
+    };
+    assert!(
+        bad(r#"{"from": "moon", "value": "a"}"#).contains("message 1: \"from\" is \"moon\"; expected human")
+    );
+    assert!(bad(r#"{"from": "function_call", "value": "a"}"#).contains("tool calls"));
+    assert!(bad(r#"{"from": "gpt"}"#).contains("\"value\" is missing"));
+}
+
+#[test]
+fn tables_give_strings_and_row_numbers() {
+    let csv = "\u{FEFF}prompt,completion,n\n\"a, \"\"b\"\"\nc\",d,1\n\ne,f\ng,,2\n42,43,3\n";
+    let parsed = parse(csv, "x.csv");
+    assert_eq!(parsed.records, [pair("a, \"b\"\nc", "d"), pair("42", "43")]);
+    assert_eq!(parsed.lines, [1, 4]);
+    let expected = [skipped(2, "2 fields where the header has 3"), skipped(3, "\"completion\" is empty")];
+    assert_eq!(parsed.skipped, expected);
+    let data = open(b"text,n\na\xFF,1\nb,2\n", "x.csv").unwrap();
+    assert_eq!(read(&data).skipped, [skipped(1, "\"text\" is no UTF-8")]);
+
+    // A chat in a cell is JSON.
+    let chat = "messages\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"a\"\"}]\"\n[no JSON\n";
+    let parsed = parse(chat, "x.csv");
+    assert_eq!(parsed.records, [Record::Messages(vec![message("user", "a")])]);
+    assert_eq!(parsed.skipped, [skipped(2, "\"messages\" must be a list of messages, found a string")]);
+    let alpaca = parse("instruction\tinput\toutput\thistory\nDo.\t\tDone.\t\n", "x.tsv");
+    assert_eq!(alpaca.records.len(), 1);
+}
+
+#[test]
+fn json_lists_number_their_entries() {
+    let list = r#"{"about": {"data": [1]}, "rows": [{"text": "a"}, 3, {"text": ""}, {"text": "b"}], "n": 2}"#;
+    let parsed = parse(list, "x.json");
+    assert_eq!(parsed.records, [Record::Text("a".into()), Record::Text("b".into())]);
+    assert_eq!(parsed.lines, [1, 4]);
+    assert_eq!(parsed.skipped, [skipped(2, "no JSON object but a number"), skipped(3, "\"text\" is empty")]);
+    // Nothing after a mistake can be told apart, so the file is refused there.
+    let broken = open(b"[{\"text\": \"a\"}, {\"text\": \"b\"} {\"text\": \"c\"}]", "x.json").unwrap();
+    let mut count = 0;
+    let error = broken.read(&mut |_, _| {
+        count += 1;
+        Ok(())
+    });
+    let error = error.unwrap_err();
+    assert_eq!((count, error.kind()), (2, ErrorKind::Format));
+    assert!(error.to_string().starts_with("x.json: no valid JSON after item 2"), "{error}");
+}
+
+#[test]
+fn parquet_in_every_compression() {
+    let chats = open(include_bytes!("fixtures/messages.parquet"), "x.parquet").unwrap();
+    assert_eq!((chats.file_format(), chats.format()), (FileFormat::Parquet, Format::Messages));
+    let parsed = read(&chats);
+    let chat = |a: &str, b: &str| Record::Messages(vec![message("user", a), message("assistant", b)]);
+    assert_eq!(parsed.records, [chat("Hello", "Hi 😀"), chat("One\ntwo?", "Three.")]);
+    assert_eq!(parsed.lines, [1, 3]);
+    assert_eq!(parsed.skipped, [skipped(2, "\"messages\" is empty")]);
+    for file in [
+        &include_bytes!("fixtures/pairs-none.parquet")[..],
+        include_bytes!("fixtures/pairs-gzip.parquet"),
+        include_bytes!("fixtures/pairs-brotli.parquet"),
+        include_bytes!("fixtures/pairs-lz4.parquet"),
+        include_bytes!("fixtures/pairs-zstd.parquet"),
+    ] {
+        let pairs = open_as(file, "x", "", "prompt=question,completion=answer").unwrap();
+        let parsed = read(&pairs);
+        let answers = [(0, "yes"), (1, "no"), (3, "yes"), (4, "no"), (5, "yes")];
+        let expected = answers.map(|(i, answer)| pair(&format!("Question {i}?"), answer));
+        assert_eq!(parsed.records, expected);
+        assert_eq!(parsed.skipped, [skipped(3, "\"completion\" must be a string, found null")]);
+        refused(file, "x", "", "prompt=ask", &["no column \"ask\"", "\"question\", \"answer\", \"score\""]);
+        refused(file, "x", "", "", &["there is no row", "\"question\", \"answer\", \"score\""]);
+    }
+}
+
+/// Whatever byte is wrong, reading ends, with an error or without.
+#[test]
+fn damaged_parquet_files_do_not_panic() {
+    for file in
+        [&include_bytes!("fixtures/messages.parquet")[..], include_bytes!("fixtures/pairs-gzip.parquet")]
+    {
+        for at in 0..file.len() {
+            for flip in [0xFF, 0x01, 0x80] {
+                let mut damaged = file.to_vec();
+                damaged[at] ^= flip;
+                if let Ok(data) = open_as(&damaged, "x", "parquet", "") {
+                    let _ = data.read(&mut |_, _| Ok(()));
+                }
+            }
+        }
+        for end in 0..file.len() {
+            assert!(open_as(&file[..end], "x", "parquet", "").is_err());
+        }
+    }
+}
