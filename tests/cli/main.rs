@@ -3,7 +3,7 @@
 
 mod bad_input;
 mod commands;
-mod data;
 mod common;
+mod data;
 mod resume;
 mod train;
