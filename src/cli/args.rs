@@ -132,6 +132,18 @@ pub struct ReadArgs {
     pub columns: Option<Columns>,
 }
 
+impl ReadArgs {
+    /// Refuses what would have no effect on the built-in data.
+    pub fn refuse(&self) -> Result<()> {
+        if self.data_format.is_some() || self.columns.is_some() {
+            return Err(Error::config(
+                "--data-format and --columns say how a file is read, but the data is built in; leave them out",
+            ));
+        }
+        Ok(())
+    }
+}
+
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct TrainArgs {

@@ -37,7 +37,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
     };
     config.validate()?;
     let data = match demo_data(&args.data)? {
-        Some(demo) => demo.evaluation()?,
+        Some(demo) => args.read.refuse().and_then(|()| demo.evaluation())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;

@@ -27,7 +27,7 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     };
     config.validate()?;
     let data = match demo_data(&args.data)? {
-        Some(demo) => demo.train()?,
+        Some(demo) => args.read.refuse().and_then(|()| demo.train())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
     let files = base_files(&args.model.model, json).await?;

@@ -110,6 +110,9 @@ fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
     let Some(demo) = demo_data(&args.data)? else {
         return Ok((read_data(Path::new(&args.data), &args.read, json)?, own));
     };
+    if own.is_none() {
+        args.read.refuse()?;
+    }
     let data = demo.train()?;
     let evaluation = match (own, args.eval_split) {
         (None, None) => Some(demo.evaluation()?),

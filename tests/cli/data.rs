@@ -82,6 +82,7 @@ fn what_cannot_be_read_is_one_error() {
     data(&["--data-format", "parquet"]).expect_error(&["rows.csv", "no valid Parquet"]);
     let broken = write(dir.path(), "broken.parquet", "nothing");
     postil(&["data", "--data", &broken]).expect_error(&["broken.parquet", "PAR1"]);
+    postil(&["data", "--columns", COLUMNS]).expect_error(&["--columns", "built in"]);
     let out = arg(&dir.path().join("out"));
     let args =
         ["train", "--data", &csv, "--columns", COLUMNS, "--out", &out, "--packing", "--group-by-length"];

@@ -1,4 +1,4 @@
-//! Data sets, examples, orders and batches.
+//! Records, and the examples that are made of them.
 
 use postil::data::{
     Columns, DataFormat, DataReport, Dataset, Example, Examples, Format, PrepareOptions, Record, SkippedLine,

@@ -115,6 +115,10 @@ fn columns_are_mapped_by_name() {
     let parsed = read(&mapped);
     assert_eq!(parsed.records, [pair("q", "a")]);
     assert_eq!(parsed.skipped.len(), 1);
+    // A format that reads none of the mapped fields is not meant, though its own are there.
+    let both = br#"{"messages": [{"role": "user", "content": "a"}], "body": "b"}"#;
+    let both = open_as(both, "x.jsonl", "", "text=body").unwrap();
+    assert_eq!(read(&both).records, [Record::Text("b".into())]);
     // Names may be swapped, and a column of the field's name gives way.
     let swapped = open_as(b"prompt,completion\nq,a\n", "x.csv", "", "prompt=completion,completion=prompt");
     assert_eq!(read(&swapped.unwrap()).records, [pair("a", "q")]);

@@ -16,10 +16,12 @@ fn members(rows: &Rows) -> Vec<Vec<usize>> {
 
 #[test]
 fn the_best_fit_is_taken_longest_first() {
-    // 7 opens a row; 6 opens another; 4 opens a third; 3 fits the first exactly; 3 goes to the room of 4, not of 6.
+    // 7 and 6 open rows, 4 fills the second, 3 the first; the other 3 opens a third.
     let rows = Rows::packed(examples(&[3, 7, 3, 6, 4, 2]), 10);
     assert_eq!(members(&rows), [vec![1, 0], vec![3, 4], vec![2, 5]]);
     assert_eq!((0..3).map(|row| rows.tokens(row)).collect::<Vec<_>>(), [10, 10, 5]);
+    // 3 has room beside 7 and beside 5: it goes where it leaves less.
+    assert_eq!(members(&Rows::packed(examples(&[5, 7, 3]), 10)), [vec![1, 2], vec![0]]);
     // Nothing is split: what is longer than a row is one of its own.
     assert_eq!(members(&Rows::packed(examples(&[12, 2, 5]), 10)), [vec![0], vec![2, 1]]);
     assert_eq!(members(&Rows::single(examples(&[5, 2]))), [vec![0], vec![1]]);
