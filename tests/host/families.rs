@@ -1,7 +1,5 @@
-//! The families' configurations as their published models have them, what is refused of each, and which of
-//! their modules get adapters. Numbers are of transformers 5.23 and PEFT 0.21.2.
-
-use std::fmt::Write as _;
+//! The families' configurations as their published models have them, and what is refused of each. Numbers are
+//! of transformers 5.23 and PEFT 0.21.2.
 
 use postil::ErrorKind;
 use postil::config::{
@@ -11,105 +9,24 @@ use serde_json::{Value, json};
 
 use crate::config::{model, with};
 
-/// meta-llama/Llama-3.2-1B.
-fn llama32_1b() -> Value {
-    json!({
-        "architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
-        "bos_token_id": 128000, "eos_token_id": 128001, "head_dim": 64, "hidden_act": "silu",
-        "hidden_size": 2048, "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false,
-        "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8,
-        "pretraining_tp": 1, "rms_norm_eps": 1e-05,
-        "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"},
-        "rope_theta": 500000.0, "tie_word_embeddings": true, "vocab_size": 128256,
-    })
+/// The file of a published model.
+macro_rules! published {
+    ($($name:ident: $file:literal),* $(,)?) => {
+        $(fn $name() -> Value {
+            serde_json::from_str(include_str!(concat!($file, ".json"))).expect("JSON")
+        })*
+    };
 }
 
-/// Qwen/Qwen2.5-0.5B.
-fn qwen25_05b() -> Value {
-    json!({
-        "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
-        "eos_token_id": 151643, "hidden_act": "silu", "hidden_size": 896, "intermediate_size": 4864,
-        "max_position_embeddings": 32768, "max_window_layers": 24, "model_type": "qwen2",
-        "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
-        "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": true, "use_mrope": false,
-        "use_sliding_window": false, "vocab_size": 151936,
-    })
-}
-
-/// Qwen/Qwen3-1.7B.
-fn qwen3_17b() -> Value {
-    json!({
-        "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
-        "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu",
-        "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 40960,
-        "max_window_layers": 28, "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28,
-        "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 1000000,
-        "sliding_window": null, "tie_word_embeddings": true, "use_sliding_window": false,
-        "vocab_size": 151936,
-    })
-}
-
-/// mistralai/Mistral-7B-v0.1.
-fn mistral_7b() -> Value {
-    json!({
-        "architectures": ["MistralForCausalLM"], "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
-        "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 32768,
-        "model_type": "mistral", "num_attention_heads": 32, "num_hidden_layers": 32,
-        "num_key_value_heads": 8, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "sliding_window": 4096,
-        "tie_word_embeddings": false, "vocab_size": 32000,
-    })
-}
-
-/// HuggingFaceTB/SmolLM3-3B.
-fn smollm3_3b() -> Value {
-    let no_rope_layers: Vec<u32> = (0..36).map(|layer| u32::from(layer % 4 != 3)).collect();
-    json!({
-        "architectures": ["SmolLM3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
-        "bos_token_id": null, "eos_token_id": 128012, "hidden_act": "silu", "hidden_size": 2048,
-        "intermediate_size": 11008, "max_position_embeddings": 65536, "max_window_layers": 28,
-        "mlp_bias": false, "model_type": "smollm3", "no_rope_layer_interval": 4, "num_attention_heads": 16,
-        "num_hidden_layers": 36, "num_key_value_heads": 4, "pad_token_id": 128004, "pretraining_tp": 2,
-        "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 5000000.0, "sliding_window": null,
-        "use_sliding_window": false, "vocab_size": 128256,
-        "no_rope_layers": no_rope_layers, "layer_types": vec!["full_attention"; 36],
-    })
-}
-
-/// google/gemma-3-1b-it.
-fn gemma3_1b() -> Value {
-    json!({
-        "architectures": ["Gemma3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
-        "attn_logit_softcapping": null, "bos_token_id": 2, "eos_token_id": [1, 106],
-        "final_logit_softcapping": null, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh",
-        "hidden_size": 1152, "intermediate_size": 6912, "max_position_embeddings": 32768,
-        "model_type": "gemma3_text", "num_attention_heads": 4, "num_hidden_layers": 26,
-        "num_key_value_heads": 1, "pad_token_id": 0, "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-06,
-        "rope_local_base_freq": 10000, "rope_scaling": null, "rope_theta": 1000000, "sliding_window": 512,
-        "sliding_window_pattern": 6, "vocab_size": 262144,
-    })
-}
-
-/// microsoft/Phi-3-mini-4k-instruct.
-fn phi3_mini() -> Value {
-    json!({
-        "architectures": ["Phi3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
-        "bos_token_id": 1, "embd_pdrop": 0.0, "eos_token_id": 32000, "hidden_act": "silu",
-        "hidden_size": 3072, "intermediate_size": 8192, "max_position_embeddings": 4096,
-        "model_type": "phi3", "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
-        "original_max_position_embeddings": 4096, "pad_token_id": 32000, "resid_pdrop": 0.0,
-        "rms_norm_eps": 1e-05, "rope_scaling": null, "rope_theta": 10000.0, "sliding_window": 2047,
-        "tie_word_embeddings": false, "vocab_size": 32064,
-    })
-}
-
-/// openai-community/gpt2.
-fn gpt2() -> Value {
-    json!({
-        "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
-        "bos_token_id": 50256, "embd_pdrop": 0.1, "eos_token_id": 50256, "layer_norm_epsilon": 1e-05,
-        "model_type": "gpt2", "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024,
-        "resid_pdrop": 0.1, "vocab_size": 50257,
-    })
+published! {
+    llama32_1b: "../bench/models/Llama-3.2-1B",
+    qwen25_05b: "../bench/models/Qwen2.5-0.5B",
+    qwen3_17b: "../bench/models/Qwen3-1.7B",
+    mistral_7b: "configs/Mistral-7B-v0.1",
+    smollm3_3b: "configs/SmolLM3-3B",
+    gemma3_1b: "../bench/models/Gemma-3-1B",
+    phi3_mini: "configs/Phi-3-mini-4k-instruct",
+    gpt2: "configs/gpt2",
 }
 
 /// `get_nb_trainable_parameters()` with r 16 on all linear modules.
@@ -448,153 +365,4 @@ fn refuses_by_field() {
     assert_eq!(model(&with(&gpt2(), &json!({ "scale_attn_weights": false }))).score_scale, 1.0);
     // The other families' files carry it without a meaning.
     assert_eq!(model(&with(&smollm3_3b(), &json!({ "pretraining_tp": 2 }))).num_hidden_layers, 36);
-}
-
-/// A small model of a family.
-fn small(model_type: &str) -> ModelConfig {
-    model(&json!({
-        "model_type": model_type, "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48,
-        "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": if model_type == "gpt2" { 4 } else { 2 },
-        "head_dim": if ["gemma3_text", "qwen3"].contains(&model_type) { 12 } else { 8 },
-        "max_position_embeddings": 32,
-    }))
-}
-
-/// Lists that `get_peft_model` made of the same values (module.r and module.scaling of its layers).
-#[test]
-fn matches_what_peft_matches() {
-    let cases = [
-        (
-            "phi3",
-            json!({"target_modules": "all-linear"}),
-            2944,
-            "0.self_attn.qkv_proj:4:1.5 0.self_attn.o_proj:4:1.5 0.mlp.gate_up_proj:4:1.5 0.mlp.down_proj:4:1.5 1.self_attn.qkv_proj:4:1.5 1.self_attn.o_proj:4:1.5 1.mlp.gate_up_proj:4:1.5 1.mlp.down_proj:4:1.5",
-        ),
-        (
-            "phi3",
-            json!({"target_modules": ["qkv_proj", "mlp.gate_up_proj"]}),
-            1792,
-            "0.self_attn.qkv_proj:4:1.5 0.mlp.gate_up_proj:4:1.5 1.self_attn.qkv_proj:4:1.5 1.mlp.gate_up_proj:4:1.5",
-        ),
-        (
-            "phi3",
-            json!({"target_modules": ".*\\.1\\.mlp\\..*_proj"}),
-            832,
-            "1.mlp.gate_up_proj:4:1.5 1.mlp.down_proj:4:1.5",
-        ),
-        (
-            "phi3",
-            json!({"target_modules": "all-linear", "exclude_modules": ["o_proj"], "rank_pattern": {"qkv_proj": 2}, "alpha_pattern": {"layers.0.mlp.down_proj": 8}}),
-            2048,
-            "0.self_attn.qkv_proj:2:3 0.mlp.gate_up_proj:4:1.5 0.mlp.down_proj:4:2 1.self_attn.qkv_proj:2:3 1.mlp.gate_up_proj:4:1.5 1.mlp.down_proj:4:1.5",
-        ),
-        (
-            "phi3",
-            json!({"target_modules": ["o_proj"], "layers_to_transform": [1]}),
-            256,
-            "1.self_attn.o_proj:4:1.5",
-        ),
-        (
-            "gpt2",
-            json!({"target_modules": "all-linear"}),
-            2816,
-            "0.attn.c_attn:4:1.5 0.attn.c_proj:4:1.5 0.mlp.c_fc:4:1.5 0.mlp.c_proj:4:1.5 1.attn.c_attn:4:1.5 1.attn.c_proj:4:1.5 1.mlp.c_fc:4:1.5 1.mlp.c_proj:4:1.5",
-        ),
-        ("gpt2", json!({"target_modules": ["c_attn"]}), 1024, "0.attn.c_attn:4:1.5 1.attn.c_attn:4:1.5"),
-        (
-            "gpt2",
-            json!({"target_modules": ["c_proj"]}),
-            1152,
-            "0.attn.c_proj:4:1.5 0.mlp.c_proj:4:1.5 1.attn.c_proj:4:1.5 1.mlp.c_proj:4:1.5",
-        ),
-        (
-            "gpt2",
-            json!({"target_modules": ["attn.c_proj", "transformer.h.1.mlp.c_fc"]}),
-            832,
-            "0.attn.c_proj:4:1.5 1.attn.c_proj:4:1.5 1.mlp.c_fc:4:1.5",
-        ),
-        (
-            "gpt2",
-            json!({"target_modules": ["mlp.c_proj", "c_attn"], "layers_to_transform": 1, "layers_pattern": "h"}),
-            832,
-            "1.attn.c_attn:4:1.5 1.mlp.c_proj:4:1.5",
-        ),
-        (
-            "gpt2",
-            json!({"target_modules": "transformer\\.h\\.0\\..*(c_attn|c_fc)", "rank_pattern": {"c_fc": 3}}),
-            752,
-            "0.attn.c_attn:4:1.5 0.mlp.c_fc:3:2",
-        ),
-        (
-            "gpt2",
-            json!({"target_modules": "all-linear", "exclude_modules": ".*mlp.*", "use_rslora": true, "rank_pattern": {"attn.c_proj": 9}}),
-            2176,
-            "0.attn.c_attn:4:3 0.attn.c_proj:9:2 1.attn.c_attn:4:3 1.attn.c_proj:9:2",
-        ),
-        (
-            "gemma3_text",
-            json!({"target_modules": ".*self_attn\\.[qkv]_proj"}),
-            1536,
-            "0.self_attn.q_proj:4:1.5 0.self_attn.k_proj:4:1.5 0.self_attn.v_proj:4:1.5 1.self_attn.q_proj:4:1.5 1.self_attn.k_proj:4:1.5 1.self_attn.v_proj:4:1.5",
-        ),
-        (
-            "qwen3",
-            json!({"target_modules": ["k_proj"], "layers_to_transform": [0]}),
-            224,
-            "0.self_attn.k_proj:4:1.5",
-        ),
-    ];
-    for (family, json, trainable, expected) in cases {
-        let model = small(family);
-        let json = with(&json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 6 }), &json);
-        let lora = LoraConfig::from_json(json.to_string().as_bytes()).expect("a config");
-        let mut text = String::new();
-        for module in lora.resolve(&model).expect("modules") {
-            let ModuleId { layer, projection } = module.id;
-            write!(text, "{layer}.{}:{}:{} ", projection.path(), module.r, module.scale).expect("a string");
-        }
-        assert_eq!(text.trim_end(), expected, "{family} {json}");
-        assert_eq!(
-            parameter_report(&lora, &model).expect("a report").trainable,
-            trainable,
-            "{family} {json}"
-        );
-    }
-}
-
-#[test]
-fn targets_that_cannot_be() {
-    use ErrorKind::{Config, Unsupported};
-    for (family, targets, kind, text) in [
-        ("phi3", json!(["q_proj"]), Config, "its modules are qkv_proj, o_proj, gate_up_proj, down_proj"),
-        ("gpt2", json!(["o_proj"]), Config, "its modules are c_attn, c_proj, c_fc"),
-        ("llama", json!(["c_attn"]), Config, "its modules are q_proj, k_proj"),
-        ("gpt2", json!(["wte"]), Unsupported, "transformer.wte"),
-        ("gpt2", json!(["wpe"]), Unsupported, "transformer.wpe"),
-        ("gpt2", json!(["lm_head"]), Unsupported, "lm_head"),
-        ("gpt2", json!(".*"), Unsupported, "lm_head"),
-        ("gpt2", json!(".*ln_1|.*c_fc"), Config, "transformer.h.0.ln_1, which is no linear module"),
-        ("phi3", json!(".*mlp.*"), Config, "model.layers.0.mlp, which is no linear module"),
-        ("phi3", json!(["resid_mlp_dropout"]), Config, "resid_mlp_dropout, which is no linear module"),
-        ("gemma3_text", json!(["q_norm"]), Config, "self_attn.q_norm, which is no linear module"),
-        ("gemma3_text", json!(["pre_feedforward_layernorm"]), Config, "which is no linear module"),
-    ] {
-        let json = json!({ "peft_type": "LORA", "target_modules": targets });
-        let lora = LoraConfig::from_json(json.to_string().as_bytes()).expect("a config");
-        let error = lora.resolve(&small(family)).expect_err(text);
-        assert_eq!(error.kind(), kind, "{family} {json}: {error}");
-        assert!(error.to_string().contains(text), "{family} {json}: {error}");
-    }
-}
-
-/// What the page shows as choices.
-#[test]
-fn lists_the_modules_of_each_family() {
-    let seven = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-    for family in ["llama", "qwen2", "qwen3", "mistral", "smollm3", "gemma3_text"] {
-        assert_eq!(small(family).family.module_names(), seven, "{family}");
-    }
-    assert_eq!(small("phi3").family.module_names(), ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]);
-    assert_eq!(small("gpt2").family.module_names(), ["c_attn", "c_proj", "c_fc"]);
 }

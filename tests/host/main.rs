@@ -7,6 +7,7 @@ mod config;
 mod data;
 mod demo;
 mod families;
+mod family_modules;
 mod gguf;
 mod gguf_hostile;
 mod gguf_tokenizer;
