@@ -39,3 +39,26 @@ fn file() {
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
 }
+
+/// Long reads run beside each other, each where it was asked for.
+#[test]
+fn long_reads_of_a_file_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("long");
+    let bytes: Vec<u8> = (0..1_000_000u32).map(|i| (i * 7 / 3) as u8).collect();
+    std::fs::write(&path, &bytes).expect("a file");
+    let file = FileSource::open(&path).expect("the file");
+    let offsets = [500_000, 3, 700_001, 0, 250_000];
+    let reads = futures_util::future::join_all(offsets.map(|offset| file.read(offset, 200_000)));
+    for (offset, found) in offsets.iter().zip(block_on(reads)) {
+        let at = *offset as usize;
+        assert!(found.expect("bytes") == bytes[at..at + 200_000], "{offset}");
+    }
+    // The file becomes shorter after it was opened.
+    std::fs::write(&path, &bytes[..600_000]).expect("a file");
+    for len in [100_000, 1000] {
+        let error = block_on(file.read(600_000 - 500, len)).expect_err("past the end");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}

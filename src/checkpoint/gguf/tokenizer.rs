@@ -46,7 +46,7 @@ const GPT2: Splitting = Splitting {
 
 const SPLITTINGS: [Splitting; 6] = [
     GPT2,
-    Splitting { names: &["smollm", "starcoder", "refact", "command-r"], digits: true, ..GPT2 },
+    Splitting { names: &["smollm"], digits: true, ..GPT2 },
     Splitting {
         names: &["llama-bpe", "llama3", "llama-v3"],
         regex: Some(
