@@ -112,7 +112,9 @@ impl Client {
         for _ in 0..=MAX_REDIRECTS {
             let response = self.request(&url, None, true)?;
             let (status, headers) = (response.status(), response.headers());
-            if status == StatusCode::NOT_FOUND && header(headers, "x-error-code") == Some("EntryNotFound") {
+            // Mirrors may not say what it is that they do not have.
+            let is_absent = |code: Option<&str>| code.is_none_or(|code| code == "EntryNotFound");
+            if status == StatusCode::NOT_FOUND && is_absent(header(headers, "x-error-code")) {
                 return Ok(None);
             }
             if !status.is_success() && !status.is_redirection() {

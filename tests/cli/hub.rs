@@ -185,6 +185,14 @@ fn lengths_are_checked() {
 }
 
 #[test]
+fn a_mirror_need_not_say_what_it_lacks() {
+    let place = Place::new();
+    place.server.state().silent = true;
+    place.generate(REPO, &[]).expect_ok();
+    place.params(&format!("{REPO}/absent.gguf"), &[]).expect_error(&[REPO, "absent.gguf"]);
+}
+
+#[test]
 fn an_overloaded_hub_is_asked_again() {
     let place = Place::new();
     place.server.state().overloaded = 2;

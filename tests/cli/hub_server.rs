@@ -37,6 +37,8 @@ pub struct State {
     pub lie: i64,
     /// How many of the next answers are 503.
     pub overloaded: usize,
+    /// Does not say what it is that it does not have, as some mirrors.
+    pub silent: bool,
     pub hub_log: Vec<Request>,
     pub storage_log: Vec<Request>,
 }
@@ -116,7 +118,9 @@ fn head(stream: &mut TcpStream, status: &str, headers: &[(&str, String)]) {
 }
 
 fn refuse(stream: &mut TcpStream, status: &str, code: &str) -> Rest {
-    head(stream, status, &[("X-Error-Code", code.to_owned()), ("Content-Length", "0".to_owned())]);
+    let code = (!code.is_empty()).then(|| ("X-Error-Code", code.to_owned()));
+    let headers: Vec<_> = code.into_iter().chain([("Content-Length", "0".to_owned())]).collect();
+    head(stream, status, &headers);
     None
 }
 
@@ -149,7 +153,10 @@ fn hub_answer(stream: &mut TcpStream, request: &Request, state: &mut State, stor
     if ![COMMIT, "main", "refs%2Fpr%2F1"].contains(&revision) {
         return refuse(stream, "404 Not Found", "RevisionNotFound");
     }
-    let Some(body) = files.get(file) else { return refuse(stream, "404 Not Found", "EntryNotFound") };
+    let Some(body) = files.get(file) else {
+        let code = if state.silent { "" } else { "EntryNotFound" };
+        return refuse(stream, "404 Not Found", code);
+    };
     let commit = ("X-Repo-Commit", COMMIT.to_owned());
     if body.len() >= LARGE {
         let size = (body.len() as i64 + state.lie).to_string();

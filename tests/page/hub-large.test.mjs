@@ -1,17 +1,20 @@
-// A model of 200 MB on the real engine: from the Hub and from a folder with little memory of WebAssembly's, again from the
-// browser's own files without the Hub, and trained for a step.
+// Models from the Hub on the real engine: a small one without room to keep it, one as a GGUF file, and one of 200 MB, that
+// also from a folder and, without the Hub, from the browser's own files, with little memory of WebAssembly's; and a step of
+// training.
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, openSync, readFileSync, readSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { build, file, openPage, panel, remove, serve, setNumber, www } from "./harness.mjs";
+import { build, file, here, openPage, panel, remove, serve, setNumber, www } from "./harness.mjs";
 import { startHub } from "./hub-server.mjs";
 
 /** A software GPU on a busy machine: minutes, not seconds. */
 const TIMEOUT = 10 * 60_000;
 const REPO = "owner/random-100m";
+const SMALL_REPO = "owner/story-model";
+const GGUF = { repo: "owner/tiny-GGUF", file: "llama-smollm.gguf" };
 const MODEL_BYTES = 200e6;
 const MOST_WASM_BYTES = 150e6;
 
@@ -92,18 +95,26 @@ function served(folder) {
   return { ...Object.fromEntries(texts), "model.safetensors": { size: statSync(weights).size, read } };
 }
 
-test("200 MB from the Hub, from a folder, and from the browser's files; a step of training", { timeout: TIMEOUT }, async (t) => {
+test("models from the Hub, from a folder and from the browser's files; a step of training", { timeout: TIMEOUT }, async (t) => {
   const folder = join(root, "random-100m");
-  const hub = await startHub({ [REPO]: served(folder) });
+  const hub = await startHub({
+    [REPO]: served(folder),
+    [SMALL_REPO]: served(join(www, "public", "demo")),
+    [GGUF.repo]: { [GGUF.file]: readFileSync(join(here, "../host/fixtures/gguf", GGUF.file)) },
+  });
   const options = { origins: hub.origins, expected: /Failed to load resource|net::ERR/, profile: join(root, "profile") };
   const opened = await openPage(server.url, options);
   const { page } = opened;
   page.setDefaultTimeout(TIMEOUT);
   const model = panel(page, "Model");
-  const loaded = async (name) => {
+  const ask = async (name) => {
+    await page.getByLabel("Model name").fill(name);
+    await page.getByRole("button", { name: "Load from the Hub" }).click();
+  };
+  const loaded = async (name, facts = /Layers6Hidden size1,024/) => {
     await model.locator(".model-name, .notice.error").filter({ hasText: new RegExp(`^${name}$|Error`) }).waitFor();
     assert.equal(await model.locator(".model-name").textContent(), name, await model.textContent());
-    assert.match(await model.locator(".facts").textContent(), /Layers6Hidden size1,024/);
+    assert.match(await model.locator(".facts").textContent(), facts);
     const bytes = await page.workers()[0].evaluate(() => self.wasmMemoryBytes());
     t.diagnostic(`${name}: ${(bytes / 1e6).toFixed(0)} MB of WebAssembly memory`);
     assert.ok(bytes > 0 && bytes < MOST_WASM_BYTES, `${bytes} bytes of WebAssembly memory`);
@@ -113,8 +124,21 @@ test("200 MB from the Hub, from a folder, and from the browser's files; a step o
     await page.getByText("Use another model").click();
     await page.getByText("Another Hub").click();
     await page.getByLabel("Hub address").fill(hub.address);
-    await page.getByLabel("Model name").fill(REPO);
-    await page.getByRole("button", { name: "Load from the Hub" }).click();
+
+    const quota = await page.context().newCDPSession(page);
+    const { origin } = new URL(server.url);
+    await quota.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 2 ** 20 });
+    await ask(SMALL_REPO);
+    await loaded(SMALL_REPO, /Layers4Hidden size192/);
+    await model.getByText(/the model is not kept, and is read from the Hub as it is needed/).waitFor();
+    assert.equal(await model.locator(".kept-models").count(), 0);
+    await quota.send("Storage.overrideQuotaForOrigin", { origin });
+
+    await ask(`${GGUF.repo}/${GGUF.file}`);
+    await loaded(GGUF.repo, /Layers/);
+    assert.match(await model.locator(".kept-models").textContent(), new RegExp(GGUF.file));
+
+    await ask(REPO);
     await loaded(REPO);
     await page.getByLabel("or their folder").setInputFiles(folder);
     await loaded("random-100m");
