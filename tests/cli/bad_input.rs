@@ -170,3 +170,29 @@ fn adapters_that_do_not_fit() {
     std::fs::write(&config, text.replace("\"r\": 16", "\"r\": 8")).expect("writable");
     eval(&["lora_A", "16"]);
 }
+
+#[test]
+fn a_log_overwrites_no_other_file() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    let before = std::fs::read(&rows).expect("readable");
+    train(dir.path(), "demo", &rows, &["--log", &rows]).expect_error(&["--log", "data set"]);
+    assert_eq!(std::fs::read(&rows).expect("readable"), before);
+    let notes = arg(&dir.path().join("notes.txt"));
+    std::fs::write(&notes, "something to keep").expect("writable");
+    train(dir.path(), "demo", &rows, &["--log", &notes]).expect_error(&["notes.txt", "no log"]);
+    assert_eq!(std::fs::read_to_string(&notes).expect("readable"), "something to keep");
+}
+
+#[test]
+fn chats_without_an_answer_and_a_folder_that_cannot_be_replaced() {
+    let dir = folder();
+    let masked = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello?\"}]}";
+    train(dir.path(), "demo", &data(dir.path(), masked), &[])
+        .expect_error(&["none of the 1 records", "assistant"]);
+    let best = dir.path().join("out/best");
+    std::fs::create_dir_all(&best).expect("writable");
+    std::fs::write(best.join("mine.txt"), "kept").expect("writable");
+    let rows = arg(&write_data(dir.path()));
+    train(dir.path(), "demo", &rows, &[]).expect_error(&["best", "mine.txt"]);
+}
