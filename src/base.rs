@@ -3,7 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::checkpoint::SafetensorsFile;
+#[cfg(not(target_arch = "wasm32"))]
+mod folder;
+#[cfg(not(target_arch = "wasm32"))]
+pub use folder::{read_folder, read_model};
+
+use crate::checkpoint::{GgufFile, Progress, TensorSource};
 use crate::config::ModelConfig;
 use crate::error::{Context, Error, Result};
 use crate::gpu::Gpu;
@@ -11,14 +16,15 @@ use crate::model::Model;
 use crate::source::ByteSource;
 use crate::tokenizer::Tokenizer;
 
-/// The files of a Hugging Face model folder; the weights are read in slices, the rest is small.
+/// The files of a Hugging Face model folder, or what stands for them in a file of another kind; the weights
+/// are read in slices, the rest is small.
 pub struct BaseFiles {
     /// Name for people and for the adapter's `base_model_name_or_path`.
     pub name: String,
     /// `config.json`.
     pub config: Vec<u8>,
-    /// `model.safetensors`.
-    pub weights: Rc<dyn ByteSource>,
+    /// The tensors, under any of the names that [`Canonical`](crate::checkpoint::Canonical) knows.
+    pub weights: Rc<dyn TensorSource>,
     /// `tokenizer.json`.
     pub tokenizer: Vec<u8>,
     /// `tokenizer_config.json`.
@@ -27,6 +33,27 @@ pub struct BaseFiles {
     pub chat_template: Option<String>,
     /// `generation_config.json`: its end-of-sequence ids.
     pub generation_config: Option<Vec<u8>>,
+}
+
+impl BaseFiles {
+    /// The files that a GGUF file stands for: its metadata has the configuration and the tokenizer.
+    ///
+    /// # Errors
+    /// Those of [`GgufFile`]: `Format` for a file that is malformed, `Unsupported` for an architecture, type or
+    /// tokenizer that cannot be used.
+    pub async fn from_gguf(name: String, source: Rc<dyn ByteSource>) -> Result<Self> {
+        let file = GgufFile::open(source).await?;
+        let (tokenizer, tokenizer_config) = file.tokenizer()?;
+        Ok(Self {
+            name,
+            config: file.config()?,
+            weights: Rc::new(file),
+            tokenizer,
+            tokenizer_config: Some(tokenizer_config),
+            chat_template: None,
+            generation_config: None,
+        })
+    }
 }
 
 /// A loaded base model with its tokenizer.
@@ -54,11 +81,11 @@ struct GenerationConfig {
 }
 
 impl Base {
-    /// Loads everything; `progress(done, total)` counts bytes of the weights.
+    /// Loads everything; `progress` is told of the bytes of the weights.
     ///
     /// # Errors
     /// Those of each file's own reader, with the file's name.
-    pub async fn load(gpu: &Arc<Gpu>, files: BaseFiles, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
+    pub async fn load(gpu: &Arc<Gpu>, files: BaseFiles, progress: &mut dyn FnMut(Progress)) -> Result<Self> {
         let config =
             ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
         let tokenizer = Tokenizer::for_model(
@@ -82,8 +109,7 @@ impl Base {
         }
         stop.sort_unstable();
         stop.dedup();
-        let file = SafetensorsFile::open(files.weights).await?;
-        let model = Model::load(gpu, config, &file, progress).await?;
+        let model = Model::load(gpu, config, &*files.weights, progress).await?;
         Ok(Self { name: files.name, model, tokenizer, stop })
     }
 
@@ -99,75 +125,4 @@ impl Base {
             ))),
         }
     }
-}
-
-/// Reads a folder as transformers saves it.
-#[cfg(not(target_arch = "wasm32"))]
-pub fn read_folder(dir: &std::path::Path) -> Result<BaseFiles> {
-    use crate::source::FileSource;
-
-    // Every file but the weights is small; a huge one is not what it claims to be.
-    const MAX_TEXT: u64 = 64 << 20;
-    if !dir.is_dir() {
-        return Err(Error::new(
-            crate::error::ErrorKind::Io,
-            format!(
-                "{}: not a folder. Name a folder with config.json, model.safetensors and tokenizer.json, or \
-                     \"demo\" for the built-in model",
-                dir.display()
-            ),
-        ));
-    }
-    let optional = |name: &str| -> Result<Option<Vec<u8>>> {
-        let path = dir.join(name);
-        match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io(path.display(), &error)),
-            Ok(meta) if meta.len() > MAX_TEXT => {
-                return Err(Error::format(format!("{}: {} bytes are too many", path.display(), meta.len())));
-            }
-            Ok(_) => {}
-        }
-        std::fs::read(&path).map(Some).map_err(|error| Error::io(path.display(), &error))
-    };
-    let required = |name: &str| -> Result<Vec<u8>> {
-        optional(name)?.ok_or_else(|| {
-            Error::new(
-                crate::error::ErrorKind::Io,
-                format!("{}: {name} is missing. A model folder has config.json, model.safetensors and tokenizer.json",
-                        dir.display()),
-            )
-        })
-    };
-    let chat_template = optional("chat_template.jinja")?
-        .map(|bytes| {
-            String::from_utf8(bytes)
-                .map_err(|_| Error::format(format!("{}: chat_template.jinja is not UTF-8", dir.display())))
-        })
-        .transpose()?;
-    let config = required("config.json")?;
-    let weights = dir.join("model.safetensors");
-    if !weights.exists() {
-        return Err(Error::new(
-            crate::error::ErrorKind::Io,
-            format!(
-                "{}: model.safetensors is missing{}",
-                dir.display(),
-                if dir.join("model.safetensors.index.json").exists() {
-                    "; models in several files are not supported: save it in one, with max_shard_size"
-                } else {
-                    ""
-                }
-            ),
-        ));
-    }
-    Ok(BaseFiles {
-        name: dir.display().to_string(),
-        config,
-        weights: Rc::new(FileSource::open(&weights)?),
-        tokenizer: required("tokenizer.json")?,
-        tokenizer_config: optional("tokenizer_config.json")?,
-        chat_template,
-        generation_config: optional("generation_config.json")?,
-    })
 }

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use crate::base::BaseFiles;
+use crate::checkpoint::{MODEL_FILE, SafetensorsFile};
 use crate::data::{Columns, DataFormat, Dataset};
 use crate::error::Result;
 use crate::source::MemorySource;
@@ -18,16 +19,17 @@ macro_rules! asset {
 }
 
 /// The built-in model.
-pub fn base_files() -> BaseFiles {
-    BaseFiles {
+pub async fn base_files() -> Result<BaseFiles> {
+    let weights = MemorySource::new(MODEL_FILE, asset!("model.safetensors").as_slice());
+    Ok(BaseFiles {
         name: "postil-demo".to_owned(),
         config: asset!("config.json").to_vec(),
-        weights: Rc::new(MemorySource::new("model.safetensors", asset!("model.safetensors").as_slice())),
+        weights: Rc::new(SafetensorsFile::open(Rc::new(weights)).await?),
         tokenizer: asset!("tokenizer.json").to_vec(),
         tokenizer_config: Some(asset!("tokenizer_config.json").to_vec()),
         chat_template: None,
         generation_config: None,
-    }
+    })
 }
 
 /// A built-in data set.

@@ -6,7 +6,7 @@
 //! # Modules, in the order of their imports
 //!
 //! [`error`] ← [`config`] ← {[`source`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
-//! [`model`] ← [`base`] ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
+//! [`model`] ← {[`base`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
 //!
 //! # One training step
 //!
@@ -25,6 +25,8 @@ pub mod demo;
 pub mod error;
 pub mod generate;
 pub mod gpu;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod hub;
 pub mod kernels;
 pub mod model;
 pub mod source;

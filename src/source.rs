@@ -1,4 +1,4 @@
-//! Where bytes come from: a file, a browser's `Blob` or memory, behind one trait.
+//! Where bytes come from: a file, a browser's `Blob`, a server or memory, behind one trait.
 //!
 //! A source is read in slices, so that a model passes through without ever being held whole.
 
@@ -18,6 +18,10 @@ pub use file::FileSource;
 mod blob;
 #[cfg(target_arch = "wasm32")]
 pub use blob::BlobSource;
+#[cfg(target_arch = "wasm32")]
+mod remote;
+#[cfg(target_arch = "wasm32")]
+pub use remote::RemoteSource;
 
 /// A future on the heap that stays on its thread, as everything in a browser's worker does.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -54,6 +58,23 @@ fn check_range(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Range
             source.len()
         ))),
     }
+}
+
+/// Reads `len` bytes, and checks that it is that many.
+///
+/// # Errors
+///
+/// Those of [`ByteSource::read`]; `Format` when fewer or more bytes came.
+pub async fn read_exact(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Vec<u8>> {
+    let bytes = source.read(offset, len).await?;
+    if bytes.len() != len {
+        return Err(Error::format(format!(
+            "{}: expected {len} bytes at offset {offset}, found {}. Is the file complete?",
+            source.name(),
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
 }
 
 /// A buffer of `len` zeros, or `OutOfMemory`.

@@ -2,6 +2,8 @@
 //!
 //! Errors are JavaScript `Error` objects with a `kind` ([`ErrorKind`](crate::ErrorKind)'s name).
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,17 +11,15 @@ use std::sync::Arc;
 use js_sys::{Function, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
-use web_sys::Blob;
 
-use crate::base::{Base, BaseFiles};
-use crate::checkpoint::Adapter;
-use crate::config::{LoraConfig, Projection, TargetModules, TrainConfig, parameter_report};
+use crate::base::Base;
+use crate::checkpoint::{Adapter, Progress};
+use crate::config::{LoraConfig, TargetModules, TrainConfig, parameter_report};
 use crate::data::{Columns, DataReport, Dataset, PreviewToken, preview};
 use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
 use crate::gpu::Gpu;
 use crate::model::Lora;
-use crate::source::BlobSource;
 use crate::tokenizer::Message;
 use crate::train::{Job, Start, Trainer, prepare_for};
 
@@ -189,28 +189,25 @@ impl Engine {
         to_js(&self.gpu.caps().adapter)
     }
 
-    /// Loads a base model: `{name, config, weights: Blob, tokenizer, tokenizer_config?, chat_template?}`.
+    /// Loads a base model: `{name, config, weights, weights_index?, tokenizer, tokenizer_config?, chat_template?}`.
+    /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
+    /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
+    /// called `….gguf` needs none of the others.
+    ///
+    /// `on_progress(done, total, bytes_per_second, seconds_left?)` is called for every slice.
     pub async fn load_model(
         &mut self,
         files: JsValue,
         on_progress: Option<Function>,
     ) -> Result<JsValue, JsValue> {
-        let weights: Blob = property(&files, "weights")
-            .dyn_into()
-            .map_err(|_| throw(Error::config("\"weights\" is not a Blob")))?;
-        let files = BaseFiles {
-            name: name_of(&files),
-            config: required_bytes(&files, "config")?,
-            weights: Rc::new(BlobSource::new("model.safetensors", weights)),
-            tokenizer: required_bytes(&files, "tokenizer")?,
-            tokenizer_config: bytes(&files, "tokenizer_config"),
-            chat_template: property(&files, "chat_template").as_string(),
-            generation_config: bytes(&files, "generation_config"),
-        };
-        let mut progress = |done: u64, total: u64| {
+        let files = files::base_files(&files).await?;
+        let mut progress = |progress: Progress| {
             if let Some(call) = &on_progress {
+                let left = progress.seconds_left().map_or(JsValue::UNDEFINED, JsValue::from);
+                let numbers = [progress.done as f64, progress.total as f64, progress.bytes_per_second];
+                let arguments: js_sys::Array = numbers.into_iter().map(JsValue::from).chain([left]).collect();
                 // A failing listener is the page's concern.
-                let _ = call.call2(&JsValue::NULL, &(done as f64).into(), &(total as f64).into());
+                let _ = call.apply(&JsValue::NULL, &arguments);
             }
         };
         self.trainer = None;
@@ -226,7 +223,7 @@ impl Engine {
             vocab_size: config.vocab_size,
             max_position_embeddings: config.max_position_embeddings,
             has_chat_template: base.tokenizer.has_chat_template(),
-            target_modules: Projection::ALL.iter().map(|p| p.name()).collect(),
+            target_modules: config.family.module_names(),
         });
         self.base = Some(Rc::new(base));
         info

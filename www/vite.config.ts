@@ -1,13 +1,27 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig, type Plugin } from "vite";
+import { defineConfig, loadEnv, type Plugin } from "vite";
 
-/** What the page may load. Everything comes from where the page itself came from. */
+const root = fileURLToPath(new URL(".", import.meta.url));
+
+/**
+ * A self-hosted Hub: `VITE_HUB_ADDRESS` is the one that the page asks unless told otherwise, `VITE_HUB_ORIGINS` is the
+ * list (with spaces) of further origins that it may ask or be redirected to. Both are set when the page is built, in
+ * the environment or in `.env`.
+ */
+const { VITE_HUB_ADDRESS, VITE_HUB_ORIGINS } = loadEnv("production", root);
+
+/** The Hugging Face Hub and the servers that it redirects to. */
+const HUB = ["https://huggingface.co", "https://*.huggingface.co", "https://hf.co", "https://*.hf.co"];
+const OWN_HUB = [VITE_HUB_ADDRESS ? new URL(VITE_HUB_ADDRESS).origin : "", VITE_HUB_ORIGINS ?? ""];
+const CONNECT = ["'self'", ...HUB, ...OWN_HUB].filter(Boolean).join(" ");
+
+/** What the page may load. Everything comes from where the page itself came from, but for models asked for by name. */
 const CONTENT_SECURITY_POLICY: Record<string, string> = {
   "default-src": "'none'",
   "script-src": "'self' 'wasm-unsafe-eval'",
   "style-src": "'self'",
   "img-src": "'self' data:",
-  "connect-src": "'self'",
+  "connect-src": CONNECT,
   "worker-src": "'self'",
   "base-uri": "'none'",
   "form-action": "'none'",
@@ -29,7 +43,7 @@ function contentSecurityPolicy(): Plugin {
     },
     transformIndexHtml() {
       const content = dev
-        ? policy({ "style-src": "'self' 'unsafe-inline'", "connect-src": "'self' ws:" })
+        ? policy({ "style-src": "'self' 'unsafe-inline'", "connect-src": `${CONNECT} ws:` })
         : policy();
       return [
         { tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content }, injectTo: "head-prepend" },
@@ -39,7 +53,7 @@ function contentSecurityPolicy(): Plugin {
 }
 
 export default defineConfig({
-  root: fileURLToPath(new URL(".", import.meta.url)),
+  root,
   // Relative addresses: the built page works from any folder of any static host.
   base: "./",
   // One page: a missing file is a 404, not the page again.

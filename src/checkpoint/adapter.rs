@@ -7,7 +7,7 @@ use ::safetensors::Dtype;
 use half::{bf16, f16};
 
 use super::safetensors::{Header, Placed, write_safetensors};
-use crate::config::{LoraConfig, ModelConfig, ModuleId, Projection, TargetModules};
+use crate::config::{LoraConfig, ModelConfig, ModuleId, TargetModules};
 use crate::error::{Context, Error, Result};
 
 /// The name of an adapter's configuration.
@@ -59,7 +59,7 @@ impl Adapter {
     /// The two files that PEFT, llama.cpp and others read: weights in f32, JSON with sorted keys.
     ///
     /// `all-linear` is written as the list of names it means, as PEFT does: other readers know no
-    /// shorthand.
+    /// shorthand. `fan_in_fan_out` is written as the modules are.
     ///
     /// # Errors
     ///
@@ -82,10 +82,22 @@ impl Adapter {
 
         let mut config = self.config.clone();
         if config.target_modules == TargetModules::AllLinear {
-            let names = Projection::ALL.map(|projection| projection.name().to_owned());
-            config.target_modules = TargetModules::List(names.to_vec());
+            config.target_modules = TargetModules::List(self.module_names());
         }
+        config.fan_in_fan_out = self.modules.iter().any(|module| module.id.projection.is_conv1d());
         Ok(AdapterFiles { config: config.to_json()?, model: write_safetensors(&tensors, &metadata)? })
+    }
+
+    /// The last parts of the modules' names, each once, in the order of execution.
+    fn module_names(&self) -> Vec<String> {
+        let projections: BTreeSet<_> = self.modules.iter().map(|module| module.id.projection).collect();
+        let mut names: Vec<String> = Vec::new();
+        for projection in projections {
+            if !names.iter().any(|name| name == projection.name()) {
+                names.push(projection.name().to_owned());
+            }
+        }
+        names
     }
 
     /// Reads an adapter that PEFT or [`Adapter::to_files`] wrote, with weights in f32, f16 or bf16.

@@ -1,12 +1,20 @@
-//! Files of weights: safetensors in slices, PEFT adapters in and out, and writing files so that a
+//! Files of weights: safetensors and GGUF in slices, PEFT adapters in and out, and writing files so that a
 //! killed run leaves the old or the new ones, never half of them.
 
 mod adapter;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod atomic;
+mod canonical;
+mod gguf;
 mod safetensors;
+mod shards;
+mod stream;
 mod tensors;
 
 pub use self::adapter::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, AdapterFiles, AdapterModule};
+pub use self::canonical::Canonical;
+pub use self::gguf::{GgmlType, GgufFile};
 pub use self::safetensors::{SafetensorsFile, write_safetensors};
+pub use self::shards::{INDEX_FILE, MODEL_FILE, ShardIndex, ShardedSafetensors, open_weights};
+pub use self::stream::{IN_FLIGHT, Meter, Progress, SLICE, Slice, Slices};
 pub use self::tensors::{TensorInfo, TensorSource};

@@ -15,7 +15,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::tensors::{TensorInfo, TensorSource, check_range, no_tensor};
 use crate::error::{Error, Result};
-use crate::source::{BoxFuture, ByteSource};
+use crate::source::{BoxFuture, ByteSource, read_exact};
 
 /// Bytes of the header's length.
 const LENGTH_BYTES: u64 = 8;
@@ -46,9 +46,9 @@ impl SafetensorsFile {
     /// `Format`, naming the file and the tensor, and what reading the source gives.
     pub async fn open(source: Rc<dyn ByteSource>) -> Result<Self> {
         let name = source.name();
-        let length = source.read(0, LENGTH_BYTES as usize).await?;
+        let length = read_exact(&*source, 0, LENGTH_BYTES as usize).await?;
         let header_bytes = header_length(name, &length, source.len())?;
-        let json = source.read(LENGTH_BYTES, header_bytes).await?;
+        let json = read_exact(&*source, LENGTH_BYTES, header_bytes).await?;
         let header = Header::parse(name, &json, source.len())?;
         Ok(Self { source, header })
     }
@@ -78,7 +78,7 @@ impl TensorSource for SafetensorsFile {
                 return Err(no_tensor(self.name(), name));
             };
             let len = check_range(self.name(), name, tensor.info.bytes(), &bytes)?;
-            self.source.read(tensor.begin + bytes.start, len).await
+            read_exact(&*self.source, tensor.begin + bytes.start, len).await
         })
     }
 }

@@ -36,6 +36,11 @@ pub trait TensorSource {
     /// The tensor called `name`, if there is one.
     fn info(&self, name: &str) -> Option<&TensorInfo>;
 
+    /// Reads that start and end at multiples of this many bytes are the cheapest: nothing below is read twice.
+    fn granule(&self, _name: &str) -> u64 {
+        1
+    }
+
     /// Reads `bytes` of the tensor called `name`, counted from its start: row-major, little-endian.
     ///
     /// # Errors

@@ -44,8 +44,10 @@ pub struct DeviceArg {
 
 #[derive(Args)]
 pub struct ModelArg {
-    /// Base model: "demo" (built in), or a folder with config.json, model.safetensors and tokenizer.json
-    #[arg(long, default_value = "demo", value_name = "demo|DIR")]
+    /// Base model: "demo" (built in); a folder with config.json, model.safetensors and tokenizer.json; a GGUF
+    /// file; or the name of a model on the Hugging Face Hub, owner/name[@revision] or
+    /// owner/name/file.gguf[@revision] (downloaded once, with HF_TOKEN if that is set)
+    #[arg(long, default_value = "demo", value_name = "MODEL")]
     pub model: String,
 }
 

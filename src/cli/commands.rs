@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use postil::base::Base;
 use postil::checkpoint::Adapter;
-use postil::config::{ModelConfig, TrainConfig, parameter_report};
+use postil::config::{TrainConfig, parameter_report};
 use postil::data::Rows;
 use postil::generate::{Prompt, SamplingOptions};
 use postil::gpu::{Gpu, human_bytes, list_adapters};
@@ -16,7 +16,8 @@ use postil::train::{Evaluator, prepare_for};
 use postil::{Error, ErrorKind, Result, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
-use super::{base_files, demo_data, load_base, read_data, say, warn, warn_of_rows};
+use super::model::{load_base, model_config};
+use super::{demo_data, read_data, say, warn, warn_of_rows};
 
 fn load_adapter(base: &Base, dir: Option<&Path>) -> Result<Option<Rc<Lora>>> {
     let Some(dir) = dir else { return Ok(None) };
@@ -110,9 +111,9 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
 }
 
 /// Trainable and total parameters, as PEFT's `print_trainable_parameters` counts them.
-pub fn params(args: &ParamsArgs, json: bool) -> Result<()> {
+pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
     let lora = args.lora.config()?;
-    let model = ModelConfig::from_json(&base_files(&args.model.model)?.config)?;
+    let model = model_config(&args.model.model, json).await?;
     let report = parameter_report(&lora, &model)?;
     lora.warnings(&model).iter().for_each(|warning| warn(warning));
     if json {

@@ -12,13 +12,14 @@ use postil::train::prepare_for;
 use postil::{Context, Error, Result};
 
 use super::args::DataArgs;
-use super::{base_files, demo_data, read_data, warn, warn_of_rows};
+use super::model::base_files;
+use super::{demo_data, read_data, warn, warn_of_rows};
 
 /// Columns of the longest bar.
 const BAR_WIDTH: usize = 40;
 
 /// Counts, lengths and the first examples.
-pub fn data(args: &DataArgs, json: bool) -> Result<()> {
+pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     let config = TrainConfig {
         max_length: args.max_length,
         assistant_only_loss: !args.train_on_all,
@@ -29,7 +30,7 @@ pub fn data(args: &DataArgs, json: bool) -> Result<()> {
         Some(demo) => args.read.refuse().and_then(|()| demo.train())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
-    let files = base_files(&args.model.model)?;
+    let files = base_files(&args.model.model, json).await?;
     let model = ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
     let template = files.chat_template.as_deref();
     let tokenizer_config = files.tokenizer_config.as_deref();

@@ -3,17 +3,15 @@
 mod args;
 mod commands;
 mod data;
+mod model;
 mod train;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postil::base::{Base, BaseFiles, read_folder};
 use postil::data::{DataReport, Dataset};
-use postil::gpu::Gpu;
 use postil::{Error, ErrorKind, Result, demo};
 
 use args::{Cli, Command, ReadArgs};
@@ -24,10 +22,10 @@ pub fn run() -> ExitCode {
     let result = pollster::block_on(async {
         match &cli.command {
             Command::Train(args) => train::train(args, cli.json).await,
-            Command::Data(args) => data::data(args, cli.json),
+            Command::Data(args) => data::data(args, cli.json).await,
             Command::Eval(args) => commands::eval(args, cli.json).await,
             Command::Generate(args) => commands::generate(args, cli.json).await,
-            Command::Params(args) => commands::params(args, cli.json),
+            Command::Params(args) => commands::params(args, cli.json).await,
             Command::Doctor(args) => commands::doctor(args, cli.json).await,
         }
     });
@@ -57,24 +55,6 @@ fn say(json: bool, text: impl AsRef<str>) {
     if !json {
         eprintln!("{}", text.as_ref());
     }
-}
-
-fn base_files(model: &str) -> Result<BaseFiles> {
-    if model == demo::NAME { Ok(demo::base_files()) } else { read_folder(Path::new(model)) }
-}
-
-/// Loads the model with a progress bar for its bytes.
-async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    let files = base_files(model)?;
-    let bar = bar(json, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_message("loading");
-    let base = Base::load(gpu, files, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })
-    .await;
-    bar.finish_and_clear();
-    base
 }
 
 fn bar(json: bool, template: &str) -> ProgressBar {

@@ -14,7 +14,8 @@ use postil::train::{Job, ReadyJob, RunDir, Start, StepReport, Trainer, latest_ch
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
-use super::{bar, demo_data, load_base, read_data, say, warn, warn_of_rows};
+use super::model::load_base;
+use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {

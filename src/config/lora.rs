@@ -51,6 +51,10 @@ pub struct LoraConfig {
     pub use_rslora: bool,
     /// What `A` starts as.
     pub init_lora_weights: InitLoraWeights,
+    /// Whether the adapted weights are stored `[in_features, out_features]`, as GPT-2's are. PEFT needs it
+    /// to merge an adapter; nothing here does, and [`crate::checkpoint::Adapter`] writes what its modules
+    /// are.
+    pub fan_in_fan_out: bool,
     /// Where the base model came from.
     pub base_model_name_or_path: Option<String>,
     /// The base model's revision.
@@ -82,6 +86,7 @@ impl Default for LoraConfig {
             layers_pattern: None,
             use_rslora: false,
             init_lora_weights: InitLoraWeights::default(),
+            fan_in_fan_out: false,
             base_model_name_or_path: None,
             revision: None,
         }
@@ -137,6 +142,7 @@ impl LoraConfig {
             layers_pattern: fields.take("layers_pattern")?.map(OneOrMany::into_vec),
             use_rslora: fields.take("use_rslora")?.unwrap_or_default(),
             init_lora_weights: fields.init_lora_weights()?,
+            fan_in_fan_out: fields.take("fan_in_fan_out")?.unwrap_or_default(),
             base_model_name_or_path: fields.take("base_model_name_or_path")?,
             revision: fields.take("revision")?,
         };
@@ -213,7 +219,7 @@ impl Serialize for LoraConfig {
         let mut map: BTreeMap<&str, Value> = BTreeMap::from([
             ("base_model_name_or_path", value(&self.base_model_name_or_path)),
             ("bias", value("none")),
-            ("fan_in_fan_out", value(false)),
+            ("fan_in_fan_out", value(self.fan_in_fan_out)),
             ("inference_mode", value(true)),
             (
                 "init_lora_weights",
@@ -288,12 +294,11 @@ const WITHOUT_EFFECT: [&str; 11] = [
 ];
 
 /// What a field that changes the computation must be when it is not null.
-fn only() -> [(&'static str, Value); 6] {
+fn only() -> [(&'static str, Value); 5] {
     [
         ("peft_type", Value::from("LORA")),
         ("task_type", Value::from("CAUSAL_LM")),
         ("bias", Value::from("none")),
-        ("fan_in_fan_out", Value::from(false)),
         ("use_dora", Value::from(false)),
         ("lora_bias", Value::from(false)),
     ]

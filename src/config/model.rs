@@ -1,23 +1,26 @@
 //! A model's `config.json`.
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{ModuleId, Projection};
+use super::family::{Bias, Family, ScoreScale};
+use super::fields::{Fields, MAX_ELEMENTS};
+use super::layers::{self, LayerConfig};
+use super::rope::{self, RopeParameters};
 use crate::error::{Error, Result};
 
-/// The most elements one weight matrix may have: the kernels index with 32-bit integers.
-const MAX_ELEMENTS: u64 = 1 << 31;
 /// More layers than any model has; bounds what a hostile file can make us list.
 const MAX_LAYERS: usize = 4096;
 /// The attention kernels keep one head's row in workgroup memory.
 const MAX_HEAD_DIM: usize = 256;
 
-/// The shape of a decoder model of the Llama family, with the names of its `config.json`.
+/// The decoder that a `config.json` describes, with its names.
 ///
-/// Missing keys have the defaults of `transformers`' `LlamaConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Missing keys have the defaults of `transformers`' configuration class of the family. Dropout inside
+/// the frozen model is not computed: a file that asks for it is refused, but for GPT-2's, which all do.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
+    /// The names and parts of the model.
+    pub family: &'static Family,
     /// Rows of the embedding table.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -30,19 +33,32 @@ pub struct ModelConfig {
     pub num_attention_heads: usize,
     /// Number of key and value heads; divides `num_attention_heads`.
     pub num_key_value_heads: usize,
-    /// Width of one head; even, at most 256.
+    /// Width of one head; even with rotary positions, at most 256.
     pub head_dim: usize,
     /// Positions that the model was made for.
     pub max_position_embeddings: usize,
-    /// The ε of every RMSNorm.
-    pub rms_norm_eps: f32,
-    /// Base of the rotary frequencies θ^(−2i/head_dim).
-    pub rope_theta: f64,
+    /// The ε of every norm: `rms_norm_eps`, or GPT-2's `layer_norm_epsilon`.
+    pub norm_eps: f32,
+    /// What the MLP's gate goes through, or without a gate its inner values.
+    pub hidden_act: Activation,
+    /// What scores are multiplied by before the softmax.
+    pub score_scale: f32,
+    /// What rows of the embedding table are multiplied by. In f32, as `transformers` computes it for a
+    /// model in f32; in bf16 it rounds the factor too.
+    pub embedding_scale: f32,
+    /// The rotary positions that layers choose from.
+    pub rope_parameters: Vec<RopeParameters>,
+    /// Tokens that a token of a sliding layer sees, itself included.
+    pub sliding_window: Option<usize>,
+    /// What differs from layer to layer.
+    pub layers: Vec<LayerConfig>,
     /// Whether the vocabulary projection is the embedding table.
     pub tie_word_embeddings: bool,
-    /// Whether `q_proj`, `k_proj`, `v_proj` and `o_proj` have a bias.
+    /// Whether the projections to queries, keys and values have a bias.
     pub attention_bias: bool,
-    /// Whether `gate_proj`, `up_proj` and `down_proj` have a bias.
+    /// Whether the attention's output projection has a bias.
+    pub output_bias: bool,
+    /// Whether the MLP's linear modules have a bias.
     pub mlp_bias: bool,
     /// Token that starts a text.
     pub bos_token_id: Option<u32>,
@@ -50,8 +66,16 @@ pub struct ModelConfig {
     pub eos_token_id: Vec<u32>,
     /// Token that fills up a batch.
     pub pad_token_id: Option<u32>,
-    /// The model class that `config.json` names, such as `LlamaForCausalLM`.
-    pub architecture: String,
+}
+
+/// An activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `silu`, x·sigmoid(x).
+    Silu,
+    /// `gelu_pytorch_tanh` and `gelu_new`: Gauss's error function by tanh (Hendrycks & Gimpel,
+    /// arXiv:1606.08415).
+    GeluTanh,
 }
 
 impl ModelConfig {
@@ -62,45 +86,67 @@ impl ModelConfig {
     /// `Format` for text that is not such a file or holds impossible numbers; `Unsupported`, with the
     /// field and its value, for a model that this version does not compute.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(json)
-            .map_err(|error| Error::format(format!("config.json: not valid JSON: {error}")))?;
-        let Value::Object(map) = value else {
-            return Err(Error::format("config.json: expected a JSON object"));
-        };
-        let fields = Fields(map);
-        let architecture = fields.architecture()?;
-        fields.refuse_unsupported()?;
+        let mut fields = Fields::from_json(json)?;
+        let family = family(&fields)?;
+        fields.rename(family.aliases);
+        refuse_unsupported(&fields, family)?;
 
-        let hidden_size = fields.size("hidden_size", 4096)?;
-        let num_attention_heads = fields.size("num_attention_heads", 32)?;
-        let head_dim = match fields.get("head_dim") {
-            Some(_) => fields.size("head_dim", 0)?,
-            None if hidden_size.is_multiple_of(num_attention_heads) => hidden_size / num_attention_heads,
-            None => {
-                return Err(Error::format(format!(
-                    "config.json: hidden_size {hidden_size} is not a multiple of num_attention_heads \
-                     {num_attention_heads}, and there is no head_dim"
-                )));
-            }
+        let defaults = &family.defaults;
+        let vocab_size = fields.size("vocab_size", defaults.vocab_size)?;
+        let hidden_size = fields.size("hidden_size", defaults.hidden_size)?;
+        let num_attention_heads = fields.size("num_attention_heads", defaults.num_attention_heads)?;
+        let head_dim = head_dim(&fields, family, hidden_size, num_attention_heads)?;
+        let default_kv_heads = match defaults.num_key_value_heads {
+            Some(heads) if !fields.is_null("num_key_value_heads") => heads,
+            _ => num_attention_heads,
         };
+        let default_width = match defaults.intermediate_size {
+            Some(width) => width,
+            None => hidden_size.checked_mul(4).ok_or_else(|| {
+                Error::format(format!("config.json: hidden_size {hidden_size} is too large"))
+            })?,
+        };
+        let num_hidden_layers = fields.size("num_hidden_layers", defaults.num_hidden_layers)?;
+        if num_hidden_layers > MAX_LAYERS {
+            return Err(Error::unsupported(format!(
+                "config.json: num_hidden_layers {num_hidden_layers}: at most {MAX_LAYERS}"
+            )));
+        }
+        let max_position_embeddings =
+            fields.size("max_position_embeddings", defaults.max_position_embeddings)?;
+        let (layers, sliding_window) = layers::read(&fields, family, num_hidden_layers)?;
+        let bias = |bias: Bias, field: &str| match bias {
+            Bias::Never => Ok(false),
+            Bias::Always | Bias::QueryKeyValue => Ok(true),
+            Bias::Field => fields.bool(field, false),
+        };
+        let attention_bias = bias(family.attention_bias, "attention_bias")?;
+        // A default is for the family's own vocabulary.
+        let token = |id: Option<u32>| id.filter(|&id| (id as usize) < vocab_size);
         let config = Self {
-            vocab_size: fields.size("vocab_size", 32000)?,
+            family,
+            vocab_size,
             hidden_size,
-            intermediate_size: fields.size("intermediate_size", 11008)?,
-            num_hidden_layers: fields.size("num_hidden_layers", 32)?,
+            intermediate_size: fields.size("intermediate_size", default_width)?,
+            num_hidden_layers,
             num_attention_heads,
-            num_key_value_heads: fields.size("num_key_value_heads", num_attention_heads)?,
+            num_key_value_heads: fields.size("num_key_value_heads", default_kv_heads)?,
             head_dim,
-            max_position_embeddings: fields.size("max_position_embeddings", 2048)?,
-            rms_norm_eps: fields.positive("rms_norm_eps", 1e-6)? as f32,
-            rope_theta: fields.rope_theta()?,
-            tie_word_embeddings: fields.bool("tie_word_embeddings", false)?,
-            attention_bias: fields.bool("attention_bias", false)?,
-            mlp_bias: fields.bool("mlp_bias", false)?,
-            bos_token_id: fields.token("bos_token_id", Some(1))?,
-            eos_token_id: fields.tokens("eos_token_id", &[2])?,
-            pad_token_id: fields.token("pad_token_id", None)?,
-            architecture,
+            max_position_embeddings,
+            norm_eps: fields.positive(family.norm_eps, defaults.norm_eps)? as f32,
+            hidden_act: activation(&fields, family)?,
+            score_scale: score_scale(&fields, family, head_dim)?,
+            embedding_scale: if family.scaled_embeddings { (hidden_size as f64).sqrt() as f32 } else { 1.0 },
+            rope_parameters: rope::read(&fields, family, head_dim, max_position_embeddings)?,
+            sliding_window,
+            layers,
+            tie_word_embeddings: fields.bool("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            attention_bias,
+            output_bias: attention_bias && family.attention_bias != Bias::QueryKeyValue,
+            mlp_bias: bias(family.mlp_bias, "mlp_bias")?,
+            bos_token_id: fields.token("bos_token_id", token(defaults.bos_token_id))?,
+            eos_token_id: fields.tokens("eos_token_id", token(defaults.eos_token_id))?,
+            pad_token_id: fields.token("pad_token_id", token(defaults.pad_token_id))?,
         };
         config.validate()?;
         Ok(config)
@@ -114,7 +160,7 @@ impl ModelConfig {
                 "config.json: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
             )));
         }
-        if !head_dim.is_multiple_of(2) {
+        if !self.rope_parameters.is_empty() && !head_dim.is_multiple_of(2) {
             return Err(Error::unsupported(format!(
                 "config.json: head_dim {head_dim} is odd; rotary position embeddings turn pairs"
             )));
@@ -124,12 +170,6 @@ impl ModelConfig {
                 "config.json: head_dim {head_dim}: the attention kernels hold at most {MAX_HEAD_DIM}"
             )));
         }
-        if self.num_hidden_layers > MAX_LAYERS {
-            return Err(Error::unsupported(format!(
-                "config.json: num_hidden_layers {}: at most {MAX_LAYERS}",
-                self.num_hidden_layers
-            )));
-        }
         let matrix = |name: &str, rows: u64, columns: u64| match rows.checked_mul(columns) {
             Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
             _ => Err(Error::unsupported(format!(
@@ -137,11 +177,25 @@ impl ModelConfig {
                  2^31 elements"
             ))),
         };
-        matrix("embed_tokens", self.vocab_size as u64, self.hidden_size as u64)?;
+        let (hidden, head_dim) = (self.hidden_size as u64, head_dim as u64);
+        matrix(self.family.embed_tokens, self.vocab_size as u64, hidden)?;
+        if let Some(name) = self.family.learned_positions() {
+            matrix(name, self.max_position_embeddings as u64, hidden)?;
+        }
         // In u64 and before `projection_shape` multiplies: usize has 32 bits in a browser.
-        matrix("q_proj", heads as u64 * head_dim as u64, self.hidden_size as u64)?;
-        matrix("k_proj", kv_heads as u64 * head_dim as u64, self.hidden_size as u64)?;
-        matrix("gate_proj", self.intermediate_size as u64, self.hidden_size as u64)?;
+        let (query, key_value) = (heads as u64 * head_dim, kv_heads as u64 * head_dim);
+        let width = self.intermediate_size as u64;
+        for projection in self.family.projections {
+            use super::Role;
+            let columns = match projection.role() {
+                Role::Query | Role::Output => query,
+                Role::Key | Role::Value => key_value,
+                Role::QueryKeyValue => query + 2 * key_value,
+                Role::Gate | Role::Up | Role::Down => width,
+                Role::GateUp => 2 * width,
+            };
+            matrix(projection.name(), columns, hidden)?;
+        }
 
         let tokens = [("bos_token_id", self.bos_token_id), ("pad_token_id", self.pad_token_id)];
         let tokens = tokens.into_iter().filter_map(|(name, id)| id.map(|id| (name, id)));
@@ -155,185 +209,109 @@ impl ModelConfig {
         }
         Ok(())
     }
+}
 
-    /// Shape of a projection's weight, `(out_features, in_features)`: y = x·Wᵀ.
-    pub fn projection_shape(&self, projection: Projection) -> (usize, usize) {
-        let query = self.num_attention_heads * self.head_dim;
-        let key_value = self.num_key_value_heads * self.head_dim;
-        match projection {
-            Projection::QProj => (query, self.hidden_size),
-            Projection::KProj | Projection::VProj => (key_value, self.hidden_size),
-            Projection::OProj => (self.hidden_size, query),
-            Projection::GateProj | Projection::UpProj => (self.intermediate_size, self.hidden_size),
-            Projection::DownProj => (self.hidden_size, self.intermediate_size),
-        }
-    }
-
-    /// Whether a projection has a bias of `[out_features]`.
-    pub fn has_bias(&self, projection: Projection) -> bool {
-        if projection.is_attention() { self.attention_bias } else { self.mlp_bias }
-    }
-
-    /// Every linear module but the vocabulary projection, ordered by layer, then projection.
-    pub fn linear_modules(&self) -> Vec<ModuleId> {
-        (0..self.num_hidden_layers)
-            .flat_map(|layer| {
-                Projection::ALL.into_iter().map(move |projection| ModuleId { layer, projection })
-            })
-            .collect()
-    }
-
-    /// Number of parameters as PyTorch counts them: biases and norms included, a tied vocabulary
-    /// projection once.
-    pub fn total_parameters(&self) -> u64 {
-        let hidden = self.hidden_size as u64;
-        let projections: u64 = Projection::ALL
-            .into_iter()
-            .map(|projection| {
-                let (out_features, in_features) = self.projection_shape(projection);
-                let bias = if self.has_bias(projection) { out_features as u64 } else { 0 };
-                out_features as u64 * in_features as u64 + bias
-            })
-            .sum();
-        let norms = 2 * hidden;
-        let tables = if self.tie_word_embeddings { 1 } else { 2 };
-        tables * self.vocab_size as u64 * hidden
-            + self.num_hidden_layers as u64 * (projections + norms)
-            + hidden
+/// The family that `model_type` and `architectures` name; one of the two may be missing.
+fn family(fields: &Fields) -> Result<&'static Family> {
+    let one_of = |name: fn(&Family) -> &'static str| {
+        format!("only {} are", Family::ALL.map(|family| format!("\"{}\"", name(family))).join(", "))
+    };
+    let architecture = |found: &Value| match found.as_array().map(Vec::as_slice) {
+        Some([Value::String(name)]) => Some(name.clone()),
+        _ => None,
+    };
+    let by_type = fields.get("model_type").map(|found| {
+        let family = Family::ALL.into_iter().find(|family| found == family.model_type);
+        family.ok_or_else(|| fields.unsupported("model_type", found, &one_of(|family| family.model_type)))
+    });
+    let by_class = fields.get("architectures").map(|found| {
+        let name = architecture(found);
+        let family = Family::ALL.into_iter().find(|family| name.as_deref() == Some(family.architecture));
+        family
+            .ok_or_else(|| fields.unsupported("architectures", found, &one_of(|family| family.architecture)))
+    });
+    match (by_type.transpose()?, by_class.transpose()?) {
+        (Some(by_type), Some(by_class)) if by_type != by_class => Err(Error::format(format!(
+            "config.json: model_type \"{}\" and architectures [\"{}\"] do not belong together",
+            by_type.model_type, by_class.architecture
+        ))),
+        (Some(family), _) | (None, Some(family)) => Ok(family),
+        (None, None) => Err(Error::format(
+            "config.json: neither model_type nor architectures is there: not a model's configuration",
+        )),
     }
 }
 
-/// The fields of a `config.json`, read with their checks. `null` counts as missing, as it does for
-/// `transformers` wherever a field has a default that depends on others.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    fn wrong(name: &str, expected: &str, found: &Value) -> Error {
-        Error::format(format!("config.json: {name}: expected {expected}, found {found}"))
-    }
-
-    fn unsupported(name: &str, found: &Value, only: &str) -> Error {
-        Error::unsupported(format!("config.json: {name} {found} is not supported; {only}"))
-    }
-
-    fn architecture(&self) -> Result<String> {
-        const MODEL_TYPE: &str = "llama";
-        const ARCHITECTURE: &str = "LlamaForCausalLM";
-        const ONLY: &str = "this version trains models of the Llama family (model_type \"llama\", \
-                            architectures [\"LlamaForCausalLM\"])";
-        let model_type = self.get("model_type");
-        let architectures = self.get("architectures");
-        if let Some(found) = model_type
-            && found != MODEL_TYPE
-        {
-            return Err(Self::unsupported("model_type", found, ONLY));
-        }
-        if let Some(found) = architectures
-            && found.as_array().is_none_or(|list| list.len() != 1 || list[0] != ARCHITECTURE)
-        {
-            return Err(Self::unsupported("architectures", found, ONLY));
-        }
-        if model_type.is_none() && architectures.is_none() {
-            return Err(Error::format(
-                "config.json: neither model_type nor architectures is there: not a model's configuration",
-            ));
-        }
-        Ok(ARCHITECTURE.to_owned())
-    }
-
-    /// Refuses what would change the computation.
-    fn refuse_unsupported(&self) -> Result<()> {
-        if let Some(found) = self.get("quantization_config") {
-            return Err(Self::unsupported(
-                "quantization_config",
-                found,
-                "bring the model in bf16, f16 or f32",
-            ));
-        }
-        if let Some(found) = self.get("hidden_act").filter(|value| *value != "silu") {
-            return Err(Self::unsupported("hidden_act", found, "only \"silu\" is"));
-        }
-        if let Some(found) = self.get("pretraining_tp").filter(|value| value.as_u64() != Some(1)) {
-            return Err(Self::unsupported("pretraining_tp", found, "only 1 is"));
-        }
-        if let Some(found) = self.get("attention_dropout").filter(|value| value.as_f64() != Some(0.0)) {
-            return Err(Self::unsupported("attention_dropout", found, "only 0 is"));
-        }
-        Ok(())
-    }
-
-    /// `rope_parameters` (version 5), or `rope_scaling` beside `rope_theta` (version 4).
-    fn rope_theta(&self) -> Result<f64> {
-        let mut theta = self.positive("rope_theta", 10000.0)?;
-        // transformers prefers `rope_scaling` where a file has both.
-        for name in ["rope_parameters", "rope_scaling"] {
-            let Some(value) = self.get(name) else { continue };
-            let Value::Object(map) = value else {
-                return Err(Self::wrong(name, "an object", value));
-            };
-            let inner = Self(map.clone());
-            for key in ["rope_type", "type"] {
-                if let Some(found) = inner.get(key).filter(|value| *value != "default") {
-                    return Err(Self::unsupported(&format!("{name}.{key}"), found, "only \"default\" is"));
-                }
-            }
-            theta = inner
-                .positive("rope_theta", theta)
-                .map_err(|error| error.context(format!("in {name} of the model")))?;
-        }
-        Ok(theta)
-    }
-
-    /// A number from 1 to 2^31 − 1.
-    fn size(&self, name: &str, default: usize) -> Result<usize> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        match value.as_u64() {
-            Some(number) if (1..MAX_ELEMENTS).contains(&number) => Ok(number as usize),
-            _ => Err(Self::wrong(name, "a whole number from 1 to 2^31 - 1", value)),
+/// Refuses what would change the computation.
+fn refuse_unsupported(fields: &Fields, family: &Family) -> Result<()> {
+    const BASE: &str = "bring the model in bf16, f16 or f32";
+    for (name, only) in [
+        ("quantization_config", BASE),
+        ("attn_logit_softcapping", "only null is"),
+        ("final_logit_softcapping", "only null is"),
+    ] {
+        if let Some(found) = fields.get(name) {
+            return Err(fields.unsupported(name, found, only));
         }
     }
-
-    fn positive(&self, name: &str, default: f64) -> Result<f64> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        match value.as_f64() {
-            // As f32 too, since that is what the kernels compute with.
-            Some(number) if number as f32 > 0.0 && (number as f32).is_finite() => Ok(number),
-            _ => Err(Self::wrong(name, "a positive number", value)),
+    for name in [
+        "add_cross_attention",
+        "reorder_and_upcast_attn",
+        "scale_attn_by_inverse_layer_idx",
+        "use_bidirectional_attention",
+    ] {
+        if let Some(found) = fields.get(name).filter(|value| value.as_bool() != Some(false)) {
+            return Err(fields.unsupported(name, found, "only false is"));
         }
     }
-
-    fn bool(&self, name: &str, default: bool) -> Result<bool> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| Self::wrong(name, "true or false", value))
+    let pretraining_tp = fields.get("pretraining_tp").filter(|_| family.has_pretraining_tp);
+    if let Some(found) = pretraining_tp.filter(|value| value.as_u64() != Some(1)) {
+        return Err(fields.unsupported("pretraining_tp", found, "only 1 is"));
     }
-
-    /// One token; `null` and −1 (how some old Llama files say it) mean none.
-    fn token(&self, name: &str, default: Option<u32>) -> Result<Option<u32>> {
-        match self.0.get(name) {
-            None => Ok(default),
-            Some(Value::Null) => Ok(None),
-            Some(value) if value.as_i64() == Some(-1) => Ok(None),
-            Some(value) => Self::id(name, value).map(Some),
+    for name in ["attention_dropout", "embd_pdrop", "resid_pdrop"] {
+        let found = fields.get(name).filter(|value| value.as_f64() != Some(0.0));
+        if let Some(found) = found.filter(|_| !family.ignores_dropout) {
+            return Err(fields.unsupported(name, found, "only 0 is"));
         }
     }
+    Ok(())
+}
 
-    /// One token or a list of them.
-    fn tokens(&self, name: &str, default: &[u32]) -> Result<Vec<u32>> {
-        match self.0.get(name) {
-            None => Ok(default.to_vec()),
-            Some(Value::Array(list)) => list.iter().map(|value| Self::id(name, value)).collect(),
-            Some(_) => Ok(self.token(name, None)?.into_iter().collect()),
+fn head_dim(fields: &Fields, family: &Family, hidden_size: usize, heads: usize) -> Result<usize> {
+    match (fields.get("head_dim"), family.defaults.head_dim) {
+        (Some(_), _) => fields.size("head_dim", 0),
+        (None, Some(head_dim)) => Ok(head_dim),
+        (None, None) if hidden_size.is_multiple_of(heads) => Ok(hidden_size / heads),
+        (None, None) => Err(Error::format(format!(
+            "config.json: hidden_size {hidden_size} is not a multiple of num_attention_heads {heads}, and there \
+             is no head_dim"
+        ))),
+    }
+}
+
+fn activation(fields: &Fields, family: &Family) -> Result<Activation> {
+    let default = Value::from(family.default_act);
+    let found = fields.get(family.hidden_act).unwrap_or(&default);
+    match found.as_str() {
+        Some("silu" | "swish") if family.is_gated() => Ok(Activation::Silu),
+        Some("gelu_pytorch_tanh" | "gelu_new") => Ok(Activation::GeluTanh),
+        _ if family.is_gated() => {
+            let only = "only \"silu\", \"gelu_pytorch_tanh\" and \"gelu_new\" are";
+            Err(fields.unsupported(family.hidden_act, found, only))
+        }
+        _ => {
+            let only = "only \"gelu_pytorch_tanh\" and \"gelu_new\" are";
+            Err(fields.unsupported(family.hidden_act, found, only))
         }
     }
+}
 
-    fn id(name: &str, value: &Value) -> Result<u32> {
-        value
-            .as_u64()
-            .and_then(|id| u32::try_from(id).ok())
-            .ok_or_else(|| Self::wrong(name, "a token id", value))
-    }
+fn score_scale(fields: &Fields, family: &Family, head_dim: usize) -> Result<f32> {
+    let divisor = match family.score_scale {
+        ScoreScale::HeadDim => head_dim as f64,
+        ScoreScale::QueryPreAttnScalar => fields.positive("query_pre_attn_scalar", 256.0)?,
+        ScoreScale::ScaleAttnWeights if fields.bool("scale_attn_weights", true)? => head_dim as f64,
+        ScoreScale::ScaleAttnWeights => 1.0,
+    };
+    Ok((1.0 / divisor.sqrt()) as f32)
 }

@@ -23,7 +23,7 @@ pub struct ParameterReport {
 /// The modules of one projection that have the same rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModuleParameters {
-    /// The projection's name, `q_proj`.
+    /// The projection's name, `q_proj`, or its path where two have the same name, `attn.c_proj`.
     #[serde(rename = "name")]
     pub projection: &'static str,
     /// Number of modules, one a layer.
@@ -53,7 +53,7 @@ pub fn parameter_report(lora: &LoraConfig, model: &ModelConfig) -> Result<Parame
         .map(|((projection, r), count)| {
             let (out_features, in_features) = model.projection_shape(projection);
             let parameters = count as u64 * r as u64 * (in_features as u64 + out_features as u64);
-            let projection = projection.name();
+            let projection = model.family.label(projection);
             ModuleParameters { projection, count, in_features, out_features, r, parameters }
         })
         .collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::matching::{
     ExcludeModules, FieldRegex, LayerIndex, TargetModules, entry_matches, full_match, is_suffix, pattern_key,
 };
-use super::{LoraConfig, ModelConfig, ModuleId, Projection};
+use super::{LM_HEAD, LoraConfig, ModelConfig, ModuleId, Projection};
 use crate::error::{Error, Result};
 
 /// A module that gets an adapter: y = W·x + scale·B·(A·x).
@@ -39,7 +39,7 @@ impl LoraConfig {
         let matcher = Matcher::new(self)?;
         matcher.check_targets(model, &names)?;
         let rules = self.rank_rules()?;
-        rules.check_keys(&names)?;
+        rules.check_keys(model, &names)?;
 
         let mut modules = Vec::new();
         for (&id, name) in ids.iter().zip(&names) {
@@ -72,7 +72,7 @@ impl LoraConfig {
                 warnings.push(format!(
                     "rank {r} is not less than the smaller side of {} ({out_features} x {in_features}): such an \
                      adapter has {} parameters where the matrix itself has {}, and can express no more than it",
-                    projection.name(),
+                    model.family.label(projection),
                     r as u64 * (in_features as u64 + out_features as u64),
                     out_features as u64 * in_features as u64,
                 ));
@@ -150,8 +150,8 @@ impl RankRules {
         Ok((first(&self.ranks, name, self.r)?, first(&self.alphas, name, self.alpha)?))
     }
 
-    fn check_keys(&self, names: &[String]) -> Result<()> {
-        fn check<T>(rules: &[Rule<T>], names: &[String]) -> Result<()> {
+    fn check_keys(&self, model: &ModelConfig, names: &[String]) -> Result<()> {
+        fn check<T>(rules: &[Rule<T>], model: &ModelConfig, names: &[String]) -> Result<()> {
             for rule in rules {
                 let mut found = false;
                 for name in names {
@@ -162,14 +162,14 @@ impl RankRules {
                         "{}: \"{}\" matches no linear module of the model; its modules are {}",
                         rule.field,
                         rule.key,
-                        valid_names()
+                        valid_names(model)
                     )));
                 }
             }
             Ok(())
         }
-        check(&self.ranks, names)?;
-        check(&self.alphas, names)
+        check(&self.ranks, model, names)?;
+        check(&self.alphas, model, names)
     }
 }
 
@@ -236,19 +236,19 @@ impl<'a> Matcher<'a> {
             (Some(regex), TargetModules::Regex(written)) => {
                 for other in &others {
                     if regex.is_match(other)? && !self.is_excluded(other)? {
-                        return Err(refuse_other(written, other));
+                        return Err(refuse_other(model, written, other));
                     }
                 }
             }
             (None, TargetModules::List(list)) => {
                 for entry in list {
                     if let Some(other) = others.iter().find(|other| entry_matches(entry, other)) {
-                        return Err(refuse_other(entry, other));
+                        return Err(refuse_other(model, entry, other));
                     }
                     if !names.iter().any(|name| entry_matches(entry, name)) {
                         return Err(Error::config(format!(
                             "target_modules: \"{entry}\" is no linear module of the model; its modules are {}",
-                            valid_names()
+                            valid_names(model)
                         )));
                     }
                 }
@@ -259,31 +259,35 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// The modules of a Llama model that are no linear module of a layer.
+/// The modules of a model that are no linear module of a layer.
 fn other_modules(model: &ModelConfig) -> Vec<String> {
-    const OUTSIDE: [&str; 6] =
-        ["lm_head", "model", "model.embed_tokens", "model.layers", "model.norm", "model.rotary_emb"];
-    const INSIDE: [&str; 6] =
-        ["", ".self_attn", ".mlp", ".mlp.act_fn", ".input_layernorm", ".post_attention_layernorm"];
-    let outside = OUTSIDE.iter().map(|&name| name.to_owned());
-    let inside = (0..model.num_hidden_layers)
-        .flat_map(|layer| INSIDE.iter().map(move |path| format!("model.layers.{layer}{path}")));
-    outside.chain(inside).collect()
+    let family = model.family;
+    let (outside, inside) = family.other_modules;
+    let norms = family.norms.iter().map(|(_, name)| format!(".{name}"));
+    let inside: Vec<String> = inside.iter().map(|&path| path.to_owned()).chain(norms).collect();
+    let layers = family.layers();
+    let in_layers = (0..model.num_hidden_layers)
+        .flat_map(|layer| inside.iter().map(move |path| format!("{layers}.{layer}{path}")));
+    outside.iter().map(|&name| name.to_owned()).chain(in_layers).collect()
 }
 
-fn refuse_other(target: &str, module: &str) -> Error {
-    if ["lm_head", "model.embed_tokens"].contains(&module) {
+fn refuse_other(model: &ModelConfig, target: &str, module: &str) -> Error {
+    let is_table = [LM_HEAD.to_owned(), model.embed_tokens_name()]
+        .into_iter()
+        .chain(model.embed_positions_name())
+        .any(|name| name.strip_suffix(".weight") == Some(module));
+    if is_table {
         return Error::unsupported(format!(
             "target_modules: \"{target}\" matches {module}; adapters go on the linear modules of the layers only: {}",
-            valid_names()
+            valid_names(model)
         ));
     }
     Error::config(format!(
         "target_modules: \"{target}\" matches {module}, which is no linear module; name {}",
-        valid_names()
+        valid_names(model)
     ))
 }
 
-fn valid_names() -> String {
-    Projection::ALL.map(Projection::name).join(", ")
+fn valid_names(model: &ModelConfig) -> String {
+    model.family.module_names().join(", ")
 }

@@ -70,6 +70,20 @@ impl Batch {
         batch
     }
 
+    /// As [`kv_range`](Self::kv_range), but for the last `window` keys only (at least 1), the row's own included.
+    pub fn sliding_kv_range(&self, window: usize) -> Vec<u32> {
+        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        let pairs = self.kv_range.as_chunks().0.iter();
+        pairs.flat_map(|&[start, end]| [start.max(end.saturating_sub(window)), end]).collect()
+    }
+
+    /// As [`query_range`](Self::query_range), but for the first `window` queries only, the row's own included.
+    pub fn sliding_query_range(&self, window: usize) -> Vec<u32> {
+        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        let pairs = self.query_range.as_chunks().0.iter();
+        pairs.flat_map(|&[start, end]| [start, end.min(start.saturating_add(window))]).collect()
+    }
+
     /// Rows with the padding.
     pub fn rows(&self) -> usize {
         self.input_ids.len()

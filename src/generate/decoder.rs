@@ -7,14 +7,13 @@ use crate::gpu::{Dtype, Plan, PlanBuilder, Recorder, Tensor};
 use crate::kernels::NONE;
 use crate::kernels::gather::gather;
 use crate::kernels::matmul::Nt;
-use crate::kernels::rms_norm::rms_norm;
 use crate::model::{Cache, Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPLE, record_forward};
 
 /// A sequence in the making.
 pub struct Decoder<'a> {
     model: &'a Model,
     lora: Option<&'a Lora>,
-    rope_table: Tensor,
+    rope_tables: Vec<Tensor>,
     inputs: Inputs,
     buffers: PassBuffers,
     slots: Tensor,
@@ -40,8 +39,8 @@ impl<'a> Decoder<'a> {
         Ok(Self {
             model,
             lora,
-            rope_table: model.rope_table(capacity)?,
-            inputs: Inputs::new(gpu, rows)?,
+            rope_tables: model.rope_tables(capacity)?,
+            inputs: Inputs::new(gpu, config, rows)?,
             buffers: PassBuffers::for_inference(model, lora, rows)?,
             slots: gpu.tensor("cache slots", &[rows], Dtype::U32)?,
             caches: (0..config.num_hidden_layers)
@@ -76,14 +75,20 @@ impl<'a> Decoder<'a> {
         let mut positions: Vec<u32> = (0..ids.len()).map(at).collect();
         let mut slots = positions.clone();
         // Padding is kept nowhere and looks at the first token only.
-        let mut kv_range: Vec<u32> = (0..ids.len()).flat_map(|i| [0, at(i) + 1]).collect();
+        let ranges = |window: usize| {
+            let window = u32::try_from(window).unwrap_or(u32::MAX);
+            let of_tokens = (0..ids.len()).flat_map(|i| [(at(i) + 1).saturating_sub(window), at(i) + 1]);
+            of_tokens.chain([0, 1].repeat(padding)).collect::<Vec<u32>>()
+        };
         input_ids.extend(vec![0; padding]);
         positions.extend(vec![0; padding]);
         slots.extend(vec![NONE; padding]);
-        kv_range.extend([0, 1].repeat(padding));
         gpu.write(&self.inputs.input_ids, &input_ids);
         gpu.write(&self.inputs.positions, &positions);
-        gpu.write(&self.inputs.kv_range, &kv_range);
+        gpu.write(&self.inputs.full.kv_range, &ranges(usize::MAX));
+        if let (Some(sliding), Some(window)) = (&self.inputs.sliding, self.model.config().sliding_window) {
+            gpu.write(&sliding.kv_range, &ranges(window));
+        }
         gpu.write(&self.slots, &slots);
         gpu.write(&self.last_row, &[ids.len() as u32 - 1]);
         let mut recorder = Recorder::new(gpu);
@@ -102,15 +107,14 @@ impl<'a> Decoder<'a> {
             model,
             lora: self.lora,
             dropout: false,
-            rope_table: &self.rope_table,
+            rope_tables: &self.rope_tables,
             inputs: &inputs,
             buffers: &buffers,
             cache: Some(&cache),
         };
         record_forward(&mut plan, &pass);
         gather(&mut plan, &self.last_row, &buffers.out, &self.hidden);
-        let eps = model.config().rms_norm_eps;
-        rms_norm(&mut plan, &self.hidden, &weights.norm, eps, &self.normed, &self.rstd);
+        weights.norm.forward(&mut plan, &self.hidden, &self.normed, &self.rstd);
         Nt::new(&self.normed, &weights.lm_head, &self.logits).add_to(&mut plan);
         plan.finish()
     }

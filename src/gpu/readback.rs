@@ -59,13 +59,7 @@ impl PendingRead {
     /// # Errors
     /// Whatever the device reported in the meantime, or [`ErrorKind::Device`] if it is lost.
     pub async fn finish<T: bytemuck::Pod>(self, gpu: &Gpu) -> Result<Vec<T>> {
-        // In a browser the event loop calls back; natively somebody has to drive the device.
-        #[cfg(not(target_arch = "wasm32"))]
-        gpu.device
-            .poll(wgpu::PollType::Wait { submission_index: self.submission.get().cloned(), timeout: None })
-            .map_err(|error| lost(&error))?;
-        #[cfg(target_arch = "wasm32")]
-        drop(self.submission);
+        drive(gpu, self.submission.get().cloned())?;
         let mapped = self.mapped.await.map_err(|error| lost(&error))?;
         gpu.check()?;
         mapped.map_err(|error| lost(&error))?;
@@ -79,6 +73,35 @@ impl PendingRead {
     }
 }
 
+impl Gpu {
+    /// Waits until the device has taken in everything that was written so far: only then are the driver's
+    /// copies of it freed.
+    ///
+    /// # Errors
+    /// Whatever the device reported in the meantime, or [`ErrorKind::Device`] if it is lost.
+    pub async fn settle(&self) -> Result<()> {
+        let (sender, done) = oneshot::channel();
+        let index = self.queue.submit([]);
+        self.queue.on_submitted_work_done(move || {
+            // The receiver is gone only when nobody waits any more.
+            let _ = sender.send(());
+        });
+        drive(self, Some(index))?;
+        done.await.map_err(|error| lost(&error))?;
+        self.check()
+    }
+}
+
+/// Waits for a submission. In a browser the event loop calls back; natively somebody has to drive the device.
+#[cfg_attr(target_arch = "wasm32", expect(unused_variables, clippy::unnecessary_wraps))]
+fn drive(gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+    #[cfg(not(target_arch = "wasm32"))]
+    gpu.device
+        .poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
+        .map_err(|error| lost(&error))?;
+    Ok(())
+}
+
 fn lost(error: &dyn std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Device, format!("the GPU stopped answering while results were read back: {error}"))
+    Error::new(ErrorKind::Device, format!("the GPU stopped answering before it was done: {error}"))
 }

@@ -2,7 +2,7 @@
 //! `shaders/attention.wgsl`, `attention_delta.wgsl`, `attention_dq.wgsl`, `attention_dkv.wgsl`.
 //!
 //! Which keys a row attends is data (`kv_range`), not code: documents laid end to end in a batch, a
-//! cache during generation and, later, a sliding window are all ranges.
+//! cache during generation and a sliding window are all ranges.
 
 use super::{expect_shape, per_element, shader, spread, wgsl};
 use crate::gpu::{PlanBuilder, Shader, Tensor};
@@ -44,7 +44,7 @@ pub(super) fn shaders() -> Vec<Shader> {
 }
 
 /// Number and width of the heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
     /// Query heads.
     pub heads: usize,
@@ -52,6 +52,8 @@ pub struct Heads {
     pub kv_heads: usize,
     /// Columns of one head, at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
 }
 
 impl Heads {
@@ -62,7 +64,7 @@ impl Heads {
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
             head_dim: self.head_dim as u32,
-            scale: (1.0 / (self.head_dim as f64).sqrt()) as f32,
+            scale: self.scale,
         }
     }
 
@@ -77,7 +79,7 @@ impl Heads {
     }
 }
 
-/// `y = softmax(q·kᵀ/√head_dim)·v`. `kv_range [rows, 2]`: the rows of `kv` that each row attends (never
+/// `y = softmax(scale·q·kᵀ)·v`. `kv_range [rows, 2]`: the rows of `kv` that each row attends (never
 /// none); `q`, `y` `[rows, heads·head_dim]`; `kv [any, 2·kv_heads·head_dim]`; `lse [rows, heads]`.
 pub fn attention(
     plan: &mut PlanBuilder,

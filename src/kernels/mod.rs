@@ -10,15 +10,21 @@
 //! keep to WebGPU's default limits and to f32 arithmetic.
 
 pub mod adamw;
+pub mod add_rows;
 pub mod attention;
+pub mod copy_columns;
 pub mod cross_entropy;
 pub mod gather;
+pub mod gelu;
+pub mod head_norm;
+pub mod layer_norm;
 pub mod matmul;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
 pub mod step;
 pub mod swiglu;
+pub mod transpose;
 
 use crate::gpu::{Dtype, Params, Shader, Tensor};
 
@@ -64,14 +70,20 @@ fn shader<P: Params>(kernel: &'static str, variant: impl Into<String>, parts: &[
 pub fn all_shaders() -> Vec<Shader> {
     [
         adamw::shaders(),
+        add_rows::shaders(),
         attention::shaders(),
+        copy_columns::shaders(),
         cross_entropy::shaders(),
         gather::shaders(),
+        gelu::shaders(),
+        head_norm::shaders(),
+        layer_norm::shaders(),
         matmul::shaders(),
         reduce::shaders(),
         rms_norm::shaders(),
         rope::shaders(),
         swiglu::shaders(),
+        transpose::shaders(),
     ]
     .concat()
 }

@@ -5,12 +5,14 @@
 //! `dB += dyᵀ·xa`, `dA += dxaᵀ·dropout(x)`, `dx = mask ⊙ (dxa·A) + dy·W` (LoRA: Hu et al.,
 //! arXiv:2106.09685; the derivatives are the chain rule on its equation 3).
 
-use super::{Forward, Gradients, LayerBuffers, LoraModule};
-use crate::config::{ModuleId, Projection};
+use super::{Branch, Forward, Gradients, LayerWeights, LoraModule};
+use crate::config::{Activation, ModuleId, NormRole, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::attention::{AttentionBackward, attention_backward};
+use crate::kernels::copy_columns::copy_columns;
+use crate::kernels::gelu::gelu_backward;
+use crate::kernels::head_norm::head_norm_backward;
 use crate::kernels::matmul::{Columns, Nn, matmul_tn};
-use crate::kernels::rms_norm::rms_norm_backward;
 use crate::kernels::rope::{Direction, rope};
 use crate::kernels::swiglu::swiglu_backward;
 
@@ -24,12 +26,12 @@ enum Stage {
     Down,
 }
 
-fn stage(projection: Projection) -> Stage {
-    match projection {
-        Projection::QProj | Projection::KProj | Projection::VProj => Stage::Qkv,
-        Projection::OProj => Stage::Output,
-        Projection::GateProj | Projection::UpProj => Stage::GateUp,
-        Projection::DownProj => Stage::Down,
+fn stage(role: Role) -> Stage {
+    match role {
+        Role::Query | Role::Key | Role::Value | Role::QueryKeyValue => Stage::Qkv,
+        Role::Output => Stage::Output,
+        Role::Gate | Role::Up | Role::GateUp => Stage::GateUp,
+        Role::Down => Stage::Down,
     }
 }
 
@@ -37,10 +39,13 @@ fn stage(projection: Projection) -> Stage {
 /// of the pass's result; `gradients.adapter` is added to.
 pub fn record_backward(plan: &mut PlanBuilder, pass: &Forward<'_>, gradients: &Gradients) {
     let modules = pass.lora.into_iter().flat_map(|lora| lora.modules());
-    let lowest = modules.map(|m| (m.module.id.layer, stage(m.module.id.projection))).min();
+    let lowest = modules.map(|m| (m.module.id.layer, stage(m.module.id.projection.role()))).min();
     let Some(lowest) = lowest else { return };
     for layer in (lowest.0..pass.model.config().num_hidden_layers).rev() {
-        Backward { pass, gradients, layer, lowest }.layer(plan);
+        let layer = Backward { pass, gradients, layer, lowest };
+        if layer.mlp_block(plan) {
+            layer.attention_block(plan);
+        }
     }
 }
 
@@ -57,34 +62,59 @@ impl Backward<'_> {
         (self.layer, stage) > self.lowest
     }
 
-    fn layer(&self, plan: &mut PlanBuilder) {
+    fn weights(&self) -> &LayerWeights {
+        &self.pass.model.weights().layers[self.layer]
+    }
+
+    /// From the gradient of the layer's output to that of the stream between attention and MLP, both in
+    /// `gradients.x`; whether to go on.
+    fn mlp_block(&self, plan: &mut PlanBuilder) -> bool {
+        let (pass, g) = (self.pass, self.gradients);
+        let (config, buffers) = (pass.model.config(), pass.buffers.layer(self.layer));
+        let width = config.intermediate_size;
+
+        let branch = buffers.branches.as_ref().map(|[_, mlp]| (NormRole::MlpOutput, mlp));
+        let dy = self.branch(plan, branch);
+        self.linear(plan, Role::Down, &buffers.activated, dy.into(), &g.activated, false);
+        if !self.goes_on(Stage::Down) {
+            return false;
+        }
+        match config.hidden_act {
+            Activation::Silu => swiglu_backward(plan, &buffers.gate_up, &g.activated, &g.gate_up),
+            Activation::GeluTanh => gelu_backward(plan, &buffers.gate_up, &g.activated, &g.gate_up),
+        }
+        let (x, dx, inner) = (&buffers.mlp_in, &g.normed, &g.gate_up);
+        if config.family.projection(Role::GateUp).is_some() {
+            self.linear(plan, Role::GateUp, x, inner.into(), dx, false);
+        } else if config.family.is_gated() {
+            self.linear(plan, Role::Gate, x, Columns::of(inner, 0, width), dx, false);
+            self.linear(plan, Role::Up, x, Columns::of(inner, width, width), dx, true);
+        } else {
+            self.linear(plan, Role::Up, x, inner.into(), dx, false);
+        }
+        if !self.goes_on(Stage::GateUp) {
+            return false;
+        }
+        self.norm(plan, NormRole::MlpInput, &buffers.middle, &buffers.mlp_rstd);
+        true
+    }
+
+    /// From there to the gradient of the layer's input.
+    fn attention_block(&self, plan: &mut PlanBuilder) {
         let (pass, g) = (self.pass, self.gradients);
         let (model, buffers) = (pass.model, pass.buffers.layer(self.layer));
-        let (heads, weights) = (model.heads(), &model.weights().layers[self.layer]);
-        let width = model.config().intermediate_size;
+        let (heads, config) = (model.heads(), &model.config().layers[self.layer]);
 
-        self.linear(plan, Projection::DownProj, &buffers.activated, (&g.x).into(), &g.activated, false);
-        if !self.goes_on(Stage::Down) {
-            return;
-        }
-        swiglu_backward(plan, &buffers.gate_up, &g.activated, &g.gate_up);
-        let (gate, up) = (Columns::of(&g.gate_up, 0, width), Columns::of(&g.gate_up, width, width));
-        self.linear(plan, Projection::GateProj, &buffers.mlp_in, gate, &g.normed, false);
-        self.linear(plan, Projection::UpProj, &buffers.mlp_in, up, &g.normed, true);
-        if !self.goes_on(Stage::GateUp) {
-            return;
-        }
-        let LayerBuffers { middle, mlp_rstd, x, attention_rstd, .. } = buffers;
-        rms_norm_backward(plan, middle, &weights.post_attention_layernorm, mlp_rstd, &g.normed, &g.x, true);
-
-        let out = &buffers.attention_out;
-        self.linear(plan, Projection::OProj, out, (&g.x).into(), &g.attention_out, false);
+        let branch = buffers.branches.as_ref().map(|[attention, _]| (NormRole::AttentionOutput, attention));
+        let (out, dy) = (&buffers.attention_out, self.branch(plan, branch));
+        self.linear(plan, Role::Output, out, dy.into(), &g.attention_out, false);
         if !self.goes_on(Stage::Output) {
             return;
         }
+        let ranges = pass.inputs.ranges(config.is_sliding);
         let io = AttentionBackward {
-            kv_range: &pass.inputs.kv_range,
-            query_range: &pass.inputs.query_range,
+            kv_range: &ranges.kv_range,
+            query_range: &ranges.query_range,
             q: &buffers.q,
             kv: &buffers.kv,
             y: out,
@@ -95,18 +125,61 @@ impl Backward<'_> {
             dkv: &g.kv,
         };
         attention_backward(plan, &heads, &io);
-        for (dx, heads) in [(&g.q, heads.heads), (&g.kv, heads.kv_heads)] {
-            rope(plan, &pass.inputs.positions, pass.rope_table, dx, heads, Direction::Backward);
+        if let Some(rope_index) = config.rope {
+            let table = &pass.rope_tables[rope_index];
+            for (dx, count) in [(&g.q, heads.heads), (&g.kv, heads.kv_heads)] {
+                rope(plan, &pass.inputs.positions, table, dx, [count, heads.head_dim], Direction::Backward);
+            }
         }
-        let half = heads.kv_width() / 2;
-        let (k, v) = (Columns::of(&g.kv, 0, half), Columns::of(&g.kv, half, half));
-        self.linear(plan, Projection::QProj, &buffers.attention_in, (&g.q).into(), &g.normed, false);
-        self.linear(plan, Projection::KProj, &buffers.attention_in, k, &g.normed, true);
-        self.linear(plan, Projection::VProj, &buffers.attention_in, v, &g.normed, true);
-        if !self.goes_on(Stage::Qkv) {
-            return;
+        self.query_key_value(plan);
+        if self.goes_on(Stage::Qkv) {
+            self.norm(plan, NormRole::AttentionInput, &buffers.x, &buffers.attention_rstd);
         }
-        rms_norm_backward(plan, x, &weights.input_layernorm, attention_rstd, &g.normed, &g.x, true);
+    }
+
+    /// From the gradients of queries, keys and values to that of `attention_in`.
+    fn query_key_value(&self, plan: &mut PlanBuilder) {
+        let (g, buffers) = (self.gradients, self.pass.buffers.layer(self.layer));
+        if let Some(raw) = &buffers.heads_in {
+            for (role, x, rstd, d) in
+                [(NormRole::Query, &raw.q, &raw.q_rstd, &g.q), (NormRole::Key, &raw.k, &raw.k_rstd, &g.kv)]
+            {
+                if let Some(norm) = self.weights().norm(role) {
+                    head_norm_backward(plan, x, &norm.weight, rstd, d);
+                }
+            }
+        }
+        let (x, half) = (&buffers.attention_in, self.pass.model.heads().kv_width() / 2);
+        match &g.qkv {
+            None => {
+                let (k, v) = (Columns::of(&g.kv, 0, half), Columns::of(&g.kv, half, half));
+                self.linear(plan, Role::Query, x, (&g.q).into(), &g.normed, false);
+                self.linear(plan, Role::Key, x, k, &g.normed, true);
+                self.linear(plan, Role::Value, x, v, &g.normed, true);
+            }
+            Some(fused) => {
+                let q_width = g.q.columns();
+                copy_columns(plan, &g.q, Columns::of(fused, 0, q_width));
+                copy_columns(plan, &g.kv, Columns::of(fused, q_width, 2 * half));
+                self.linear(plan, Role::QueryKeyValue, x, fused.into(), &g.normed, false);
+            }
+        }
+    }
+
+    /// Adds the gradient that went through the norm before attention or MLP (its output's is in
+    /// `gradients.normed`) to the residual stream's.
+    fn norm(&self, plan: &mut PlanBuilder, role: NormRole, x: &Tensor, rstd: &Tensor) {
+        let (g, norm) = (self.gradients, self.weights().norm(role).expect("one of the family's"));
+        norm.backward(plan, x, rstd, &g.normed, &g.x, true);
+    }
+
+    /// The gradient of what attention or MLP gave, before the norm on it in families that have one.
+    fn branch(&self, plan: &mut PlanBuilder, branch: Option<(NormRole, &Branch)>) -> &Tensor {
+        let g = self.gradients;
+        let Some((role, branch)) = branch else { return &g.x };
+        let norm = self.weights().norm(role).expect("one of the family's");
+        norm.backward(plan, &branch.x, &branch.rstd, &g.x, &g.normed, false);
+        &g.normed
     }
 
     /// The adapter's gradients of one projection with input `x` and output gradient `dy`, and
@@ -114,16 +187,17 @@ impl Backward<'_> {
     fn linear(
         &self,
         plan: &mut PlanBuilder,
-        projection: Projection,
+        role: Role,
         x: &Tensor,
         dy: Columns<'_>,
         dx: &Tensor,
         accumulate: bool,
     ) {
+        let projection = self.pass.model.projection(role);
         let id = ModuleId { layer: self.layer, projection };
-        let weight = &self.pass.model.weights().layers[self.layer].linear(projection).weight;
+        let weight = &self.weights().linear(projection).weight;
         let base = Nn { accumulate, ..Nn::new(dy, weight, dx) };
-        let goes_on = self.goes_on(stage(projection));
+        let goes_on = self.goes_on(stage(role));
         let Some((lora, module)) = self.pass.lora.and_then(|lora| Some((lora, lora.module(id)?))) else {
             if goes_on {
                 base.add_to(plan);

@@ -1,7 +1,11 @@
 //! Activations and gradients, made once for the largest number of rows; a pass over fewer rows uses
 //! their first rows.
 
+use std::collections::BTreeMap;
+
 use super::{Lora, Model};
+use crate::config::{ModelConfig, NormRole, Projection, Role};
+use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{Dtype, Gpu, Tensor};
 
@@ -19,29 +23,70 @@ pub struct Inputs {
     pub input_ids: Tensor,
     /// Positions in the row's document, `[rows]`.
     pub positions: Tensor,
-    /// First and one past the last key row that a row attends, `[rows, 2]`.
-    pub kv_range: Tensor,
-    /// First and one past the last row that attends a key row, `[rows, 2]`.
-    pub query_range: Tensor,
+    /// Who attends whom in layers that see everything before.
+    pub full: Ranges,
+    /// Who attends whom in layers with a sliding window, if the model has such layers.
+    pub sliding: Option<Ranges>,
     /// Rows whose next token is a target, `[rows]`, then [`NONE`](crate::kernels::NONE).
     pub target_rows: Tensor,
     /// Those tokens, `[rows]`.
     pub target_ids: Tensor,
 }
 
-impl Inputs {
-    /// Inputs for up to `rows` rows.
-    pub fn new(gpu: &Gpu, rows: usize) -> Result<Self> {
-        let column = |label: &str| gpu.tensor(label, &[rows], Dtype::U32);
+/// Which rows attend which.
+#[derive(Clone)]
+pub struct Ranges {
+    /// First and one past the last key row that a row attends, `[rows, 2]`.
+    pub kv_range: Tensor,
+    /// First and one past the last row that attends a key row, `[rows, 2]`.
+    pub query_range: Tensor,
+}
+
+impl Ranges {
+    fn new(gpu: &Gpu, rows: usize) -> Result<Self> {
         let pairs = |label: &str| gpu.tensor(label, &[rows, 2], Dtype::U32);
+        Ok(Self { kv_range: pairs("kv_range")?, query_range: pairs("query_range")? })
+    }
+
+    fn first(&self, rows: usize) -> Self {
+        Self { kv_range: rows_of(&self.kv_range, rows), query_range: rows_of(&self.query_range, rows) }
+    }
+}
+
+impl Inputs {
+    /// Inputs of a model for up to `rows` rows.
+    pub fn new(gpu: &Gpu, config: &ModelConfig, rows: usize) -> Result<Self> {
+        let column = |label: &str| gpu.tensor(label, &[rows], Dtype::U32);
         Ok(Self {
             input_ids: column("input_ids")?,
             positions: column("positions")?,
-            kv_range: pairs("kv_range")?,
-            query_range: pairs("query_range")?,
+            full: Ranges::new(gpu, rows)?,
+            sliding: config.sliding_window.map(|_| Ranges::new(gpu, rows)).transpose()?,
             target_rows: column("target_rows")?,
             target_ids: column("target_ids")?,
         })
+    }
+
+    /// Uploads what describes a batch.
+    pub fn write(&self, gpu: &Gpu, config: &ModelConfig, batch: &Batch) {
+        gpu.write(&self.input_ids, &batch.input_ids);
+        gpu.write(&self.positions, &batch.positions);
+        gpu.write(&self.full.kv_range, &batch.kv_range);
+        gpu.write(&self.full.query_range, &batch.query_range);
+        if let (Some(ranges), Some(window)) = (&self.sliding, config.sliding_window) {
+            gpu.write(&ranges.kv_range, &batch.sliding_kv_range(window));
+            gpu.write(&ranges.query_range, &batch.sliding_query_range(window));
+        }
+        gpu.write(&self.target_rows, &batch.target_rows);
+        gpu.write(&self.target_ids, &batch.target_ids);
+    }
+
+    /// The ranges of a layer.
+    pub(super) fn ranges(&self, is_sliding: bool) -> &Ranges {
+        match &self.sliding {
+            Some(ranges) if is_sliding => ranges,
+            _ => &self.full,
+        }
     }
 
     /// The same memory for the first `rows` rows.
@@ -49,12 +94,17 @@ impl Inputs {
         Self {
             input_ids: rows_of(&self.input_ids, rows),
             positions: rows_of(&self.positions, rows),
-            kv_range: rows_of(&self.kv_range, rows),
-            query_range: rows_of(&self.query_range, rows),
+            full: self.full.first(rows),
+            sliding: self.sliding.as_ref().map(|ranges| ranges.first(rows)),
             target_rows: rows_of(&self.target_rows, rows),
             target_ids: rows_of(&self.target_ids, rows),
         }
     }
+}
+
+/// Columns of what the MLP activates: gate and up, or up alone.
+fn inner_width(config: &ModelConfig) -> usize {
+    if config.family.is_gated() { 2 * config.intermediate_size } else { config.intermediate_size }
 }
 
 /// What one decoder layer computes, and its backward pass reads again.
@@ -62,7 +112,7 @@ impl Inputs {
 pub struct LayerBuffers {
     /// The residual stream on entry, `[rows, hidden_size]`.
     pub x: Tensor,
-    /// After `input_layernorm`.
+    /// After the norm before the attention.
     pub attention_in: Tensor,
     /// Its reciprocal root mean squares, `[rows]`.
     pub attention_rstd: Tensor,
@@ -70,30 +120,57 @@ pub struct LayerBuffers {
     pub q: Tensor,
     /// Keys (turned) and values, `[rows, 2·kv_heads·head_dim]`.
     pub kv: Tensor,
+    /// Queries and keys before their norms, in families that have them.
+    pub heads_in: Option<HeadsIn>,
     /// Attention's output, `[rows, heads·head_dim]`.
     pub attention_out: Tensor,
     /// Log-sum-exp of the scores, `[rows, heads]`.
     pub lse: Tensor,
     /// The residual stream between attention and MLP.
     pub middle: Tensor,
-    /// After `post_attention_layernorm`.
+    /// After the norm before the MLP.
     pub mlp_in: Tensor,
     /// Its reciprocal root mean squares, `[rows]`.
     pub mlp_rstd: Tensor,
-    /// Gate and up projections, `[rows, 2·intermediate_size]`.
+    /// Gate and up projections, `[rows, 2·intermediate_size]`, or without a gate up alone.
     pub gate_up: Tensor,
-    /// `silu(gate) ⊙ up`, `[rows, intermediate_size]`.
+    /// The activated gate times up, or up activated, `[rows, intermediate_size]`.
     pub activated: Tensor,
-    /// `s·x·Aᵀ` of each adapted projection, `[rows, r]`; by `Projection as usize`.
-    pub xa: Vec<Option<Tensor>>,
+    /// What is added to the residual stream, before its norm, in families that have one there: the
+    /// attention's part and the MLP's.
+    pub branches: Option<[Branch; 2]>,
+    /// `s·x·Aᵀ` of each adapted projection, `[rows, r]`.
+    pub xa: BTreeMap<Projection, Tensor>,
+}
+
+/// Queries and keys before their norms.
+#[derive(Clone)]
+pub struct HeadsIn {
+    /// Queries, `[rows, heads·head_dim]`.
+    pub q: Tensor,
+    /// Keys, `[rows, kv_heads·head_dim]`.
+    pub k: Tensor,
+    /// Reciprocal root mean squares of the query heads, `[rows, heads]`.
+    pub q_rstd: Tensor,
+    /// Those of the key heads, `[rows, kv_heads]`.
+    pub k_rstd: Tensor,
+}
+
+/// The output of attention or MLP before its norm.
+#[derive(Clone)]
+pub struct Branch {
+    /// `[rows, hidden_size]`.
+    pub x: Tensor,
+    /// Its reciprocal root mean squares, `[rows]`.
+    pub rstd: Tensor,
 }
 
 impl LayerBuffers {
     fn new(model: &Model, lora: Option<&Lora>, rows: usize, layer: Option<usize>) -> Result<Self> {
         let (gpu, config, heads) = (model.gpu(), model.config(), model.heads());
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
-        let mut xa = Vec::new();
-        for projection in crate::config::Projection::ALL {
+        let mut xa = BTreeMap::new();
+        for &projection in config.family.projections {
             // Shared by all layers, it must hold the largest rank of any of them.
             let rank = lora.and_then(|lora| {
                 lora.modules()
@@ -102,21 +179,40 @@ impl LayerBuffers {
                     .map(|m| m.module.r)
                     .max()
             });
-            xa.push(rank.map(|r| make("xa", r)).transpose()?);
+            if let Some(r) = rank {
+                xa.insert(projection, make("xa", r)?);
+            }
         }
+        let heads_in = || -> Result<HeadsIn> {
+            Ok(HeadsIn {
+                q: make("q before norm", heads.q_width())?,
+                k: make("k before norm", heads.kv_width() / 2)?,
+                q_rstd: make("q_rstd", heads.heads)?,
+                k_rstd: make("k_rstd", heads.kv_heads)?,
+            })
+        };
+        let branch = |label: &str| -> Result<Branch> {
+            Ok(Branch { x: make(label, config.hidden_size)?, rstd: make("branch rstd", 1)? })
+        };
+        let has = |role: NormRole| config.family.norm_name(role).is_some();
         Ok(Self {
             x: make("x", config.hidden_size)?,
             attention_in: make("attention_in", config.hidden_size)?,
             attention_rstd: make("attention_rstd", 1)?,
             q: make("q", heads.q_width())?,
             kv: make("kv", heads.kv_width())?,
+            heads_in: has(NormRole::Query).then(heads_in).transpose()?,
             attention_out: make("attention_out", heads.q_width())?,
             lse: make("lse", heads.heads)?,
             middle: make("middle", config.hidden_size)?,
             mlp_in: make("mlp_in", config.hidden_size)?,
             mlp_rstd: make("mlp_rstd", 1)?,
-            gate_up: make("gate_up", 2 * config.intermediate_size)?,
+            gate_up: make("gate_up", inner_width(config))?,
             activated: make("activated", config.intermediate_size)?,
+            branches: match has(NormRole::AttentionOutput) {
+                true => Some([branch("attention branch")?, branch("MLP branch")?]),
+                false => None,
+            },
             xa,
         })
     }
@@ -129,6 +225,12 @@ impl LayerBuffers {
             attention_rstd: cut(&self.attention_rstd),
             q: cut(&self.q),
             kv: cut(&self.kv),
+            heads_in: self.heads_in.as_ref().map(|heads| HeadsIn {
+                q: cut(&heads.q),
+                k: cut(&heads.k),
+                q_rstd: cut(&heads.q_rstd),
+                k_rstd: cut(&heads.k_rstd),
+            }),
             attention_out: cut(&self.attention_out),
             lse: cut(&self.lse),
             middle: cut(&self.middle),
@@ -136,13 +238,16 @@ impl LayerBuffers {
             mlp_rstd: cut(&self.mlp_rstd),
             gate_up: cut(&self.gate_up),
             activated: cut(&self.activated),
-            xa: self.xa.iter().map(|xa| xa.as_ref().map(cut)).collect(),
+            branches: self.branches.as_ref().map(|branches| {
+                branches.each_ref().map(|branch| Branch { x: cut(&branch.x), rstd: cut(&branch.rstd) })
+            }),
+            xa: self.xa.iter().map(|(&projection, xa)| (projection, cut(xa))).collect(),
         }
     }
 
     /// `xa` of a projection with the rank of a module of this layer.
-    pub fn xa(&self, projection: crate::config::Projection, r: usize) -> Tensor {
-        let whole = self.xa[projection as usize].as_ref().expect("made for every adapted projection");
+    pub fn xa(&self, projection: Projection, r: usize) -> Tensor {
+        let whole = &self.xa[&projection];
         whole.view(0, &[whole.rows(), r])
     }
 }
@@ -151,8 +256,17 @@ impl LayerBuffers {
 #[derive(Clone)]
 pub struct PassBuffers {
     layers: Vec<LayerBuffers>,
+    /// The output of a fused projection to queries, keys and values, on its way to their own matrices.
+    pub qkv: Option<Tensor>,
     /// The residual stream after the last layer.
     pub out: Tensor,
+}
+
+/// Workspace for the rows of a fused projection to queries, keys and values, if the family has one.
+fn fused(model: &Model, label: &str, rows: usize) -> Result<Option<Tensor>> {
+    let Some(projection) = model.config().family.projection(Role::QueryKeyValue) else { return Ok(None) };
+    let (columns, _) = model.config().projection_shape(projection);
+    model.gpu().tensor(label, &[rows, columns], Dtype::F32).map(Some)
 }
 
 impl PassBuffers {
@@ -161,13 +275,14 @@ impl PassBuffers {
         let layers = (0..model.config().num_hidden_layers)
             .map(|layer| LayerBuffers::new(model, Some(lora), rows, Some(layer)))
             .collect::<Result<_>>()?;
-        Ok(Self { layers, out: model.gpu().tensor("out", &[rows, model.config().hidden_size], Dtype::F32)? })
+        let out = model.gpu().tensor("out", &[rows, model.config().hidden_size], Dtype::F32)?;
+        Ok(Self { layers, qkv: fused(model, "qkv", rows)?, out })
     }
 
     /// One set of activations that all layers share.
     pub fn for_inference(model: &Model, lora: Option<&Lora>, rows: usize) -> Result<Self> {
         let layer = LayerBuffers::new(model, lora, rows, None)?;
-        Ok(Self { out: layer.x.clone(), layers: vec![layer] })
+        Ok(Self { out: layer.x.clone(), qkv: fused(model, "qkv", rows)?, layers: vec![layer] })
     }
 
     /// The activations of a layer.
@@ -184,6 +299,7 @@ impl PassBuffers {
     pub fn first(&self, rows: usize) -> Self {
         Self {
             layers: self.layers.iter().map(|layer| layer.first(rows)).collect(),
+            qkv: self.qkv.as_ref().map(|qkv| rows_of(qkv, rows)),
             out: rows_of(&self.out, rows),
         }
     }
@@ -196,7 +312,7 @@ pub struct Gradients {
     pub adapter: Tensor,
     /// Of the residual stream, `[rows, hidden_size]`.
     pub x: Tensor,
-    /// Of a norm's output.
+    /// Of a norm's output, or of what is normed before it is added to the residual stream.
     pub normed: Tensor,
     /// Of `activated`.
     pub activated: Tensor,
@@ -210,6 +326,8 @@ pub struct Gradients {
     pub q: Tensor,
     /// Of `kv`.
     pub kv: Tensor,
+    /// Of a fused projection's output.
+    pub qkv: Option<Tensor>,
     /// Of `xa`, `[rows, largest rank]`.
     pub xa: Tensor,
 }
@@ -224,11 +342,12 @@ impl Gradients {
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,
-            gate_up: make("d_gate_up", 2 * config.intermediate_size)?,
+            gate_up: make("d_gate_up", inner_width(config))?,
             attention_out: make("d_attention_out", heads.q_width())?,
             delta: make("delta", heads.heads)?,
             q: make("dq", heads.q_width())?,
             kv: make("dkv", heads.kv_width())?,
+            qkv: fused(model, "dqkv", rows)?,
             xa: make("dxa", lora.max_rank())?,
         })
     }
@@ -246,6 +365,7 @@ impl Gradients {
             delta: cut(&self.delta),
             q: cut(&self.q),
             kv: cut(&self.kv),
+            qkv: self.qkv.as_ref().map(cut),
             xa: cut(&self.xa),
         }
     }

@@ -1,12 +1,15 @@
 //! The forward pass: embedding, decoder layers, and the residual stream that the head reads.
 
-use super::{Inputs, LayerBuffers, Lora, Model, PassBuffers};
-use crate::config::{ModuleId, Projection};
+use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, Model, PassBuffers};
+use crate::config::{Activation, ModuleId, NormRole, Role};
 use crate::gpu::{PlanBuilder, Tensor};
+use crate::kernels::add_rows;
 use crate::kernels::attention::attention;
+use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gather::{gather, scatter};
+use crate::kernels::gelu::gelu;
+use crate::kernels::head_norm::head_norm;
 use crate::kernels::matmul::{Columns, Nt};
-use crate::kernels::rms_norm::rms_norm;
 use crate::kernels::rope::{Direction, rope};
 use crate::kernels::swiglu::swiglu;
 
@@ -26,8 +29,8 @@ pub struct Forward<'a> {
     pub lora: Option<&'a Lora>,
     /// Draw dropout masks on the adapter's inputs (their probability is one of the step's values).
     pub dropout: bool,
-    /// Rotary table, at least as long as the largest position.
-    pub rope_table: &'a Tensor,
+    /// Rotary tables ([`Model::rope_tables`]), at least as long as the largest position.
+    pub rope_tables: &'a [Tensor],
     /// The rows.
     pub inputs: &'a Inputs,
     /// Activations for as many rows.
@@ -38,7 +41,7 @@ pub struct Forward<'a> {
 
 /// Adds the whole pass to a plan; the result is in `buffers.out`.
 pub fn record_forward(plan: &mut PlanBuilder, pass: &Forward<'_>) {
-    gather(plan, &pass.inputs.input_ids, &pass.model.weights().embed_tokens, &pass.buffers.layer(0).x);
+    pass.embed(plan);
     for layer in 0..pass.model.config().num_hidden_layers {
         pass.attention_block(plan, layer);
         pass.mlp_block(plan, layer);
@@ -46,18 +49,40 @@ pub fn record_forward(plan: &mut PlanBuilder, pass: &Forward<'_>) {
 }
 
 impl Forward<'_> {
+    /// The tokens' embeddings, with learned positions if the model has them.
+    fn embed(&self, plan: &mut PlanBuilder) {
+        let (weights, inputs, x) = (self.model.weights(), self.inputs, &self.buffers.layer(0).x);
+        gather(plan, &inputs.input_ids, &weights.embed_tokens, x);
+        let scale = self.model.config().embedding_scale;
+        if scale != 1.0 {
+            add_rows::scale(plan, x, scale);
+        }
+        if let Some(positions) = &weights.embed_positions {
+            add_rows::add_gathered(plan, x, positions, &inputs.positions);
+        }
+    }
+
+    fn weights(&self, layer: usize) -> &LayerWeights {
+        &self.model.weights().layers[layer]
+    }
+
     fn attention_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let (buffers, model) = (self.buffers.layer(layer), self.model);
-        let (heads, weights) = (model.heads(), &model.weights().layers[layer]);
-        let eps = model.config().rms_norm_eps;
-        let normed = &buffers.attention_in;
-        rms_norm(plan, &buffers.x, &weights.input_layernorm, eps, normed, &buffers.attention_rstd);
-        let half = heads.kv_width() / 2;
-        self.linear(plan, layer, Projection::QProj, normed, (&buffers.q).into(), None);
-        self.linear(plan, layer, Projection::KProj, normed, Columns::of(&buffers.kv, 0, half), None);
-        self.linear(plan, layer, Projection::VProj, normed, Columns::of(&buffers.kv, half, half), None);
-        for (x, heads) in [(&buffers.q, heads.heads), (&buffers.kv, heads.kv_heads)] {
-            rope(plan, &self.inputs.positions, self.rope_table, x, heads, Direction::Forward);
+        let (heads, config) = (model.heads(), &model.config().layers[layer]);
+        self.norm(
+            plan,
+            layer,
+            NormRole::AttentionInput,
+            &buffers.x,
+            &buffers.attention_in,
+            &buffers.attention_rstd,
+        );
+        self.query_key_value(plan, layer);
+        if let Some(rope_index) = config.rope {
+            let table = &self.rope_tables[rope_index];
+            for (x, count) in [(&buffers.q, heads.heads), (&buffers.kv, heads.kv_heads)] {
+                rope(plan, &self.inputs.positions, table, x, [count, heads.head_dim], Direction::Forward);
+            }
         }
         let kv = match self.cache {
             None => &buffers.kv,
@@ -67,23 +92,99 @@ impl Forward<'_> {
             }
         };
         let LayerBuffers { q, attention_out, lse, .. } = buffers;
-        attention(plan, &heads, &self.inputs.kv_range, q, kv, attention_out, lse);
-        let middle = (&buffers.middle).into();
-        self.linear(plan, layer, Projection::OProj, attention_out, middle, Some(&buffers.x));
+        let kv_range = &self.inputs.ranges(config.is_sliding).kv_range;
+        attention(plan, &heads, kv_range, q, kv, attention_out, lse);
+        let branch = buffers.branches.as_ref().map(|[attention, _]| (NormRole::AttentionOutput, attention));
+        self.output(plan, layer, Role::Output, attention_out, branch, [&buffers.x, &buffers.middle]);
+    }
+
+    /// Queries, keys and values of `attention_in`, with the norms of their heads.
+    fn query_key_value(&self, plan: &mut PlanBuilder, layer: usize) {
+        let (buffers, heads) = (self.buffers.layer(layer), self.model.heads());
+        let (x, half) = (&buffers.attention_in, heads.kv_width() / 2);
+        let q: Columns<'_> = buffers.heads_in.as_ref().map_or(&buffers.q, |raw| &raw.q).into();
+        let k = buffers.heads_in.as_ref().map_or(Columns::of(&buffers.kv, 0, half), |raw| (&raw.k).into());
+        let v = Columns::of(&buffers.kv, half, half);
+        match &self.buffers.qkv {
+            None => {
+                for (role, y) in [(Role::Query, q), (Role::Key, k), (Role::Value, v)] {
+                    self.linear(plan, layer, role, x, y, None);
+                }
+            }
+            Some(fused) => {
+                self.linear(plan, layer, Role::QueryKeyValue, x, fused.into(), None);
+                let mut first = 0;
+                for y in [q, k, v] {
+                    copy_columns(plan, Columns::of(fused, first, y.count), y);
+                    first += y.count;
+                }
+            }
+        }
+        if let Some(raw) = &buffers.heads_in {
+            for (role, x, y, rstd) in [
+                (NormRole::Query, &raw.q, &buffers.q, &raw.q_rstd),
+                (NormRole::Key, &raw.k, &buffers.kv, &raw.k_rstd),
+            ] {
+                if let Some(norm) = self.weights(layer).norm(role) {
+                    head_norm(plan, x, &norm.weight, norm.eps, y, rstd);
+                }
+            }
+        }
     }
 
     fn mlp_block(&self, plan: &mut PlanBuilder, layer: usize) {
-        let (buffers, model) = (self.buffers.layer(layer), self.model);
-        let (weights, width) = (&model.weights().layers[layer], model.config().intermediate_size);
-        let eps = model.config().rms_norm_eps;
-        let normed = &buffers.mlp_in;
-        rms_norm(plan, &buffers.middle, &weights.post_attention_layernorm, eps, normed, &buffers.mlp_rstd);
-        let gate_up = &buffers.gate_up;
-        self.linear(plan, layer, Projection::GateProj, normed, Columns::of(gate_up, 0, width), None);
-        self.linear(plan, layer, Projection::UpProj, normed, Columns::of(gate_up, width, width), None);
-        swiglu(plan, gate_up, &buffers.activated);
-        let out = self.buffers.after(layer).into();
-        self.linear(plan, layer, Projection::DownProj, &buffers.activated, out, Some(&buffers.middle));
+        let (buffers, config) = (self.buffers.layer(layer), self.model.config());
+        let (normed, width) = (&buffers.mlp_in, config.intermediate_size);
+        self.norm(plan, layer, NormRole::MlpInput, &buffers.middle, normed, &buffers.mlp_rstd);
+        let inner = &buffers.gate_up;
+        if config.family.projection(Role::GateUp).is_some() {
+            self.linear(plan, layer, Role::GateUp, normed, inner.into(), None);
+        } else if config.family.is_gated() {
+            self.linear(plan, layer, Role::Gate, normed, Columns::of(inner, 0, width), None);
+            self.linear(plan, layer, Role::Up, normed, Columns::of(inner, width, width), None);
+        } else {
+            self.linear(plan, layer, Role::Up, normed, inner.into(), None);
+        }
+        match config.hidden_act {
+            Activation::Silu => swiglu(plan, inner, &buffers.activated),
+            Activation::GeluTanh => gelu(plan, inner, &buffers.activated),
+        }
+        let branch = buffers.branches.as_ref().map(|[_, mlp]| (NormRole::MlpOutput, mlp));
+        let streams = [&buffers.middle, self.buffers.after(layer)];
+        self.output(plan, layer, Role::Down, &buffers.activated, branch, streams);
+    }
+
+    fn norm(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        role: NormRole,
+        x: &Tensor,
+        y: &Tensor,
+        rstd: &Tensor,
+    ) {
+        self.weights(layer).norm(role).expect("one of the family's").forward(plan, x, y, rstd);
+    }
+
+    /// What attention or MLP adds to the residual stream: from `x` through the linear module `role`, and
+    /// through a norm with its branch in families that have one. `streams`: before it and after it.
+    fn output(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        role: Role,
+        x: &Tensor,
+        branch: Option<(NormRole, &Branch)>,
+        [before, after]: [&Tensor; 2],
+    ) {
+        match branch {
+            None => self.linear(plan, layer, role, x, after.into(), Some(before)),
+            Some((norm, branch)) => {
+                self.linear(plan, layer, role, x, (&branch.x).into(), None);
+                self.norm(plan, layer, norm, &branch.x, after, &branch.rstd);
+                add_rows::add(plan, after, before);
+            }
+        }
     }
 
     /// `y = x·Wᵀ + s·(dropout(x)·Aᵀ)·Bᵀ + bias + residual`, the low-rank part as an extension of K.
@@ -91,12 +192,13 @@ impl Forward<'_> {
         &self,
         plan: &mut PlanBuilder,
         layer: usize,
-        projection: Projection,
+        role: Role,
         x: &Tensor,
         y: Columns<'_>,
         residual: Option<&Tensor>,
     ) {
-        let linear = self.model.weights().layers[layer].linear(projection);
+        let projection = self.model.projection(role);
+        let linear = self.weights(layer).linear(projection);
         let base = Nt { bias: linear.bias.as_ref(), residual, ..Nt::new(x, &linear.weight, y) };
         let adapted = self.lora.and_then(|lora| Some((lora, lora.module(ModuleId { layer, projection })?)));
         let Some((lora, module)) = adapted else { return base.add_to(plan) };

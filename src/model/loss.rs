@@ -11,7 +11,6 @@ use crate::kernels::cross_entropy::cross_entropy;
 use crate::kernels::gather::{gather, scatter};
 use crate::kernels::matmul::{Nn, Nt};
 use crate::kernels::reduce::add_sum;
-use crate::kernels::rms_norm::{rms_norm, rms_norm_backward};
 
 /// Bytes that a chunk's logits may take. Larger chunks fill a GPU better, smaller ones leave room.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -95,7 +94,7 @@ pub fn record_loss(
 
     let mut begin = PlanBuilder::new(gpu);
     gather(&mut begin, &inputs.target_rows, &buffers.out, &hidden);
-    rms_norm(&mut begin, &hidden, &weights.norm, config.rms_norm_eps, &normed, &rstd);
+    weights.norm.forward(&mut begin, &hidden, &normed, &rstd);
     begin.clear(&losses);
 
     let chunk_rows = loss.logits.rows();
@@ -117,7 +116,7 @@ pub fn record_loss(
     add_sum(&mut end, &losses, &loss.sum);
     if let Some(gradients) = gradients {
         // Rows past the last chunk that ran hold old values; scatter skips them, as they have no target.
-        rms_norm_backward(&mut end, &hidden, &weights.norm, &rstd, &d_normed, &d_hidden, false);
+        weights.norm.backward(&mut end, &hidden, &rstd, &d_normed, &d_hidden, false);
         end.clear(&gradients.x);
         scatter(&mut end, &inputs.target_rows, &d_hidden, &gradients.x);
     }

@@ -6,23 +6,26 @@
 mod backward;
 mod buffers;
 mod forward;
+mod loader;
 mod lora;
 mod loss;
+mod norm;
 mod weights;
 
 pub use backward::record_backward;
-pub use buffers::{Gradients, Inputs, LayerBuffers, PassBuffers};
+pub use buffers::{Branch, Gradients, HeadsIn, Inputs, LayerBuffers, PassBuffers, Ranges};
 pub use forward::{Cache, Forward, record_forward};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, record_loss};
+pub use norm::NormWeight;
 pub use weights::{LayerWeights, LinearWeight, Weights};
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::checkpoint::TensorSource;
-use crate::config::ModelConfig;
-use crate::error::Result;
+use crate::checkpoint::{Canonical, Progress, TensorSource};
+use crate::config::{ModelConfig, Projection, Role, RopeParameters};
+use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Gpu, Tensor};
 use crate::kernels::attention::Heads;
 use crate::kernels::rope;
@@ -39,7 +42,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Streams the weights of `file` to the GPU in slices; `progress(done, total)` counts bytes.
+    /// Streams the weights of `source` to the GPU in slices and tells `progress`.
     ///
     /// # Errors
     /// A tensor that is missing, or of another shape or type than `config` says; a device limit that is
@@ -47,10 +50,10 @@ impl Model {
     pub async fn load(
         gpu: &Arc<Gpu>,
         config: ModelConfig,
-        file: &dyn TensorSource,
-        progress: &mut dyn FnMut(u64, u64),
+        source: &dyn TensorSource,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Rc<Self>> {
-        let weights = Weights::load(gpu, &config, file, progress).await?;
+        let weights = Weights::load(gpu, &config, &Canonical::new(source)?, progress).await?;
         Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights }))
     }
 
@@ -75,13 +78,32 @@ impl Model {
             heads: self.config.num_attention_heads,
             kv_heads: self.config.num_key_value_heads,
             head_dim: self.config.head_dim,
+            scale: self.config.score_scale,
         }
     }
 
-    /// The rotary table for positions `0..positions`, `[positions, head_dim]`.
-    pub fn rope_table(&self, positions: usize) -> Result<Tensor> {
-        let width = self.config.head_dim;
-        let values = rope::table(positions, width, self.config.rope_theta);
-        self.gpu.tensor_from("rope table", &[positions, width], Dtype::F32, &values)
+    /// The linear module of a role that the family has.
+    fn projection(&self, role: Role) -> Projection {
+        self.config.family.projection(role).expect("a role that the family has")
+    }
+
+    /// The rotary tables for positions `0..positions`, `[positions, rotary_dim]` each, by the index that a
+    /// layer's configuration has.
+    ///
+    /// # Errors
+    /// `Data` if positions are learned and there are fewer of them; a table that the device does not allow.
+    pub fn rope_tables(&self, positions: usize) -> Result<Vec<Tensor>> {
+        let known = self.config.max_position_embeddings;
+        if self.weights.embed_positions.is_some() && positions > known {
+            return Err(Error::data(format!(
+                "a text of {positions} tokens is too long: the model has learned {known} positions \
+                 (max_position_embeddings). Set max_length to {known} or less"
+            )));
+        }
+        let table = |parameters: &RopeParameters| {
+            let values = rope::table(positions, &parameters.frequencies());
+            self.gpu.tensor_from("rope table", &[positions, parameters.rotary_dim], Dtype::F32, &values)
+        };
+        self.config.rope_parameters.iter().map(table).collect()
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn largest_batch(rows: &Rows, batch_size: usize) -> (usize, usize) {
 /// What a pass over examples needs; cloning shares the memory.
 #[derive(Clone)]
 pub(super) struct Workspace {
-    pub rope_table: Tensor,
+    pub rope_tables: Vec<Tensor>,
     pub inputs: Inputs,
     pub buffers: PassBuffers,
     pub loss: LossBuffers,
@@ -36,8 +36,8 @@ impl Workspace {
     pub fn new(model: &Model, buffers: PassBuffers, rows: usize, positions: usize) -> Result<Self> {
         let gpu = model.gpu();
         Ok(Self {
-            rope_table: model.rope_table(positions)?,
-            inputs: Inputs::new(gpu, rows)?,
+            rope_tables: model.rope_tables(positions)?,
+            inputs: Inputs::new(gpu, model.config(), rows)?,
             buffers,
             loss: LossBuffers::new(model, rows)?,
             step: Rc::new(StepBuffer::new(gpu, &Step::default())),
@@ -46,13 +46,7 @@ impl Workspace {
 
     /// Uploads what describes a batch.
     pub fn upload(&self, model: &Model, batch: &Batch) {
-        let gpu = model.gpu();
-        gpu.write(&self.inputs.input_ids, &batch.input_ids);
-        gpu.write(&self.inputs.positions, &batch.positions);
-        gpu.write(&self.inputs.kv_range, &batch.kv_range);
-        gpu.write(&self.inputs.query_range, &batch.query_range);
-        gpu.write(&self.inputs.target_rows, &batch.target_rows);
-        gpu.write(&self.inputs.target_ids, &batch.target_ids);
+        self.inputs.write(model.gpu(), model.config(), batch);
     }
 }
 
@@ -132,7 +126,7 @@ impl Evaluator {
             model: &self.model,
             lora: self.lora.as_deref(),
             dropout: false,
-            rope_table: &w.rope_table,
+            rope_tables: &w.rope_tables,
             inputs: &inputs,
             buffers: &buffers,
             cache: None,

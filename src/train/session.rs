@@ -164,7 +164,7 @@ impl Session {
             model: &self.model,
             lora: Some(&self.lora),
             dropout: self.dropout,
-            rope_table: &w.rope_table,
+            rope_tables: &w.rope_tables,
             inputs: &inputs,
             buffers: &buffers,
             cache: None,

@@ -5,5 +5,8 @@ mod bad_input;
 mod commands;
 mod common;
 mod data;
+mod gguf;
+mod hub;
+mod hub_server;
 mod resume;
 mod train;

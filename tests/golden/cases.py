@@ -1,8 +1,8 @@
-"""The five models, adapters and batches that make_golden.py turns into golden files.
+"""The models, adapters and batches that make_golden.py turns into golden files.
 
-Every case is a dictionary: `config` goes to transformers' LlamaConfig, `lora` to PEFT's LoraConfig as a person
-would write it, `dtype` is the type of the weights on disk, `lengths` are the token counts of the sequences (one at
-least is longer than 64), `masks` say which tokens are labels (see `mask_of`).
+Every case is a dictionary: `config` goes to transformers' configuration of `model_type` (Llama's without one), `lora`
+to PEFT's LoraConfig as a person would write it, `dtype` is the type of the weights on disk, `lengths` are the token
+counts of the sequences (one at least is longer than 64), `masks` say which tokens are labels (see `mask_of`).
 """
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -78,6 +78,130 @@ CASES = {
         lora=dict(r=6, lora_alpha=6, target_modules=["o_proj", "down_proj"], layers_to_transform=[1, 2]),
         lengths=[16, 72, 9, 24, 64],
         masks=["tail:9", "spans:2-5,12-23,64-71", "all", "spans:2-5,12-23", "tail:30"],
+    ),
+    # Llama 3's scaling with a wavelength below, between and above its two borders at these lengths.
+    "llama3_rope": dict(
+        seed=21,
+        dtype="float32",
+        config=dict(
+            vocab_size=83, hidden_size=40, intermediate_size=52, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-5, max_position_embeddings=128,
+            rope_parameters={
+                "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 48,
+            },
+        ),
+        lora=dict(r=2, lora_alpha=4, target_modules="all-linear"),
+        lengths=[19, 70, 11, 8, 23],
+        masks=["tail:8", "all", "tail:3", "tail:5", "spans:5-9,15-22"],
+    ),
+    # Biases on q, k and v alone; the second layer sees a window that is shorter than most sequences.
+    "qwen2": dict(
+        model_type="qwen2",
+        seed=122,
+        dtype="float16",
+        config=dict(
+            vocab_size=97, hidden_size=42, intermediate_size=51, num_hidden_layers=2, num_attention_heads=3,
+            num_key_value_heads=1, tie_word_embeddings=True, rms_norm_eps=1e-6, max_position_embeddings=128,
+            use_sliding_window=True, sliding_window=9, max_window_layers=1,
+            rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        ),
+        lora=dict(r=3, lora_alpha=6, target_modules="all-linear"),
+        lengths=[12, 66, 9, 20, 17],
+        masks=["tail:5", "tail:40", "tail:8", "all", "tail:2"],
+    ),
+    # Norms on the heads of q and k, an explicit head_dim, biases everywhere in the attention, named layer types.
+    "qwen3": dict(
+        model_type="qwen3",
+        seed=23,
+        dtype="bfloat16",
+        config=dict(
+            vocab_size=89, hidden_size=36, intermediate_size=53, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=14, tie_word_embeddings=False, rms_norm_eps=1e-6, attention_bias=True,
+            max_position_embeddings=128, use_sliding_window=True, sliding_window=13,
+            layer_types=["sliding_attention", "full_attention"],
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        lora=dict(r=3, lora_alpha=5, target_modules=r".*layers\.\d+\.(self_attn|mlp)\.\w+_proj"),
+        lengths=[10, 69, 8, 25, 14],
+        masks=["tail:6", "spans:3-8,20-30,60-68", "tail:1", "all", "tail:9"],
+    ),
+    # One window for all layers, frequencies divided by a factor.
+    "mistral": dict(
+        model_type="mistral",
+        seed=24,
+        dtype="bfloat16",
+        config=dict(
+            vocab_size=91, hidden_size=40, intermediate_size=47, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=12, tie_word_embeddings=False, rms_norm_eps=1e-5,
+            max_position_embeddings=128, sliding_window=11,
+            rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.5},
+        ),
+        lora=dict(r=3, lora_alpha=6, target_modules=ALL),
+        lengths=[15, 7, 67, 22, 10],
+        masks=["tail:6", "tail:3", "all", "tail:17", "tail:2"],
+    ),
+    # A middle layer without rotary positions and with a window, biases on every linear layer.
+    "smollm3": dict(
+        model_type="smollm3",
+        seed=25,
+        dtype="float32",
+        config=dict(
+            vocab_size=79, hidden_size=32, intermediate_size=39, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, max_position_embeddings=128,
+            pad_token_id=0, attention_bias=True, mlp_bias=True, no_rope_layers=[1, 0, 1], use_sliding_window=True,
+            sliding_window=10, rope_parameters={"rope_type": "default", "rope_theta": 5000000.0},
+        ),
+        lora=dict(r=2, lora_alpha=4, target_modules="all-linear"),
+        lengths=[16, 71, 9, 24],
+        masks=["tail:9", "spans:2-5,12-23,64-70", "all", "spans:2-5,12-23"],
+    ),
+    # Four norms a layer, norms on q and k, scaled embeddings, gelu; local layers with rotary positions of their own,
+    # global ones with divided frequencies; a score's scale that is not that of head_dim.
+    "gemma3": dict(
+        model_type="gemma3_text",
+        seed=426,
+        dtype="bfloat16",
+        config=dict(
+            vocab_size=103, hidden_size=36, intermediate_size=45, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=1, head_dim=10, rms_norm_eps=1e-6, max_position_embeddings=128, pad_token_id=0,
+            attention_bias=True, query_pre_attn_scalar=17, sliding_window=8, sliding_window_pattern=2,
+            rope_parameters={
+                "full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
+        ),
+        lora=dict(r=2, lora_alpha=4, target_modules="all-linear"),
+        lengths=[13, 68, 8, 21, 11],
+        masks=["tail:4", "all", "tail:7", "spans:3-8,12-20", "tail:1"],
+    ),
+    # Fused projections, a part of each head turned, one window for all layers.
+    "phi3": dict(
+        model_type="phi3",
+        seed=27,
+        dtype="float32",
+        config=dict(
+            vocab_size=87, hidden_size=40, intermediate_size=43, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=False, rms_norm_eps=1e-5, max_position_embeddings=128,
+            pad_token_id=0, sliding_window=14,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.6},
+        ),
+        lora=dict(r=3, lora_alpha=6, target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
+        lengths=[18, 65, 9, 20, 12],
+        masks=["tail:8", "tail:50", "all", "spans:5-9,15-19", "tail:3"],
+    ),
+    # LayerNorm, learned positions, fused q, k and v, weights stored [in, out], names without "transformer.".
+    "gpt2": dict(
+        model_type="gpt2",
+        seed=28,
+        dtype="float16",
+        strip_prefix="transformer.",
+        config=dict(
+            vocab_size=93, n_embd=33, n_layer=2, n_head=3, n_inner=71, n_positions=96, layer_norm_epsilon=1e-5,
+        ),
+        lora=dict(r=3, lora_alpha=6, target_modules="all-linear", fan_in_fan_out=True),
+        lengths=[14, 73, 8, 19, 10],
+        masks=["tail:7", "all", "tail:3", "spans:5-9,12-18", "tail:6"],
     ),
 }
 

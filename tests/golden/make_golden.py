@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden files of tests/golden: small random Llama models with LoRA adapters, and what transformers,
+"""Writes the golden files of tests/golden: small random models with LoRA adapters, and what transformers,
 PEFT and torch compute with them. README.md says what each file and field holds; cases.py names the cases.
 
     python tests/golden/make_golden.py            # all cases
@@ -27,8 +27,8 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.models.llama import modeling_llama
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+from transformers.pytorch_utils import Conv1D
 
 from cases import CASES, mask_of
 
@@ -41,75 +41,104 @@ TRAINING = dict(
 NEW_TOKENS = 12
 
 
+def config_of(case):
+    # Every family's defaults for these are outside such small vocabularies.
+    return AutoConfig.for_model(case.get("model_type", "llama"), **case["config"], bos_token_id=0, eos_token_id=0)
+
+
+def rotary_frequencies(rope, head_dim):
+    """theta^(-2i/d) in f64 and what `linear` and `llama3` make of it (modeling_rope_utils.py)."""
+    dim = int(head_dim * rope.get("partial_rotary_factor", 1.0))
+    frequencies = 1 / rope["rope_theta"] ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    if rope["rope_type"] == "linear":
+        return frequencies / rope["factor"]
+    if rope["rope_type"] == "llama3":
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        turns = rope["original_max_position_embeddings"] * frequencies / (2 * torch.pi)
+        smooth = ((turns - low) / (high - low)).clamp(0, 1)
+        return frequencies * (smooth + (1 - smooth) / rope["factor"])
+    assert rope["rope_type"] == "default", rope
+    return frequencies
+
+
 @contextlib.contextmanager
-def double_precision():
+def double_precision(case):
     """transformers computes norms, softmax and RoPE in f32 whatever the model's type: inside, they keep f64."""
+    modeling = sys.modules[MODEL_FOR_CAUSAL_LM_MAPPING[type(config_of(case))].__module__]
 
     def rms_norm(self, x):
-        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
+        eps = self.eps if hasattr(self, "eps") else self.variance_epsilon
+        weight = 1 + self.weight if type(self).__name__ == "Gemma3RMSNorm" else self.weight
+        return weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps))
 
-    def rotary(self, x, position_ids):
-        base = self.config.rope_parameters["rope_theta"]
-        exponent = torch.arange(0, self.config.head_dim, 2, dtype=torch.float64) / self.config.head_dim
-        angles = position_ids[..., None].double() / base**exponent
+    def rotary(self, x, position_ids, layer_type=None):
+        config = self.config
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        rope = config.rope_parameters[layer_type] if layer_type else config.rope_parameters
+        angles = position_ids[..., None].double() * rotary_frequencies(rope, head_dim)
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos(), angles.sin()
 
     def attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-        groups = module.num_key_value_groups
-        key, value = (modeling_llama.repeat_kv(t, groups) for t in (key, value))
+        groups = getattr(module, "num_key_value_groups", 1)
+        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
         scores = query @ key.transpose(2, 3) * scaling
         weights = torch.softmax(scores + attention_mask, dim=-1)
         return (weights @ value).transpose(1, 2).contiguous(), weights
 
-    saved = (
-        modeling_llama.LlamaRMSNorm.forward,
-        modeling_llama.LlamaRotaryEmbedding.forward,
-        modeling_llama.eager_attention_forward,
-    )
-    modeling_llama.LlamaRMSNorm.forward = rms_norm
-    modeling_llama.LlamaRotaryEmbedding.forward = rotary
-    modeling_llama.eager_attention_forward = attention
+    patches = [(modeling, "eager_attention_forward", attention)]
+    for name, found in vars(modeling).items():
+        if name.endswith("RMSNorm"):
+            patches.append((found, "forward", rms_norm))
+        elif name.endswith("RotaryEmbedding"):
+            patches.append((found, "forward", rotary))
+    saved = [(where, name, getattr(where, name)) for where, name, _ in patches]
+    for where, name, value in patches:
+        setattr(where, name, value)
     try:
         yield
     finally:
-        modeling_llama.LlamaRMSNorm.forward = saved[0]
-        modeling_llama.LlamaRotaryEmbedding.forward = saved[1]
-        modeling_llama.eager_attention_forward = saved[2]
+        for where, name, value in saved:
+            setattr(where, name, value)
 
 
 def write_model(case, folder):
     """Random weights of a size that makes logits of standard deviation near 1.5, saved by save_pretrained."""
-    config = LlamaConfig(**case["config"], bos_token_id=0, eos_token_id=0)
+    config = config_of(case)
     torch.manual_seed(case["seed"])
-    model = LlamaForCausalLM(config)
+    model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    conv1d = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv1D)}
+    one = 0 if config.model_type.startswith("gemma") else 1  # what a norm's weight is added to
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if "norm" in name:
-                p.copy_(1 + 0.2 * torch.randn_like(p))
-            elif name.endswith("bias"):
+            if name.endswith("bias"):
                 p.copy_(0.2 * torch.randn_like(p))
-            elif "embed_tokens" in name or "lm_head" in name:
+            elif "norm" in name or ".ln_" in name:
+                p.copy_(one + 0.2 * torch.randn_like(p))
+            elif any(table in name for table in ("embed_tokens", "lm_head", "wte", "wpe")):
                 p.copy_(1.5 * torch.randn_like(p) / config.hidden_size**0.5)
             else:
-                p.copy_(1.2 * torch.randn_like(p) / p.shape[1] ** 0.5)
+                p.copy_(1.2 * torch.randn_like(p) / p.shape[0 if name in conv1d else 1] ** 0.5)
     model.to(getattr(torch, case["dtype"])).save_pretrained(folder)
     path = folder / "model.safetensors"
     tensors = load_file(path)
     if config.tie_word_embeddings:
         assert "lm_head.weight" not in tensors
-        if case.get("store_only") == "lm_head.weight":
-            tensors["lm_head.weight"] = tensors.pop("model.embed_tokens.weight")
-            save_file(tensors, path, metadata={"format": "pt"})
+    if case.get("store_only") == "lm_head.weight":
+        tensors["lm_head.weight"] = tensors.pop("model.embed_tokens.weight")
+    tensors = {name.removeprefix(case.get("strip_prefix", "")): t for name, t in tensors.items()}
+    if "store_only" in case or "strip_prefix" in case:
+        save_file(tensors, path, metadata={"format": "pt"})
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
 def load_base(case, folder):
-    """The stored weights widened to f32. transformers is not asked to find the embedding under its tied name."""
-    config = LlamaConfig.from_pretrained(folder)
+    """The stored weights widened to f32. transformers is not asked to find a tensor under its other name."""
+    config = AutoConfig.from_pretrained(folder)
     config.dtype = torch.float32
-    model = LlamaForCausalLM._from_config(config, attn_implementation="eager")
-    tensors = {name: t.float() for name, t in load_file(folder / "model.safetensors").items()}
+    model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._from_config(config, attn_implementation="eager")
+    prefix = case.get("strip_prefix", "")
+    tensors = {prefix + name: t.float() for name, t in load_file(folder / "model.safetensors").items()}
     if case.get("store_only") == "lm_head.weight":
         tensors["model.embed_tokens.weight"] = tensors["lm_head.weight"]
     missing, unexpected = model.load_state_dict(tensors, strict=False)
@@ -251,7 +280,7 @@ def make(name, case, folder):
     tensors, logits_f32, final_f32, runs, losses = {}, {}, {}, {}, {}
     for dtype in (torch.float64, torch.float32):
         exact = dtype == torch.float64
-        with double_precision() if exact else contextlib.nullcontext():
+        with double_precision(case) if exact else contextlib.nullcontext():
             model = load_peft(case, folder, dtype)
             with torch.no_grad():
                 for i, sequence in enumerate(sequences):

@@ -1,6 +1,5 @@
 //! The built-in model and data: small, complete, and the same for page and binary.
 
-use postil::checkpoint::{SafetensorsFile, TensorSource};
 use postil::config::ModelConfig;
 use postil::data::{PrepareOptions, prepare};
 use postil::demo;
@@ -11,15 +10,16 @@ const MAX_WEIGHTS: u64 = 8 << 20;
 
 #[test]
 fn the_model_is_small_and_complete() {
-    let files = demo::base_files();
+    let files = pollster::block_on(demo::base_files()).expect("the files");
     let config = ModelConfig::from_json(&files.config).expect("a configuration");
     let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None)
         .expect("a tokenizer");
-    assert!(files.weights.len() <= MAX_WEIGHTS);
     assert!((1000..=4096).contains(&tokenizer.vocab_size()), "{}", tokenizer.vocab_size());
     assert_eq!(tokenizer.vocab_size(), config.vocab_size);
     assert!(tokenizer.has_chat_template());
-    let file = pollster::block_on(SafetensorsFile::open(files.weights)).expect("weights");
+    let file = &files.weights;
+    let bytes: u64 = file.names().map(|name| file.info(name).expect("named").bytes()).sum();
+    assert!(bytes <= MAX_WEIGHTS);
     let stored: usize =
         file.names().map(|name| file.info(name).expect("named").shape.iter().product::<usize>()).sum();
     assert_eq!(stored as u64, config.total_parameters());
@@ -36,7 +36,7 @@ fn page_and_binary_offer_the_same_data() {
     sorted.sort();
     assert_eq!(sorted, binary);
 
-    let files = demo::base_files();
+    let files = pollster::block_on(demo::base_files()).expect("the files");
     let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None)
         .expect("a tokenizer");
     let options = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };

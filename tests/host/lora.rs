@@ -182,7 +182,7 @@ fn refuses_by_field() {
         (json!({ "task_type": "SEQ_CLS" }), Unsupported, "task_type"),
         (json!({ "use_dora": true }), Unsupported, "use_dora true"),
         (json!({ "bias": "all" }), Unsupported, "bias \"all\""),
-        (json!({ "fan_in_fan_out": true }), Unsupported, "fan_in_fan_out"),
+        (json!({ "fan_in_fan_out": 1 }), Config, "fan_in_fan_out"),
         (json!({ "lora_bias": true }), Unsupported, "lora_bias"),
         (json!({ "modules_to_save": ["lm_head"] }), Unsupported, "modules_to_save"),
         (json!({ "init_lora_weights": "pissa" }), Unsupported, "init_lora_weights \"pissa\""),

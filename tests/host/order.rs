@@ -46,6 +46,28 @@ fn ranges_of_keys_and_queries_are_each_others_transpose() {
 }
 
 #[test]
+fn windows_cut_keys_and_queries_alike() {
+    let examples: Vec<Example> =
+        [5, 1, 9].map(|len| Example { input_ids: vec![7; len], trained: vec![true; len] }).into();
+    let batch = Batch::new(&examples.iter().collect::<Vec<_>>(), 16);
+    let document = |row: usize| [0, 5, 6, 15].into_iter().rposition(|start| row >= start);
+    for window in [1, 3, 9, usize::MAX] {
+        let (keys, queries) = (batch.sliding_kv_range(window), batch.sliding_query_range(window));
+        for query in 0..16 {
+            for key in 0..16 {
+                // A window counts the token itself, as in transformers: key > query - window.
+                let seen = key <= query && query - key < window && document(query) == document(key);
+                let inside = |ranges: &[u32], i: usize, j: usize| {
+                    (ranges[2 * i]..ranges[2 * i + 1]).contains(&(j as u32))
+                };
+                assert_eq!(inside(&keys, query, key), seen, "{window}: {query} {key}");
+                assert_eq!(inside(&queries, key, query), seen, "{window}: {query} {key}");
+            }
+        }
+    }
+}
+
+#[test]
 fn orders_are_pinned() {
     let order = EpochOrder { seed: 42, shuffle: true };
     // Computed by a ChaCha8 written from RFC 8439 in Python.

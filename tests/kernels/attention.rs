@@ -31,6 +31,17 @@ impl Batch {
         Self { kv_range, query_range }
     }
 
+    /// The last `window` keys only, the row's own included.
+    fn sliding(mut self, window: u32) -> Self {
+        for [start, end] in &mut self.kv_range {
+            *start = (*start).max(end.saturating_sub(window));
+        }
+        for [start, end] in &mut self.query_range {
+            *end = (*end).min(*start + window);
+        }
+        self
+    }
+
     fn rows(&self) -> usize {
         self.kv_range.len()
     }
@@ -42,10 +53,15 @@ fn ranges(gpu: &Gpu, ranges: &[[u32; 2]]) -> Tensor {
 
 async fn check(gpu: &Gpu, heads: [usize; 3], documents: &[u32], size: f32) {
     let [heads, kv_heads, head_dim] = heads;
-    let own = Attention { heads, kv_heads, head_dim };
-    let shape = Heads { heads, kv_heads, head_dim };
+    let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
+    check_batch(gpu, Heads { heads, kv_heads, head_dim, scale }, &Batch::new(documents), size).await;
+}
+
+async fn check_batch(gpu: &Gpu, shape: Heads, batch: &Batch, size: f32) {
+    let Heads { heads, kv_heads, head_dim, scale } = shape;
+    let own = Attention { heads, kv_heads, head_dim, scale: f64::from(scale) };
     assert_eq!((own.q_width(), own.kv_width()), (shape.q_width(), shape.kv_width()));
-    let (batch, mut random) = (Batch::new(documents), Random::new(90));
+    let mut random = Random::new(90);
     let (rows, q_width, kv_width) = (batch.rows(), own.q_width(), own.kv_width());
     let q: Vec<f32> = random.normal(rows * q_width).iter().map(|v| v * size).collect();
     let kv = random.normal(rows * kv_width);
@@ -78,7 +94,7 @@ async fn check(gpu: &Gpu, heads: [usize; 3], documents: &[u32], size: f32) {
         };
         kernel::attention_backward(plan, &shape, &io);
     });
-    let what = format!("{own:?}, documents {documents:?}, size {size}");
+    let what = format!("{own:?}, keys {:?}, size {size}", batch.kv_range);
     for (name, got, expected, columns, tolerance) in [
         ("y", &y_gpu, &y, q_width, TOLERANCE),
         ("lse", &lse_gpu, &lse, heads, TOLERANCE),
@@ -111,6 +127,14 @@ pub async fn padding_rows(gpu: &Gpu) {
     check(gpu, [2, 1, 32], &[1, 1, 40, 1, 20, 1, 1, 1], 1.0).await;
 }
 
+/// Windows of one key, within a block of 64 keys, exactly one, and more than one; a scale of its own.
+pub async fn sliding_windows(gpu: &Gpu) {
+    let shape = Heads { heads: 4, kv_heads: 2, head_dim: 20, scale: 0.3 };
+    for window in [1, 9, 64, 70] {
+        check_batch(gpu, shape, &Batch::new(&[5, 150, 1, 30]).sliding(window), 1.0).await;
+    }
+}
+
 /// Scores of about ±100, where the running maximum decides whether anything overflows.
 pub async fn large_scores(gpu: &Gpu) {
     check(gpu, [2, 1, 64], &[150], 40.0).await;
@@ -118,8 +142,8 @@ pub async fn large_scores(gpu: &Gpu) {
 
 /// Generation: few queries, somewhere in a longer cache.
 pub async fn queries_on_a_cache(gpu: &Gpu) {
-    let own = Attention { heads: 4, kv_heads: 2, head_dim: 48 };
-    let shape = Heads { heads: 4, kv_heads: 2, head_dim: 48 };
+    let own = Attention { heads: 4, kv_heads: 2, head_dim: 48, scale: 0.125 };
+    let shape = Heads { heads: 4, kv_heads: 2, head_dim: 48, scale: 0.125 };
     let cached = 400;
     for range in [vec![[37, 180]], vec![[0, 1], [0, 400], [399, 400]], vec![[5, 69], [5, 70]]] {
         let mut random = Random::new(91);
@@ -137,4 +161,4 @@ pub async fn queries_on_a_cache(gpu: &Gpu) {
     }
 }
 
-cases!(heads_of_every_kind, long_documents, padding_rows, large_scores, queries_on_a_cache);
+cases!(heads_of_every_kind, long_documents, padding_rows, sliding_windows, large_scores, queries_on_a_cache);

@@ -1,13 +1,19 @@
 use postil::gpu::{Gpu, Params, PlanBuilder, Shader, Tensor};
 use postil::kernels::adamw::AdamwParams;
+use postil::kernels::add_rows::AddRowsParams;
 use postil::kernels::all_shaders;
 use postil::kernels::attention::{AttentionDeltaParams, AttentionParams};
+use postil::kernels::copy_columns::CopyColumnsParams;
 use postil::kernels::cross_entropy::CrossEntropyParams;
 use postil::kernels::gather::RowsParams;
+use postil::kernels::gelu::GeluParams;
+use postil::kernels::head_norm::{HeadNormBackwardParams, HeadNormParams};
+use postil::kernels::layer_norm::{LayerNormBackwardParams, LayerNormParams};
 use postil::kernels::rms_norm::{RmsNormBackwardParams, RmsNormParams};
 use postil::kernels::rope::RopeParams;
 use postil::kernels::step::{Optimizer, Step};
 use postil::kernels::swiglu::SwigluParams;
+use postil::kernels::transpose::TransposeParams;
 
 use super::compare::assert_same_bits;
 use super::inputs::{Random, f32s, read, run_step, u32s};
@@ -81,6 +87,16 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params = SwigluParams { rows, width };
     folding.check("swiglu", params, &[&wide, &b], 1, elements).await;
     folding.check("swiglu_backward", params, &[&wide, &a, &wide_out], 2, elements).await;
+    let params = GeluParams { rows, width };
+    folding.check("gelu/gated", params, &[&wide, &b], 1, elements).await;
+    folding.check("gelu_backward/gated", params, &[&wide, &a, &wide_out], 2, elements).await;
+    let params = AddRowsParams { rows, width, mode: 2, scale: 2.0 };
+    folding.check("add_rows", params, &[&index, &a, &b], 2, elements).await;
+    let params =
+        CopyColumnsParams { rows, columns: width, ldx: width, x_first: 0, ldy: 2 * width, y_first: 3 };
+    folding.check("copy_columns", params, &[&a, &wide_out], 1, elements).await;
+    let params = TransposeParams { rows, columns: width, words: rows * width };
+    folding.check("transpose/32", params, &[&a, &c], 1, elements).await;
     // v, since it depends on nothing else that the step changes.
     let params = AdamwParams { count: count as u32 };
     folding.check("adamw", params, &[&d, &a, &b, &moment, &norm], 3, elements).await;
@@ -89,12 +105,20 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("rms_norm", params, &[&a, &scale, &b, &rstd], 2, rows).await;
     let params = RmsNormBackwardParams { rows, width, accumulate: 0 };
     folding.check("rms_norm_backward", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
+    let params = LayerNormParams { rows, width, eps: 1e-5 };
+    folding.check("layer_norm", params, &[&a, &scale, &scale, &b, &rstd], 3, rows).await;
+    let params = LayerNormBackwardParams { rows, width, accumulate: 0 };
+    folding.check("layer_norm_backward", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
+    let params = HeadNormParams { rows, heads: 3, head_dim: 22, ldy: width, eps: 1e-5 };
+    folding.check("head_norm", params, &[&a, &scale, &b, &side], 2, 3 * rows).await;
+    let params = HeadNormBackwardParams { rows, heads: 3, head_dim: 22, ldd: width };
+    folding.check("head_norm_backward", params, &[&a, &scale, &side, &b], 3, 3 * rows).await;
     let params = CrossEntropyParams { rows, vocab: width, loss_offset: 0, backward: 1 };
     folding.check("cross_entropy", params, &[&index, &c, &rstd], 1, rows).await;
 
     // Three heads of 22 columns.
-    let table = f32s(gpu, &[ROWS, 22], &postil::kernels::rope::table(ROWS, 22, 100.0));
-    let params = RopeParams { rows, heads: 3, head_dim: 22, ld: width, direction: 1.0 };
+    let table = f32s(gpu, &[ROWS, 22], &postil::kernels::rope::table(ROWS, &[0.5; 11]));
+    let params = RopeParams { rows, heads: 3, head_dim: 22, rotary: 22, ld: width, direction: 1.0 };
     folding.check("rope", params, &[&index, &table, &d], 2, (rows * 33).div_ceil(256)).await;
     let params = AttentionDeltaParams { items: 3 * rows, head_dim: 22 };
     folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(256)).await;

@@ -6,7 +6,8 @@ use crate::reference::attention::Attention;
 use crate::reference::matmul::Lora;
 use crate::reference::rope::Heads;
 use crate::reference::{
-    Complex, Scalar, complex_step, cross_entropy, dropout, lift, rms_norm, rope, sum, swiglu,
+    Complex, Scalar, complex_step, cross_entropy, dropout, gelu, layer_norm, lift, rms_norm, rope, sum,
+    swiglu,
 };
 
 /// Complex step has no cancellation: what differs is rounding in f64, of sums of up to 100 terms.
@@ -58,6 +59,34 @@ fn rms_norm_backward() {
 }
 
 #[test]
+fn layer_norm_backward() {
+    let (x, weight, dy) = (inputs(3 * 7, 21), inputs(7, 22), inputs(3 * 7, 23));
+    let (_, rstd) = layer_norm::layer_norm(&x, &weight, &weight, 1e-5);
+    let dx = layer_norm::layer_norm_backward(&x, &weight, &rstd, &dy);
+    let exact = complex_step(&x, |x| {
+        weighted(&layer_norm::layer_norm(x, &lift(&weight), &lift(&weight), 1e-5).0, &dy)
+    });
+    assert_gradient("dx", &dx, &exact);
+}
+
+#[test]
+fn gelu_backward() {
+    let dy = inputs(3 * 5, 25);
+    for gated in [false, true] {
+        let x: Vec<f64> = inputs(if gated { 3 * 10 } else { 3 * 5 }, 24).iter().map(|v| 3.0 * v).collect();
+        let dx = gelu::gelu_backward(&x, &dy, 5, gated);
+        let exact = complex_step(&x, |x| weighted(&gelu::gelu(x, 5, gated), &dy));
+        assert_gradient("dx", &dx, &exact);
+    }
+    // torch.nn.functional.gelu(x, approximate="tanh") in f64.
+    for (x, y) in
+        [(-2.0, -0.045_402_305_912_224_94), (0.5, 0.345_714_009_825_143_94), (3.0, 2.996_362_607_918_227)]
+    {
+        assert!((gelu::of(x) - y).abs() < 1e-15, "gelu({x})");
+    }
+}
+
+#[test]
 fn swiglu_backward() {
     let (gate_up, dy) = (inputs(3 * 10, 4), inputs(3 * 5, 5));
     let dx = swiglu::swiglu_backward(&gate_up, &dy, 5);
@@ -76,7 +105,7 @@ fn cross_entropy_backward() {
 
 #[test]
 fn rope_backward() {
-    let heads = Heads { heads: 2, head_dim: 6, ld: 15 };
+    let heads = Heads { heads: 2, head_dim: 7, rotary: 6, ld: 15 };
     let (x, dy, positions) = (inputs(3 * 15, 7), inputs(3 * 15, 8), [4, 0, 9]);
     let table = rope::table(10, 6, 100.0);
     let mut dx = dy.clone();
@@ -109,7 +138,7 @@ fn lora_backward() {
 #[test]
 fn attention_backward() {
     for (heads, kv_heads) in [(2, 2), (4, 2), (3, 1)] {
-        let shape = Attention { heads, kv_heads, head_dim: 4 };
+        let shape = Attention { heads, kv_heads, head_dim: 4, scale: 0.4 };
         // Two documents of three and two rows, and a row that attends nothing.
         let range = [[0, 1], [0, 2], [0, 3], [3, 4], [3, 5], [0, 0]];
         let q = inputs(range.len() * shape.q_width(), 14);
@@ -128,7 +157,7 @@ fn attention_backward() {
 /// Uniform scores average the values: known without any formula of the reference's.
 #[test]
 fn attention_averages_values_of_equal_keys() {
-    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 2 };
+    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0 / 2f64.sqrt() };
     let kv = [1.0, 1.0, 10.0, -4.0, 1.0, 1.0, 20.0, 6.0];
     let (y, lse) = shape.forward(&[2.0, 3.0, 2.0, 3.0], &kv, &[[0, 1], [0, 2]]);
     let close = |got: f64, exact: f64| assert!((got - exact).abs() < 1e-14, "{got} {exact}");

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use postil::data::{Batch, Example};
 use postil::gpu::{Dtype, Gpu, PlanBuilder, Recorder};
 use postil::kernels::matmul::Nt;
-use postil::kernels::rms_norm::rms_norm;
 use postil::model::{Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPLE, record_forward};
 
 use super::compare::{assert_close, assert_same_bits};
@@ -21,11 +20,9 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
     let (gpu, config, weights) = (model.gpu(), model.config(), model.weights());
     let batch = Batch::new(&examples.iter().collect::<Vec<_>>(), ROW_MULTIPLE);
     let rows = batch.rows();
-    let inputs = Inputs::new(gpu, rows).unwrap();
-    gpu.write(&inputs.input_ids, &batch.input_ids);
-    gpu.write(&inputs.positions, &batch.positions);
-    gpu.write(&inputs.kv_range, &batch.kv_range);
-    let rope_table = model.rope_table(config.max_position_embeddings).unwrap();
+    let inputs = Inputs::new(gpu, config, rows).unwrap();
+    inputs.write(gpu, config, &batch);
+    let rope_tables = model.rope_tables(config.max_position_embeddings).unwrap();
     let buffers = PassBuffers::for_inference(model, lora, rows).unwrap();
     let float = |columns| gpu.tensor("test", &[rows, columns], Dtype::F32).unwrap();
     let (normed, rstd, logits) = (float(config.hidden_size), float(1), float(config.vocab_size));
@@ -33,14 +30,14 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
         model,
         lora,
         dropout: false,
-        rope_table: &rope_table,
+        rope_tables: &rope_tables,
         inputs: &inputs,
         buffers: &buffers,
         cache: None,
     };
     let mut plan = PlanBuilder::new(gpu);
     record_forward(&mut plan, &pass);
-    rms_norm(&mut plan, &buffers.out, &weights.norm, config.rms_norm_eps, &normed, &rstd);
+    weights.norm.forward(&mut plan, &buffers.out, &normed, &rstd);
     Nt::new(&normed, &weights.lm_head, &logits).add_to(&mut plan);
     let mut recorder = Recorder::new(gpu);
     recorder.run(&plan.finish(), None);

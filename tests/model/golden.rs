@@ -28,6 +28,8 @@ pub struct GoldenCase {
     pub adapter: Adapter,
     /// `golden.json`.
     pub facts: Facts,
+    /// `config.json`.
+    pub config_json: &'static [u8],
     weights: &'static [u8],
     tensors: &'static [u8],
 }
@@ -80,7 +82,21 @@ fn files(name: &str) -> [&'static [u8]; 6] {
             }
         };
     }
-    find!("gqa_f32_untied", "tied_bf16", "tied_f16", "untied_wide", "tied_embed_only_f32")
+    find!(
+        "gqa_f32_untied",
+        "tied_bf16",
+        "tied_f16",
+        "untied_wide",
+        "tied_embed_only_f32",
+        "llama3_rope",
+        "qwen2",
+        "qwen3",
+        "mistral",
+        "smollm3",
+        "gemma3",
+        "phi3",
+        "gpt2"
+    )
 }
 
 impl GoldenCase {
@@ -92,6 +108,7 @@ impl GoldenCase {
             config: ModelConfig::from_json(config).unwrap(),
             adapter: Adapter::from_files(adapter_config, adapter_model).unwrap(),
             facts: serde_json::from_slice(facts).unwrap(),
+            config_json: config,
             weights,
             tensors,
         }
@@ -143,15 +160,16 @@ impl GoldenCase {
         })
     }
 
+    /// The tensors of `model.safetensors`.
+    pub fn stored(&self) -> BTreeMap<String, Stored> {
+        let file = SafeTensors::deserialize(self.weights).unwrap();
+        let stored = |view: TensorView| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        file.iter().map(|(name, view)| (name.to_owned(), stored(view))).collect()
+    }
+
     /// The bytes of `model.safetensors` after a change.
     pub fn weights_with(&self, change: impl FnOnce(&mut BTreeMap<String, Stored>)) -> Vec<u8> {
-        let file = SafeTensors::deserialize(self.weights).unwrap();
-        let mut tensors: BTreeMap<String, Stored> = file
-            .iter()
-            .map(|(name, view)| {
-                (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
-            })
-            .collect();
+        let mut tensors = self.stored();
         change(&mut tensors);
         let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
             (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
@@ -163,5 +181,5 @@ impl GoldenCase {
 /// Loads a model from the bytes of its `model.safetensors`.
 pub async fn load_model(gpu: &Arc<Gpu>, config: &ModelConfig, weights: Vec<u8>) -> Result<Rc<Model>> {
     let file = SafetensorsFile::open(Rc::new(MemorySource::new("model.safetensors", weights))).await?;
-    Model::load(gpu, config.clone(), &file, &mut |_, _| {}).await
+    Model::load(gpu, config.clone(), &file, &mut |_| {}).await
 }

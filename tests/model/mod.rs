@@ -3,7 +3,10 @@
 /// Runs `async fn $check(gpu: &Arc<Gpu>, golden: &GoldenCase)` on every golden case, beside other cases of the file.
 macro_rules! each_golden {
     ($check:ident $(, $other:ident)* $(,)?) => {
-        each_golden!(@ $check [gqa_f32_untied, tied_bf16, tied_f16, untied_wide, tied_embed_only_f32] [$($other),*]);
+        each_golden!(@ $check [
+            gqa_f32_untied, tied_bf16, tied_f16, untied_wide, tied_embed_only_f32, llama3_rope, qwen2, qwen3, mistral,
+            smollm3, gemma3, phi3, gpt2
+        ] [$($other),*]);
     };
     (@ $check:ident [$($name:ident),*] [$($other:ident),*]) => {
         $(async fn $name(gpu: &std::sync::Arc<postil::gpu::Gpu>) {
@@ -15,6 +18,8 @@ macro_rules! each_golden {
 
 #[path = "../kernels/compare.rs"]
 mod compare;
+#[path = "../formats/gguf.rs"]
+mod gguf_writer;
 mod golden;
 
 mod evaluation;
@@ -23,6 +28,7 @@ mod exchange;
 mod failures;
 mod forward;
 mod generation;
+mod gguf;
 mod gradients;
 mod loading;
 mod packing;

@@ -51,8 +51,19 @@ export async function build({ fake = false } = {}) {
   return out;
 }
 
+/** The built page's policy as a header too, as a good host sends it: workers do not inherit the page's. */
+async function pagePolicy(folders) {
+  for (const folder of folders) {
+    const page = await readFile(join(folder, "index.html"), "utf8").catch(() => "");
+    const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(page)?.[1];
+    if (policy) return { "Content-Security-Policy": policy.replaceAll("&#39;", "'") };
+  }
+  throw new Error("the built page has no Content-Security-Policy");
+}
+
 /** Serves the first of `folders` that has a file, under `/some/where/`; everything else is 404. */
 export async function serve(folders) {
+  const policy = await pagePolicy(folders);
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const inside = path.startsWith("/some/where/") ? normalize(path.slice("/some/where/".length) || "index.html") : "..";
@@ -62,6 +73,7 @@ export async function serve(folders) {
       response.writeHead(200, {
         "Content-Type": TYPES[extname(inside)] ?? "application/octet-stream",
         "Content-Length": body.length,
+        ...policy,
       });
       response.end(body);
       return;
@@ -72,20 +84,31 @@ export async function serve(folders) {
   return { url: `http://localhost:${server.address().port}/some/where/`, close: () => server.close() };
 }
 
-/** A page and its browser. `problems` collects what no test may see: console errors, policy violations, foreign requests. */
-export async function openPage(url, { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = {}) {
-  const browser = await chromium.launch({
+/**
+ * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
+ * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
+ * browser is no private one: such have little room for files.
+ */
+export async function openPage(url, options = {}) {
+  const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
+  const { origins = [], expected, profile } = options;
+  const launch = {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
     ignoreDefaultArgs: ["--headless"],
-  });
-  const context = await browser.newContext({ viewport, colorScheme, acceptDownloads: true });
+  };
+  const settings = { viewport, colorScheme, acceptDownloads: true };
+  const browser = profile ? undefined : await chromium.launch(launch);
+  const context = await (browser
+    ? browser.newContext(settings)
+    : chromium.launchPersistentContext(profile, { ...launch, ...settings }));
+  const isForeign = (origin) => !(origins.test ? origins.test(origin) : origins.includes(origin));
   const problems = [];
   const requests = [];
   context.on("request", (request) => {
     requests.push(request.url());
     const { protocol, origin } = new URL(request.url());
-    if (!["data:", "blob:"].includes(protocol) && origin !== new URL(url).origin) {
+    if (!["data:", "blob:"].includes(protocol) && origin !== new URL(url).origin && isForeign(origin)) {
       problems.push(`request to ${request.url()}`);
     }
   });
@@ -96,7 +119,7 @@ export async function openPage(url, { webgpu = true, viewport = { width: 1280, h
   });
   const page = await context.newPage();
   page.on("console", (message) => {
-    if (message.type() === "error") problems.push(`console: ${message.text()}`);
+    if (message.type() === "error" && !expected?.test(message.text())) problems.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => problems.push(`page error: ${error.message}`));
   await page.goto(url);
@@ -105,7 +128,8 @@ export async function openPage(url, { webgpu = true, viewport = { width: 1280, h
     problems,
     requests,
     async close() {
-      await browser.close();
+      await context.close();
+      await browser?.close();
       assert.deepEqual(problems, []);
     },
   };

@@ -5,12 +5,13 @@
 
 use super::{Scalar, sum};
 
-/// Sizes of an attention; the softmax's scale is 1/√head_dim.
+/// Sizes of an attention, and what its scores are multiplied by.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    pub scale: f64,
 }
 
 impl Attention {
@@ -22,10 +23,6 @@ impl Attention {
     /// Columns of kv.
     pub fn kv_width(&self) -> usize {
         2 * self.kv_heads * self.head_dim
-    }
-
-    fn scale(&self) -> f64 {
-        1.0 / (self.head_dim as f64).sqrt()
     }
 
     /// Where query head `head` of row `row` starts in q.
@@ -44,7 +41,7 @@ impl Attention {
         let query = &q[self.q_at(row, head)..][..self.head_dim];
         let dot = |j| {
             let key = &kv[self.kv_at(j, head).0..][..self.head_dim];
-            sum(query.iter().zip(key).map(|(&q, &k)| q * k)) * S::of(self.scale())
+            sum(query.iter().zip(key).map(|(&q, &k)| q * k)) * S::of(self.scale)
         };
         (range[0] as usize..range[1] as usize).map(dot).collect()
     }
@@ -100,7 +97,7 @@ impl Attention {
                     let (key, value) = self.kv_at(j, head);
                     let p = (score - lse[side]).exp();
                     let dp: f64 = (0..self.head_dim).map(|d| d_o[query + d] * kv[value + d]).sum();
-                    let ds = p * (dp - delta[side]) * self.scale();
+                    let ds = p * (dp - delta[side]) * self.scale;
                     for d in 0..self.head_dim {
                         dq[query + d] += ds * kv[key + d];
                         dkv[key + d] += ds * q[query + d];

@@ -9,15 +9,21 @@
 #![allow(dead_code)]
 
 pub mod adamw;
+pub mod add_rows;
 pub mod attention;
+pub mod copy_columns;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod gather;
+pub mod gelu;
+pub mod head_norm;
+pub mod layer_norm;
 pub mod matmul;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
 pub mod swiglu;
+pub mod transpose;
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

@@ -2,11 +2,13 @@
 
 use super::Scalar;
 
-/// Which columns of a matrix are turned: the first `heads` times `head_dim` of `ld`.
+/// Where the heads of a matrix are: the first `heads` times `head_dim` columns of `ld`.
 #[derive(Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
     pub head_dim: usize,
+    /// The first columns of each head, which turn.
+    pub rotary: usize,
     pub ld: usize,
 }
 
@@ -29,10 +31,10 @@ pub fn table(positions: u32, head_dim: usize, theta: f64) -> Vec<f64> {
 
 /// (x1, x2) ← (x1·cos − x2·sin, x2·cos + x1·sin) in place; `direction` −1 turns back.
 pub fn rope<S: Scalar>(x: &mut [S], heads: Heads, positions: &[u32], table: &[f64], direction: f64) {
-    let Heads { heads, head_dim, ld } = heads;
-    let half = head_dim / 2;
+    let Heads { heads, head_dim, rotary, ld } = heads;
+    let half = rotary / 2;
     for (row, &position) in x.chunks_exact_mut(ld).zip(positions) {
-        let angles = &table[position as usize * head_dim..][..head_dim];
+        let angles = &table[position as usize * rotary..][..rotary];
         for head in row[..heads * head_dim].chunks_exact_mut(head_dim) {
             for i in 0..half {
                 let (c, s) = (S::of(angles[i]), S::of(angles[half + i] * direction));

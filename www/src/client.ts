@@ -20,7 +20,7 @@ interface Waiting {
 }
 
 export interface Call<Result> extends Promise<Result> {
-  /** Ends a text that is being generated. */
+  /** Ends a download, or a text that is being generated. */
   cancel: () => void;
 }
 

@@ -1,6 +1,6 @@
 /** The WebAssembly module (`src/web.rs`), as the worker sees it. Every error thrown carries `kind` and a complete message. */
 declare module "postil-engine" {
-  export default function init(options?: { module_or_path?: URL | string }): Promise<unknown>;
+  export default function init(options?: { module_or_path?: URL | string }): Promise<{ memory: WebAssembly.Memory }>;
 
   export interface DeviceInfo {
     name: string;
@@ -12,12 +12,28 @@ declare module "postil-engine" {
     max_buffer_size: number;
   }
 
+  /** A file that code of the page's reads; several reads may be under way. */
+  export interface RemoteFile {
+    size: number;
+    /** Exactly `length` bytes from `offset` on. */
+    read(offset: number, length: number): Promise<Uint8Array>;
+  }
+
+  export interface NamedFile {
+    name: string;
+    blob: Blob | RemoteFile;
+  }
+
+  /** A single `.gguf` file needs none of the others. */
   export interface ModelFiles {
     name: string;
-    config: Uint8Array;
-    weights: Blob;
-    tokenizer: Uint8Array;
+    config?: Uint8Array;
+    weights: NamedFile[];
+    /** `model.safetensors.index.json`, for weights in several files. */
+    weights_index?: Uint8Array;
+    tokenizer?: Uint8Array;
     tokenizer_config?: Uint8Array;
+    generation_config?: Uint8Array;
     chat_template?: string;
   }
 
@@ -188,7 +204,10 @@ declare module "postil-engine" {
   export class Engine {
     static create(): Promise<Engine>;
     device(): DeviceInfo;
-    load_model(files: ModelFiles, on_progress?: (done: number, total: number) => void): Promise<ModelInfo>;
+    load_model(
+      files: ModelFiles,
+      on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
+    ): Promise<ModelInfo>;
     inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
     count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;

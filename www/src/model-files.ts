@@ -1,28 +1,25 @@
-/** Where a model's files come from: beside the page, or from the user's disk. */
+/** Where a model's files come from: beside the page, the user's disk, the Hub. */
 import type { ModelFiles } from "postil-engine";
+import { assemble, REQUIRED, WEIGHTS } from "./assemble";
+import { fromHub, fromStore, type Listener } from "./hub/model";
 import type { ModelSource } from "./protocol";
 
-type Progress = (done: number, total: number) => void;
+export async function readModel(source: ModelSource, listener: Listener): Promise<ModelFiles> {
+  if ("kept" in source) return await fromStore(source.kept);
+  if ("hub" in source) return await fromHub(source.hub, source.token, listener);
+  if ("base" in source) return await besidePage(source.name, source.base, listener);
+  const texts = new Map<string, Uint8Array>();
+  for (const [name, blob] of Object.entries(source.texts)) texts.set(name, await bytes(blob));
+  return assemble(source.name, texts, source.weights);
+}
 
-export async function readModel(source: ModelSource, onProgress: Progress): Promise<ModelFiles> {
-  if (!("base" in source)) {
-    const files: ModelFiles = {
-      name: source.name,
-      config: await bytes(source.config),
-      weights: source.weights,
-      tokenizer: await bytes(source.tokenizer),
-    };
-    if (source.tokenizer_config) files.tokenizer_config = await bytes(source.tokenizer_config);
-    if (source.chat_template) files.chat_template = await source.chat_template.text();
-    return files;
-  }
-  const [config, tokenizer, tokenizer_config, weights] = await Promise.all([
-    download(new URL("config.json", source.base)).then(bytes),
-    download(new URL("tokenizer.json", source.base)).then(bytes),
-    download(new URL("tokenizer_config.json", source.base)).then(bytes),
-    download(new URL("model.safetensors", source.base), onProgress),
+async function besidePage(name: string, base: string, { onProgress }: Listener): Promise<ModelFiles> {
+  const names = [...REQUIRED, "tokenizer_config.json"];
+  const [blob, ...texts] = await Promise.all([
+    download(new URL(WEIGHTS, base), onProgress),
+    ...names.map(async (name) => [name, await bytes(await download(new URL(name, base)))] as const),
   ]);
-  return { name: source.name, config, weights, tokenizer, tokenizer_config };
+  return assemble(name, new Map(texts), [{ name: WEIGHTS, blob }]);
 }
 
 async function bytes(blob: Blob): Promise<Uint8Array> {
@@ -30,7 +27,7 @@ async function bytes(blob: Blob): Promise<Uint8Array> {
 }
 
 /** A file from beside the page, with its progress where the server says how long it is. */
-export async function download(url: URL, onProgress?: Progress): Promise<Blob> {
+export async function download(url: URL, onProgress?: Listener["onProgress"]): Promise<Blob> {
   const name = url.pathname.split("/").pop();
   let response: Response;
   try {

@@ -10,7 +10,8 @@ import type {
   StartReport,
   StepReport,
 } from "postil-engine";
-import type { Failure } from "./protocol";
+import type { KeptModel } from "./hub/cache";
+import type { Failure, Progress } from "./protocol";
 
 /** Why this browser cannot run the page. */
 export type Unsupported = "insecure" | "no-webgpu" | "no-adapter";
@@ -28,11 +29,19 @@ export const device = signal<DeviceInfo | undefined>(undefined);
 // --- the model ---
 
 export type ModelState =
-  | { name: "loading"; title: string; stage: "download" | "upload"; done: number; total: number }
+  | { name: "loading"; title: string; stage: "download" | "upload"; progress: Progress; cancel?: () => void }
   | { name: "loaded"; info: ModelInfo }
   | { name: "failed"; message: string };
 
-export const model = signal<ModelState>({ name: "loading", title: "", stage: "download", done: 0, total: 0 });
+export const model = signal<ModelState>({ name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } });
+/** What a person should know of the model being loaded, or of the one that could not be. */
+export const modelNotices = signal<readonly { kind: "error" | "note"; text: string }[]>([]);
+/** Models from the Hub that are kept in this browser. */
+export const keptModels = signal<readonly KeptModel[]>([]);
+/** Where models are looked for by name. */
+export const hubAddress = signal<string>(import.meta.env.VITE_HUB_ADDRESS ?? "https://huggingface.co");
+/** Opens gated and private models. In memory only: it is gone with the tab. */
+export const hubToken = signal("");
 export const modelInfo = computed(() => (model.value.name === "loaded" ? model.value.info : undefined));
 
 // --- the data ---

@@ -1,10 +1,15 @@
 /** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
 import init, { Engine, type AdapterFiles } from "postil-engine";
+import { Store } from "./hub/cache";
+import { Cancelled } from "./hub/client";
 import { readModel } from "./model-files";
+import { Pace } from "./pace";
 import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request } from "./protocol";
 
 /** How long a run goes at most without a copy of its adapter on the page. */
 const ADAPTER_COPY_INTERVAL_MS = 60_000;
+
+const PROGRESS_INTERVAL_MS = 100;
 
 /** A dedicated worker's global scope has the shape of a message port. */
 const port = self as unknown as MessagePort;
@@ -14,18 +19,46 @@ let running: { stopping: boolean; copiedAt: number } | undefined;
 let pumping = false;
 const queue: Request[] = [];
 const cancelled = new Set<number>();
+/** What ends the download of a command. */
+const downloads = new Map<number, AbortController>();
 
 type Handlers = { [Name in CommandName]: (args: Commands[Name]["args"], id: number) => Promise<Commands[Name]["result"]> };
 
 const handlers: Handlers = {
   async create() {
-    await init();
+    const { memory } = await init();
+    // For whoever looks from the console, and for tests: WebAssembly's memory, which never shrinks.
+    Object.assign(self, { wasmMemoryBytes: () => memory?.buffer.byteLength });
     engine = await Engine.create();
     return engine.device();
   },
-  async load_model({ source }) {
-    const files = await readModel(source, (done, total) => emit({ event: "download", done, total }));
-    return await ready().load_model(files, (done, total) => emit({ event: "upload", done, total }));
+  async load_model({ source }, id) {
+    const download = new AbortController();
+    downloads.set(id, download);
+    try {
+      if (cancelled.has(id)) throw new Cancelled();
+      const pace = new Pace();
+      const files = await readModel(source, {
+        signal: download.signal,
+        onProgress: throttled((done, total) => emit({ event: "download", ...pace.at(done, total) })),
+        onNotice: (text) => emit({ event: "notice", text }),
+      });
+      const onProgress = throttled((done, total, bytesPerSecond: number, secondsLeft?: number) =>
+        emit({ event: "upload", done, total, bytesPerSecond, secondsLeft }),
+      );
+      return await ready().load_model(files, onProgress);
+    } finally {
+      downloads.delete(id);
+      cancelled.delete(id);
+    }
+  },
+  async kept_models() {
+    return (await (await Store.open())?.list()) ?? [];
+  },
+  async delete_model({ id }) {
+    const store = await Store.open();
+    await store?.remove(id);
+    return (await store?.list()) ?? [];
   },
   async inspect_data({ file, max_length }) {
     return ready().inspect_data(file, { max_length });
@@ -64,6 +97,7 @@ const handlers: Handlers = {
 port.onmessage = ({ data }: MessageEvent<Request | Cancel>) => {
   if ("cancel" in data) {
     cancelled.add(data.cancel);
+    downloads.get(data.cancel)?.abort();
     return;
   }
   // Stop goes ahead of whatever waits.
@@ -130,6 +164,17 @@ async function advance(run: NonNullable<typeof running>): Promise<void> {
 
 function emitAdapter(event: (adapter: AdapterFiles) => Event, { config, model }: AdapterFiles): void {
   port.postMessage(event({ config, model }), [config.buffer as ArrayBuffer, model.buffer as ArrayBuffer]);
+}
+
+/** Passes on the first call, the last one, and of the others as many as a person can see. */
+function throttled<Report extends (done: number, total: number, ...more: never[]) => void>(report: Report): Report {
+  let last = -Infinity;
+  return ((done, total, ...more) => {
+    const now = performance.now();
+    if (now - last < PROGRESS_INTERVAL_MS && done !== total) return;
+    last = now;
+    report(done, total, ...more);
+  }) as Report;
 }
 
 function ready(): Engine {

@@ -21,7 +21,8 @@ export function App() {
         <Body />
       </main>
       <footer class="colophon">
-        Your data, the model and the adapter stay in this tab; the page talks to no server but the one it came from.
+        Your data, the model and the adapter stay in this browser; the page talks to no server but the one it came from
+        and, when you ask for a model by name, the Hub.
       </footer>
     </>
   );

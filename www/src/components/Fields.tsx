@@ -46,6 +46,41 @@ export function NumberField({ label, hint, value, min, max, step, onChange }: Nu
   );
 }
 
+interface TextFieldProps {
+  label: string;
+  hint?: string;
+  value: string;
+  placeholder?: string;
+  /** What is typed is not shown, and the browser is asked not to remember it. */
+  secret?: boolean;
+  onChange: (value: string) => void;
+}
+
+export function TextField({ label, hint, value, placeholder, secret = false, onChange }: TextFieldProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        {...(secret ? ({ type: "password" } as const) : ({ type: "text" } as const))}
+        value={value}
+        placeholder={placeholder}
+        autoComplete="off"
+        autoCapitalize="off"
+        spellcheck={false}
+        aria-describedby={hint ? `${id}-hint` : undefined}
+        onInput={({ currentTarget }) => onChange(currentTarget.value)}
+      />
+      {hint && (
+        <small id={`${id}-hint`} class="hint">
+          {hint}
+        </small>
+      )}
+    </div>
+  );
+}
+
 interface SelectFieldProps {
   label: string;
   hint?: string;
@@ -85,11 +120,13 @@ interface FileFieldProps {
   hint?: string;
   accept: string;
   multiple?: boolean;
+  /** What a second chooser, for a whole folder, is called. */
+  folder?: string;
   onFiles: (files: File[]) => void;
 }
 
 /** A file chooser that is also a place to drop files on. */
-export function FileField({ label, hint, accept, multiple = false, onFiles }: FileFieldProps) {
+export function FileField({ label, hint, accept, multiple = false, folder, onFiles }: FileFieldProps) {
   const id = useId();
   const over = useSignal(false);
   const take = (list: FileList | null | undefined) => {
@@ -123,6 +160,23 @@ export function FileField({ label, hint, accept, multiple = false, onFiles }: Fi
           currentTarget.value = "";
         }}
       />
+      {folder && (
+        <>
+          <label for={`${id}-folder`}>{folder}</label>
+          <input
+            id={`${id}-folder`}
+            type="file"
+            ref={(input) => {
+              if (input) input.webkitdirectory = true;
+            }}
+            aria-describedby={hint ? `${id}-hint` : undefined}
+            onChange={({ currentTarget }) => {
+              take(currentTarget.files);
+              currentTarget.value = "";
+            }}
+          />
+        </>
+      )}
       {hint && (
         <small id={`${id}-hint`} class="hint">
           {hint}

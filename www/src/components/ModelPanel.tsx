@@ -1,16 +1,21 @@
 import type { ModelInfo } from "postil-engine";
-import { compact, count, bytes } from "../format";
+import { bytes, compact, count, duration } from "../format";
+import type { Progress } from "../protocol";
 import { BUILT_IN, loadModel } from "../session/boot";
-import { active, generating, model, type ModelState } from "../state";
-import { FileField } from "./Fields";
+import { model, modelNotices, type ModelState } from "../state";
+import { OtherModel } from "./OtherModel";
 import { Notice, Panel } from "./Panel";
-import { useSignal } from "@preact/signals";
 
 export function ModelPanel() {
   return (
     <Panel number={1} title="Model">
       <Status state={model.value} />
-      <OwnModel />
+      {modelNotices.value.map(({ kind, text }) => (
+        <Notice kind={kind} key={text}>
+          {text}
+        </Notice>
+      ))}
+      <OtherModel />
     </Panel>
   );
 }
@@ -19,18 +24,21 @@ function Status({ state }: { state: ModelState }) {
   switch (state.name) {
     case "loading": {
       const verb = state.stage === "download" ? "Reading" : "Moving to the GPU";
-      const known = state.total > 0;
+      const { done, total } = state.progress;
       return (
         <>
           <label class="loading">
             {verb}: {state.title}
-            <progress {...(known ? { value: state.done, max: state.total } : {})} />
+            <progress {...(total > 0 ? { value: done, max: total } : {})} />
           </label>
-          {known && (
-            <small class="hint">
-              {bytes(state.done)} of {bytes(state.total)}
-            </small>
-          )}
+          <div class="actions">
+            <small class="hint run-status">{describe(state.progress)}</small>
+            {state.cancel && (
+              <button type="button" onClick={state.cancel}>
+                Cancel
+              </button>
+            )}
+          </div>
         </>
       );
     }
@@ -46,6 +54,13 @@ function Status({ state }: { state: ModelState }) {
     case "loaded":
       return <Facts info={state.info} />;
   }
+}
+
+function describe({ done, total, bytesPerSecond, secondsLeft }: Progress): string {
+  if (total === 0) return "";
+  const speed = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : "";
+  const left = secondsLeft && secondsLeft >= 1 ? `, ${duration(secondsLeft)} left` : "";
+  return `${bytes(done)} of ${bytes(total)}${speed}${left}`;
 }
 
 function Facts({ info }: { info: ModelInfo }) {
@@ -73,47 +88,5 @@ function Facts({ info }: { info: ModelInfo }) {
         ))}
       </dl>
     </>
-  );
-}
-
-function OwnModel() {
-  const error = useSignal<string | undefined>(undefined);
-  const take = (files: File[]) => {
-    const named = (name: string) => files.find((file) => file.name === name);
-    const config = named("config.json");
-    const tokenizer = named("tokenizer.json");
-    const weights = named("model.safetensors");
-    if (!config || !tokenizer || !weights) {
-      const wanted = ["config.json", "tokenizer.json", "model.safetensors"].filter((name) => !named(name));
-      error.value = `Missing: ${wanted.join(", ")}. Choose the files of one model together.`;
-      return;
-    }
-    error.value = undefined;
-    const tokenizer_config = named("tokenizer_config.json");
-    const chat_template = named("chat_template.jinja");
-    void loadModel({
-      name: "Your model",
-      config,
-      weights,
-      tokenizer,
-      ...(tokenizer_config ? { tokenizer_config } : {}),
-      ...(chat_template ? { chat_template } : {}),
-    });
-  };
-  return (
-    <details>
-      <summary>Use another model</summary>
-      <fieldset disabled={active.value || generating.value || model.value.name === "loading"} class="bare">
-        <legend class="sr-only">Another model</legend>
-        <FileField
-          label="Model files"
-          hint="config.json, model.safetensors and tokenizer.json as on the Hugging Face Hub; with them tokenizer_config.json and chat_template.jinja, where the model has them."
-          accept=".json,.safetensors,.jinja"
-          multiple
-          onFiles={take}
-        />
-      </fieldset>
-      {error.value && <Notice kind="error">{error.value}</Notice>}
-    </details>
   );
 }

@@ -1,9 +1,10 @@
 /** Starting up: what the browser has, the worker, the model. And starting again after a crash. */
 import { Client, EngineError } from "../client";
 import type { Event, Failure, ModelSource } from "../protocol";
-import { adapterLoaded, device, model, phase, settings, type Unsupported } from "../state";
+import { adapterLoaded, device, model, modelNotices, phase, settings, type Unsupported } from "../state";
 import { inspectData, loadDataSets } from "./data";
 import { client, useClient } from "./engine";
+import { listKept } from "./models";
 import { countParameters, dropAdapter } from "./settings";
 import { onTrainingEvent, trainingCrashed } from "./training";
 
@@ -45,12 +46,17 @@ async function missing(): Promise<Unsupported | undefined> {
 }
 
 export async function loadModel(source: ModelSource): Promise<void> {
+  const [before, chosenBefore] = [model.value, chosen];
   chosen = source;
-  model.value = { name: "loading", title: source.name, stage: "download", done: 0, total: 0 };
-  adapterLoaded.value = false;
-  dropAdapter();
+  const call = client().call("load_model", { source });
+  const nothing = { done: 0, total: 0 };
+  // Only what comes from the network takes long enough to be cancelled.
+  const cancel = "hub" in source ? { cancel: call.cancel } : {};
+  model.value = { name: "loading", title: source.name, stage: "download", progress: nothing, ...cancel };
+  modelNotices.value = [];
   try {
-    const info = await client().call("load_model", { source });
+    const info = await call;
+    forgetAdapter();
     const still = settings.value.target_modules.filter((name) => info.target_modules.includes(name));
     settings.value = {
       ...settings.value,
@@ -59,10 +65,25 @@ export async function loadModel(source: ModelSource): Promise<void> {
     };
     model.value = { name: "loaded", info };
   } catch (error) {
-    model.value = { name: "failed", message: error instanceof Error ? error.message : String(error) };
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof EngineError && ["Download", "Cancelled"].includes(error.kind) && before.name === "loaded") {
+      chosen = chosenBefore;
+      model.value = before;
+      modelNotices.value = [{ kind: error.kind === "Cancelled" ? "note" : "error", text: message }];
+      return;
+    }
+    forgetAdapter();
+    model.value = { name: "failed", message };
     return;
+  } finally {
+    void listKept();
   }
   await Promise.all([countParameters(), inspectData()]);
+}
+
+function forgetAdapter(): void {
+  adapterLoaded.value = false;
+  dropAdapter();
 }
 
 function onEvent(event: Event): void {
@@ -70,8 +91,12 @@ function onEvent(event: Event): void {
     case "download":
     case "upload":
       if (model.value.name === "loading") {
-        model.value = { ...model.value, stage: event.event, done: event.done, total: event.total };
+        const { event: stage, ...progress } = event;
+        model.value = { ...model.value, stage, progress };
       }
+      return;
+    case "notice":
+      modelNotices.value = [...modelNotices.value, { kind: "note", text: event.text }];
       return;
     case "text":
       return;

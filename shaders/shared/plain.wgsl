@@ -1,0 +1,2 @@
+// An MLP without a gate: one value a column.
+const GATED: bool = false;

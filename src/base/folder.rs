@@ -1,0 +1,100 @@
+//! Models on disk: a folder as transformers saves it, or a GGUF file.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use super::BaseFiles;
+use crate::checkpoint::{INDEX_FILE, MODEL_FILE, ShardIndex, open_weights};
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::{ByteSource, FileSource};
+
+/// Every file but the weights is small; a huge one is not what it claims to be.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Reads a folder as transformers saves it, or a GGUF file.
+///
+/// # Errors
+/// `Io` for what is missing or cannot be read, and those of the files' own readers.
+pub async fn read_model(path: &Path) -> Result<BaseFiles> {
+    if path.is_dir() {
+        read_folder(path).await
+    } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        let name = path.display().to_string();
+        BaseFiles::from_gguf(name, Rc::new(FileSource::open(path)?)).await
+    } else {
+        Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "{}: not a folder and not a .gguf file. Name a folder with config.json, {MODEL_FILE} and \
+                 tokenizer.json, a GGUF file, or \"demo\" for the built-in model",
+                path.display()
+            ),
+        ))
+    }
+}
+
+/// Reads a folder as transformers saves it.
+///
+/// # Errors
+/// `Io` for what is missing or cannot be read, and those of the files' own readers.
+pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
+    let config = required(dir, "config.json")?;
+    let tokenizer = required(dir, "tokenizer.json")?;
+    let chat_template = optional(dir, "chat_template.jinja")?
+        .map(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|_| Error::format(format!("{}: chat_template.jinja is not UTF-8", dir.display())))
+        })
+        .transpose()?;
+    let open = |name: &str| -> Result<(String, Rc<dyn ByteSource>)> {
+        Ok((name.to_owned(), Rc::new(FileSource::open(&dir.join(name))?)))
+    };
+    // transformers too takes the single file where both are there.
+    let weights = if dir.join(MODEL_FILE).exists() {
+        open_weights(&[open(MODEL_FILE)?], None).await?
+    } else if let Some(json) = optional(dir, INDEX_FILE)? {
+        let index = ShardIndex::parse(&json)?;
+        let present = index.files().into_iter().filter(|name| dir.join(name).exists());
+        let files = present.map(open).collect::<Result<Vec<_>>>()?;
+        open_weights(&files, Some(&json)).await?
+    } else {
+        return Err(missing(dir, MODEL_FILE));
+    };
+    Ok(BaseFiles {
+        name: dir.display().to_string(),
+        config,
+        weights,
+        tokenizer,
+        tokenizer_config: optional(dir, "tokenizer_config.json")?,
+        chat_template,
+        generation_config: optional(dir, "generation_config.json")?,
+    })
+}
+
+fn optional(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let path = dir.join(name);
+    match std::fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path.display(), &error)),
+        Ok(meta) if meta.len() > MAX_TEXT => {
+            return Err(Error::format(format!("{}: {} bytes are too many", path.display(), meta.len())));
+        }
+        Ok(_) => {}
+    }
+    std::fs::read(&path).map(Some).map_err(|error| Error::io(path.display(), &error))
+}
+
+fn required(dir: &Path, name: &str) -> Result<Vec<u8>> {
+    optional(dir, name)?.ok_or_else(|| missing(dir, name))
+}
+
+fn missing(dir: &Path, name: &str) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!(
+            "{}: {name} is missing. A model folder has config.json, {MODEL_FILE} (or {INDEX_FILE} and its shards) \
+             and tokenizer.json; of a folder with a GGUF file, name the file",
+            dir.display()
+        ),
+    )
+}

@@ -1,0 +1,199 @@
+//! Models in several safetensors files, with an index that says which tensor is in which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+use super::safetensors::SafetensorsFile;
+use super::tensors::{TensorInfo, TensorSource, no_tensor};
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::{BoxFuture, ByteSource};
+
+/// The name of a model's weights in one file.
+pub const MODEL_FILE: &str = "model.safetensors";
+/// The name of the index of a model in several files.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Largest index that is read, in bytes; one of a model of 400 billion parameters has 100 KB.
+pub const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// `model.safetensors.index.json`, as transformers writes it.
+#[derive(Debug)]
+pub struct ShardIndex {
+    /// File by tensor.
+    weight_map: BTreeMap<String, String>,
+    total_size: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct RawIndex {
+    weight_map: BTreeMap<String, String>,
+    #[serde(default)]
+    metadata: RawMetadata,
+}
+
+#[derive(Default, Deserialize)]
+struct RawMetadata {
+    total_size: Option<serde_json::Number>,
+}
+
+impl ShardIndex {
+    /// Reads and checks an index: it names at least one tensor, and every file is a plain name in the index's
+    /// own folder.
+    ///
+    /// # Errors
+    ///
+    /// `Format` otherwise.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        if json.len() as u64 > MAX_INDEX_BYTES {
+            return Err(Error::format(format!(
+                "{INDEX_FILE}: {} bytes; at most {MAX_INDEX_BYTES} are read",
+                json.len()
+            )));
+        }
+        let raw: RawIndex = serde_json::from_slice(json)
+            .map_err(|error| Error::format(format!("{INDEX_FILE}: not a model's index: {error}")))?;
+        if raw.weight_map.is_empty() {
+            return Err(Error::format(format!("{INDEX_FILE}: weight_map names no tensor")));
+        }
+        for (tensor, file) in &raw.weight_map {
+            if !is_plain_name(file) {
+                return Err(Error::format(format!(
+                    "{INDEX_FILE}: tensor {tensor} is said to be in {file:?}; expected the plain name of a \
+                     .safetensors file beside the index"
+                )));
+            }
+        }
+        let total_size = match raw.metadata.total_size {
+            None => None,
+            // Some writers put a float there.
+            Some(number) => Some(number.as_u64().or_else(|| whole(number.as_f64()?)).ok_or_else(|| {
+                Error::format(format!("{INDEX_FILE}: total_size: expected a number of bytes, found {number}"))
+            })?),
+        };
+        Ok(Self { weight_map: raw.weight_map, total_size })
+    }
+
+    /// The files that the index names, sorted.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.weight_map.values().map(String::as_str).collect()
+    }
+}
+
+fn whole(number: f64) -> Option<u64> {
+    (number.fract() == 0.0 && (0.0..2f64.powi(53)).contains(&number)).then_some(number as u64)
+}
+
+/// Whether `name` is a file's name and nothing that leads elsewhere, on any system.
+fn is_plain_name(name: &str) -> bool {
+    name.ends_with(".safetensors")
+        && !name.starts_with('.')
+        && !name.contains(['/', '\\', ':', '\0'])
+        && !name.chars().any(char::is_control)
+}
+
+/// Opens a model's weights: one safetensors file, or several with the bytes of their index. `files` has each under
+/// its name.
+///
+/// # Errors
+///
+/// `Io` for files that are missing; those of [`SafetensorsFile::open`], [`ShardIndex::parse`] and
+/// [`ShardedSafetensors::open`].
+pub async fn open_weights(
+    files: &[(String, Rc<dyn ByteSource>)],
+    index: Option<&[u8]>,
+) -> Result<Rc<dyn TensorSource>> {
+    match (files, index) {
+        (files, Some(json)) => Ok(Rc::new(ShardedSafetensors::open(&ShardIndex::parse(json)?, files).await?)),
+        ([(_, file)], None) => Ok(Rc::new(SafetensorsFile::open(Rc::clone(file)).await?)),
+        ([], None) => Err(Error::new(ErrorKind::Io, "there is no file of weights")),
+        (files, None) => Err(Error::new(
+            ErrorKind::Io,
+            format!("{INDEX_FILE} is missing: it says which of the {} files has which tensor", files.len()),
+        )),
+    }
+}
+
+/// The shards of one model.
+pub struct ShardedSafetensors {
+    shards: Vec<SafetensorsFile>,
+    /// Shard by tensor.
+    places: BTreeMap<String, usize>,
+}
+
+impl ShardedSafetensors {
+    /// Opens the shards of `index`; `files` has each under its name, in any order. Files that the index does
+    /// not name are left alone.
+    ///
+    /// # Errors
+    ///
+    /// `Io` with the name of a file that is not among `files`. `Format` for a tensor that is not in its file, a
+    /// tensor of a shard that the index puts elsewhere or does not name, and a sum of sizes that differs from
+    /// the index's `total_size`; those of [`SafetensorsFile::open`].
+    pub async fn open(index: &ShardIndex, files: &[(String, Rc<dyn ByteSource>)]) -> Result<Self> {
+        let mut shards = Vec::new();
+        let mut places = BTreeMap::new();
+        for name in index.files() {
+            let Some((_, source)) = files.iter().find(|(found, _)| found == name) else {
+                return Err(Error::new(
+                    ErrorKind::Io,
+                    format!("{INDEX_FILE} names {name}, which is missing: all files of the model are needed"),
+                ));
+            };
+            let shard = SafetensorsFile::open(Rc::clone(source)).await?;
+            for tensor in shard.names() {
+                if index.weight_map.get(tensor).is_none_or(|file| file != name) {
+                    return Err(Error::format(format!(
+                        "{}: has the tensor {tensor}, which {INDEX_FILE} says is in {}. Are all files of one model?",
+                        shard.name(),
+                        index.weight_map.get(tensor).map_or("no file", |file| file)
+                    )));
+                }
+                places.insert(tensor.to_owned(), shards.len());
+            }
+            shards.push(shard);
+        }
+        if let Some((tensor, file)) =
+            index.weight_map.iter().find(|(tensor, _)| !places.contains_key(*tensor))
+        {
+            return Err(Error::format(format!(
+                "{file}: there is no tensor {tensor} in it, though {INDEX_FILE} says so. Are all files of one model?"
+            )));
+        }
+        let sharded = Self { shards, places };
+        let found: u64 = sharded.names().filter_map(|name| sharded.info(name)).map(TensorInfo::bytes).sum();
+        match index.total_size {
+            Some(expected) if expected != found => Err(Error::format(format!(
+                "{INDEX_FILE}: total_size is {expected} bytes, but the tensors have {found}. Are all files of one \
+                 model?"
+            ))),
+            _ => Ok(sharded),
+        }
+    }
+
+    fn shard(&self, tensor: &str) -> Option<&SafetensorsFile> {
+        self.places.get(tensor).map(|&shard| &self.shards[shard])
+    }
+}
+
+impl TensorSource for ShardedSafetensors {
+    fn name(&self) -> &str {
+        INDEX_FILE
+    }
+
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.places.keys().map(String::as_str))
+    }
+
+    fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.shard(name)?.info(name)
+    }
+
+    fn read<'a>(&'a self, name: &'a str, bytes: Range<u64>) -> BoxFuture<'a, Result<Vec<u8>>> {
+        match self.shard(name) {
+            Some(shard) => shard.read(name, bytes),
+            None => Box::pin(async move { Err(no_tensor(INDEX_FILE, name)) }),
+        }
+    }
+}

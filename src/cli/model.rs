@@ -1,0 +1,104 @@
+//! The model that `--model` means, from wherever it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use postil::base::{Base, BaseFiles, read_model};
+use postil::config::ModelConfig;
+use postil::gpu::Gpu;
+use postil::hub::{Hub, HubModel, Part, Progress};
+use postil::{Error, ErrorKind, Result, demo};
+
+use super::{bar, warn};
+
+/// The progress bar of bytes on their way.
+const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+
+/// A model by what `--model` says: built in, on the disk, or on the Hub under this name.
+enum ModelSource {
+    BuiltIn,
+    Disk(PathBuf),
+    Hub(HubModel),
+}
+
+impl ModelSource {
+    fn of(model: &str) -> Result<Self> {
+        let path = Path::new(model);
+        if model == demo::NAME {
+            Ok(Self::BuiltIn)
+        } else if path.exists() {
+            Ok(Self::Disk(path.to_owned()))
+        } else {
+            HubModel::parse(model).map(Self::Hub).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Io,
+                    format!(
+                        "{model}: not a folder, not a .gguf file and not a name as models on the Hub have. Name a folder \
+                         with config.json, model.safetensors and tokenizer.json, a GGUF file, a model as owner/name, \
+                         or \"demo\" for the built-in model"
+                    ),
+                )
+            })
+        }
+    }
+}
+
+/// A model's files, downloaded if need be.
+pub async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
+    match ModelSource::of(model)? {
+        ModelSource::BuiltIn => demo::base_files().await,
+        ModelSource::Disk(path) => read_model(&path).await,
+        ModelSource::Hub(name) => {
+            let files = read_model(&fetch(&name, Part::All, json)?).await?;
+            Ok(BaseFiles { name: name.repo, ..files })
+        }
+    }
+}
+
+/// A model's `config.json`; of a model on the Hub nothing else is downloaded.
+pub async fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
+    match ModelSource::of(model)? {
+        ModelSource::Hub(name) if name.file.is_none() => {
+            let path = fetch(&name, Part::Config, json)?.join("config.json");
+            let bytes = std::fs::read(&path).map_err(|error| Error::io(path.display(), &error))?;
+            ModelConfig::from_json(&bytes)
+        }
+        _ => ModelConfig::from_json(&base_files(model, json).await?.config),
+    }
+}
+
+/// Downloads what the cache lacks, with a progress bar for the bytes.
+fn fetch(name: &HubModel, part: Part, json: bool) -> Result<PathBuf> {
+    let hub = Hub::from_env()?;
+    let bar = bar(json, BYTES);
+    bar.set_message(format!("downloading {name}"));
+    let fetched = hub.fetch(name, part, &|progress| match progress {
+        Progress::Bytes { done, total } => {
+            if bar.length() != Some(total) {
+                // What was there before is not part of the speed.
+                bar.set_length(total);
+                bar.reset();
+                bar.set_position(done);
+                bar.reset_eta();
+            }
+            bar.set_position(done);
+        }
+        Progress::Note(text) => bar.suspend(|| warn(&text)),
+    });
+    bar.finish_and_clear();
+    fetched
+}
+
+/// Loads the model with a progress bar for its bytes.
+pub async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
+    let files = base_files(model, json).await?;
+    let bar = bar(json, BYTES);
+    bar.set_message("loading");
+    let base = Base::load(gpu, files, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })
+    .await;
+    bar.finish_and_clear();
+    base
+}

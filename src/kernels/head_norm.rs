@@ -1,0 +1,60 @@
+//! RMSNorm of each head by itself, forward and backward. See `shaders/head_norm.wgsl`,
+//! `shaders/head_norm_backward.wgsl`.
+
+use super::{ROW, expect_shape, shader, spread, wgsl};
+use crate::gpu::{PlanBuilder, Shader, Tensor};
+use crate::params;
+
+params! {
+    /// Parameter block of `head_norm.wgsl`.
+    pub struct HeadNormParams { rows: u32, heads: u32, head_dim: u32, ldy: u32, eps: f32, }
+}
+
+params! {
+    /// Parameter block of `head_norm_backward.wgsl`.
+    pub struct HeadNormBackwardParams { rows: u32, heads: u32, head_dim: u32, ldd: u32, }
+}
+
+fn forward_shader() -> Shader {
+    shader::<HeadNormParams>("head_norm", "", &[ROW, wgsl!("head_norm")])
+}
+
+fn backward_shader() -> Shader {
+    shader::<HeadNormBackwardParams>("head_norm_backward", "", &[ROW, wgsl!("head_norm_backward")])
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    vec![forward_shader(), backward_shader()]
+}
+
+/// `y = x·rstd·weight`, head by head: `x [rows, heads·head_dim]`, `weight [head_dim]`, the first columns
+/// of `y [rows, any]`; `rstd [rows, heads]` is kept for the backward pass.
+pub fn head_norm(plan: &mut PlanBuilder, x: &Tensor, weight: &Tensor, eps: f32, y: &Tensor, rstd: &Tensor) {
+    let (rows, heads, head_dim) = (x.rows(), rstd.columns(), weight.len());
+    expect_shape("x", x, rows, heads * head_dim);
+    expect_shape("rstd", rstd, rows, heads);
+    assert!(y.rows() == rows && y.columns() >= heads * head_dim, "y has x's rows and room for its heads");
+    let params = HeadNormParams {
+        rows: rows as u32,
+        heads: heads as u32,
+        head_dim: head_dim as u32,
+        ldy: y.columns() as u32,
+        eps,
+    };
+    plan.dispatch(forward_shader(), &params, &[x, weight, y, rstd], spread(rows * heads));
+}
+
+/// Turns the gradient of `y`, the first columns of `d [rows, any]`, into that of `x`.
+pub fn head_norm_backward(plan: &mut PlanBuilder, x: &Tensor, weight: &Tensor, rstd: &Tensor, d: &Tensor) {
+    let (rows, heads, head_dim) = (x.rows(), rstd.columns(), weight.len());
+    expect_shape("x", x, rows, heads * head_dim);
+    expect_shape("rstd", rstd, rows, heads);
+    assert!(d.rows() == rows && d.columns() >= heads * head_dim, "d has x's rows and room for its heads");
+    let params = HeadNormBackwardParams {
+        rows: rows as u32,
+        heads: heads as u32,
+        head_dim: head_dim as u32,
+        ldd: d.columns() as u32,
+    };
+    plan.dispatch(backward_shader(), &params, &[x, weight, rstd, d], spread(rows * heads));
+}

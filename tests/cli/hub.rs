@@ -1,0 +1,293 @@
+//! Models by name: against a server that behaves as the Hub, with the cache in a folder of the test.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::common::*;
+use super::hub_server::{COMMIT, HubServer, TOKEN};
+
+const REPO: &str = "owner/story-model";
+
+fn demo_files() -> HashMap<String, Vec<u8>> {
+    let names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    let read = |name: &str| std::fs::read(demo_folder().join(name)).expect("the demo's file");
+    names.iter().map(|name| ((*name).to_owned(), read(name))).collect()
+}
+
+struct Place {
+    server: HubServer,
+    home: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { server: HubServer::start(), home: folder() };
+        place.server.add(REPO, demo_files());
+        place
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args);
+        for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        command.env("HF_ENDPOINT", &self.server.endpoint).env("HF_HOME", self.home.path());
+        command
+    }
+
+    /// Counts parameters: needs `config.json` and no GPU.
+    fn params(&self, model: &str, env: &[(&str, &str)]) -> Finished {
+        let mut command = self.command(&["params", "--model", model, "--json"]);
+        command.envs(env.iter().copied());
+        finish(command)
+    }
+
+    /// Writes one token: needs all files.
+    fn generate(&self, model: &str, env: &[(&str, &str)]) -> Finished {
+        let mut command = self.command(&GENERATE);
+        command.args(["--model", model]).envs(env.iter().copied());
+        finish(command)
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.home.path().join("hub/models--owner--story-model")
+    }
+
+    fn partial(&self) -> Option<PathBuf> {
+        let blobs = std::fs::read_dir(self.cache().join("blobs")).ok()?;
+        let mut paths = blobs.map(|entry| entry.expect("an entry").path());
+        paths.find(|path| path.extension().is_some_and(|extension| extension == "incomplete"))
+    }
+}
+
+const GENERATE: [&str; 8] =
+    ["generate", "--prompt", "Once upon a time", "--max-new-tokens", "4", "--temperature", "0", "--json"];
+
+fn weights(path: &Path) -> Vec<u8> {
+    std::fs::read(path.join("snapshots").join(COMMIT).join("model.safetensors")).expect("the weights")
+}
+
+#[test]
+fn a_model_is_downloaded_once_into_the_standard_cache() {
+    let place = Place::new();
+    let text = place.generate(REPO, &[]).json()["text"].clone();
+    assert_eq!(text, postil(&GENERATE).json()["text"], "the same as the built-in model");
+
+    let cache = place.cache();
+    assert_eq!(std::fs::read_to_string(cache.join("refs/main")).expect("a ref"), COMMIT);
+    assert!(cache.join(".no_exist").join(COMMIT).join("chat_template.jinja").exists());
+    let snapshot = cache.join("snapshots").join(COMMIT);
+    for (name, bytes) in demo_files() {
+        assert_eq!(std::fs::read(snapshot.join(&name)).expect("a file"), bytes, "{name}");
+        #[cfg(unix)]
+        {
+            let link = std::fs::read_link(snapshot.join(&name)).expect("a link");
+            assert!(link.starts_with("../../blobs"), "{}", link.display());
+        }
+    }
+    // One request tells that the branch has not moved; everything else is there.
+    place.server.state().hub_log.clear();
+    place.server.state().storage_log.clear();
+    place.generate(REPO, &[]).expect_ok();
+    let state = place.server.state();
+    assert_eq!((state.hub_log.len(), state.storage_log.len()), (1, 0), "{:?}", state.hub_log);
+    drop(state);
+
+    place.server.state().hub_log.clear();
+    place.generate(REPO, &[("HF_HUB_OFFLINE", "1")]).expect_ok();
+    place.generate(&format!("{REPO}@{COMMIT}"), &[("HF_HUB_OFFLINE", "yes")]).expect_ok();
+    assert!(place.server.state().hub_log.is_empty());
+    // Without the Hub the copy is used, and it is said.
+    let unreachable = place.generate(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")]);
+    unreachable.expect_ok().expect_warning("using the copy in the cache");
+}
+
+#[test]
+fn counting_parameters_downloads_no_weights() {
+    let place = Place::new();
+    let report = place.params(&format!("{REPO}@refs/pr/1"), &[]).json();
+    assert_eq!(report["trainable"], postil(&["params", "--json"]).json()["trainable"]);
+    assert!(place.server.state().storage_log.is_empty());
+    assert!(place.cache().join("refs/refs/pr/1").is_file());
+    assert!(!place.cache().join("snapshots").join(COMMIT).join("model.safetensors").exists());
+}
+
+#[test]
+fn the_cache_can_be_elsewhere() {
+    let (place, other) = (Place::new(), folder());
+    place.params(REPO, &[("HF_HUB_CACHE", &arg(other.path()))]).expect_ok();
+    assert!(other.path().join("models--owner--story-model/refs/main").is_file());
+    assert!(!place.cache().exists());
+}
+
+#[test]
+fn a_connection_that_breaks_goes_on_from_there() {
+    let place = Place::new();
+    place.server.state().drops = 2;
+    let finished = place.generate(REPO, &[]);
+    finished.expect_ok().expect_warning("trying again");
+    assert_eq!(weights(&place.cache()), demo_files()["model.safetensors"]);
+    let state = place.server.state();
+    let ranges: Vec<_> = state.storage_log.iter().map(|r| r.headers.get("range").cloned()).collect();
+    let size = demo_files()["model.safetensors"].len();
+    let half = size / 2;
+    let expected =
+        [None, Some(format!("bytes={half}-")), Some(format!("bytes={}-", half + (size - half) / 2))];
+    assert_eq!(ranges, expected);
+}
+
+#[test]
+fn an_interrupted_download_goes_on_with_the_next_run() {
+    let place = Place::new();
+    place.server.state().slow = true;
+    let mut child = place.command(&GENERATE);
+    let mut child = child.args(["--model", REPO]).spawn().expect("the binary runs");
+    let begun = Instant::now();
+    let enough = |path: PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 100_000);
+    while !place.partial().is_some_and(enough) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no bytes came");
+        assert!(child.try_wait().expect("a state").is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let kept = std::fs::metadata(place.partial().expect("a part")).expect("a part").len();
+    place.server.state().slow = false;
+    place.server.state().storage_log.clear();
+    place.generate(REPO, &[]).expect_ok();
+    assert_eq!(place.server.state().storage_log[0].headers["range"], format!("bytes={kept}-"));
+    assert_eq!(weights(&place.cache()), demo_files()["model.safetensors"]);
+    assert_eq!(place.partial(), None);
+}
+
+#[test]
+fn a_server_without_ranges_sends_everything_again() {
+    let place = Place::new();
+    place.server.state().drops = 1;
+    place.server.state().ignores_ranges = true;
+    place.generate(REPO, &[]).expect_ok();
+    assert_eq!(weights(&place.cache()), demo_files()["model.safetensors"]);
+}
+
+#[test]
+fn lengths_are_checked() {
+    let place = Place::new();
+    place.server.state().lie = -1;
+    place.generate(REPO, &[]).expect_error(&["model.safetensors", "sends more than"]);
+    place.server.state().lie = 1;
+    place.generate(REPO, &[]).expect_error(&["model.safetensors", "asked for bytes"]);
+    assert!(!place.cache().join("refs/main").exists());
+    assert!(!place.cache().join("snapshots").join(COMMIT).join("model.safetensors").exists());
+}
+
+#[test]
+fn an_overloaded_hub_is_asked_again() {
+    let place = Place::new();
+    place.server.state().overloaded = 2;
+    place.params(REPO, &[]).expect_ok().expect_warning("503");
+}
+
+#[test]
+fn a_hub_that_is_not_there_is_named() {
+    let place = Place::new();
+    place
+        .params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")])
+        .expect_error(&["http://127.0.0.1:9", "cannot be reached"]);
+    place
+        .params(REPO, &[("HF_ENDPOINT", "huggingface.co")])
+        .expect_error(&["HF_ENDPOINT", "expected an address"]);
+    place.params(REPO, &[("HF_HUB_OFFLINE", "1")]).expect_error(&[
+        REPO,
+        "not in the cache",
+        "HF_HUB_OFFLINE",
+    ]);
+}
+
+#[test]
+fn gated_models_need_the_token_and_no_other_server_gets_it() {
+    let place = Place::new();
+    place.server.state().gated.push(REPO.to_owned());
+    let hint = format!("{}/{REPO}", place.server.endpoint);
+    place.params(REPO, &[]).expect_error(&["gated", &hint, "set HF_TOKEN"]);
+    place.params(REPO, &[("HF_TOKEN", "hf_wrong")]).expect_error(&["gated", &hint, "belongs to the account"]);
+    place.params(REPO, &[("HF_TOKEN", TOKEN)]).expect_ok();
+    // The file that Hugging Face's login writes.
+    std::fs::write(place.home.path().join("token"), format!("{TOKEN}\n")).expect("writable");
+    place.generate(REPO, &[]).expect_ok();
+    let state = place.server.state();
+    assert!(!state.storage_log.is_empty());
+    assert!(state.storage_log.iter().all(|request| !request.headers.contains_key("authorization")));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let place = Place::new();
+    place.params("owner/nothing", &[]).expect_error(&["owner/nothing", "check the name", "HF_TOKEN"]);
+    place.params("owner/nothing", &[("HF_TOKEN", TOKEN)]).expect_error(&["owner/nothing", "check the name"]);
+    place.params(&format!("{REPO}@v9"), &[]).expect_error(&[REPO, "no revision \"v9\""]);
+    let mut files = demo_files();
+    files.remove("tokenizer.json");
+    place.server.add("owner/no-tokenizer", files);
+    place.generate("owner/no-tokenizer", &[]).expect_error(&["owner/no-tokenizer", "tokenizer.json"]);
+    let mut files = demo_files();
+    files.remove("model.safetensors");
+    place.server.add("owner/no-weights", files);
+    place.generate("owner/no-weights", &[]).expect_error(&["owner/no-weights", "model.safetensors"]);
+    place.params("owner/nothing/file.gguf", &[]).expect_error(&["owner/nothing"]);
+    place.params(&format!("{REPO}/file.gguf"), &[]).expect_error(&[REPO, "file.gguf"]);
+    place.params("neither-nor", &[]).expect_error(&["neither-nor", "not a folder", "owner/name"]);
+}
+
+#[test]
+fn an_index_cannot_name_files_outside() {
+    let place = Place::new();
+    let mut files = demo_files();
+    files.remove("model.safetensors");
+    let index = r#"{"weight_map": {"model.norm.weight": "../../../../outside.safetensors"}}"#;
+    files.insert("model.safetensors.index.json".to_owned(), index.into());
+    place.server.add(REPO, files);
+    place.generate(REPO, &[]).expect_error(&["index.json", "outside.safetensors"]);
+}
+
+/// The built-in model's weights in two files, with their index.
+fn sharded() -> HashMap<String, Vec<u8>> {
+    let mut files = demo_files();
+    let whole = files.remove("model.safetensors").expect("the weights");
+    let tensors = safetensors::SafeTensors::deserialize(&whole).expect("a valid file");
+    let mut names = tensors.names();
+    names.sort();
+    let mut weight_map = HashMap::new();
+    for (i, part) in names.chunks(names.len().div_ceil(2)).enumerate() {
+        let name = format!("model-0000{}-of-00002.safetensors", i + 1);
+        let views = part.iter().map(|tensor| (*tensor, tensors.tensor(tensor).expect("a tensor")));
+        files.insert(name.clone(), safetensors::serialize(views, None).expect("a file"));
+        weight_map.extend(part.iter().map(|tensor| ((*tensor).to_owned(), name.clone())));
+    }
+    let index = serde_json::json!({ "metadata": {}, "weight_map": weight_map });
+    files.insert("model.safetensors.index.json".to_owned(), index.to_string().into_bytes());
+    files
+}
+
+#[test]
+fn models_in_several_files_come_whole() {
+    let place = Place::new();
+    place.server.add(REPO, sharded());
+    place.server.state().drops = 1;
+    assert_eq!(place.generate(REPO, &[]).json()["text"], postil(&GENERATE).json()["text"]);
+    place.generate(REPO, &[("HF_HUB_OFFLINE", "1")]).expect_ok();
+}
+
+#[test]
+fn a_model_can_be_one_gguf_file_of_a_repository() {
+    let place = Place::new();
+    let name = "llama-smollm.gguf";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf").join(name);
+    let file = std::fs::read(&path).expect("the fixture");
+    place.server.add("owner/name-GGUF", HashMap::from([(name.to_owned(), file)]));
+    let from_hub = place.params(&format!("owner/name-GGUF/{name}"), &[]).json();
+    assert_eq!(from_hub, postil(&["params", "--model", &arg(&path), "--json"]).json());
+}

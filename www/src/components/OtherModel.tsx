@@ -1,0 +1,127 @@
+import { useSignal } from "@preact/signals";
+import type { KeptModel } from "../hub/cache";
+import { bytes } from "../format";
+import type { ModelSource } from "../protocol";
+import { loadModel } from "../session/boot";
+import { deleteKept, fromFiles, fromHub, fromKept } from "../session/models";
+import { active, generating, hubAddress, hubToken, keptModels, model } from "../state";
+import { FileField, TextField } from "./Fields";
+import { Notice } from "./Panel";
+
+/** Every other model than the built-in one: by name, kept from before, or from the user's disk. */
+export function OtherModel() {
+  return (
+    <details>
+      <summary>Use another model</summary>
+      <fieldset disabled={active.value || generating.value || model.value.name === "loading"} class="bare">
+        <legend class="sr-only">Another model</legend>
+        <FromHub />
+        {keptModels.value.length > 0 && <Kept models={keptModels.value} />}
+        <FromDisk />
+      </fieldset>
+    </details>
+  );
+}
+
+/** Loads what was asked for, or says what is wrong with it. */
+function useChoice() {
+  const error = useSignal<string | undefined>(undefined);
+  const choose = (source: ModelSource | string) => {
+    error.value = typeof source === "string" ? source : undefined;
+    if (typeof source !== "string") void loadModel(source);
+  };
+  return { error, choose };
+}
+
+function FromHub() {
+  const name = useSignal("");
+  const { error, choose } = useChoice();
+  return (
+    <form
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        choose(fromHub(name.value));
+      }}
+    >
+      <h3>From the Hugging Face Hub</h3>
+      <TextField
+        label="Model name"
+        placeholder="owner/name"
+        hint="As on the Hub, with @revision for another branch or commit. The model is kept in this browser."
+        value={name.value}
+        onChange={(value) => (name.value = value)}
+      />
+      <TextField
+        label="Access token (optional)"
+        secret
+        hint="For gated and private models. It is kept in memory only and sent to the Hub alone."
+        value={hubToken.value}
+        onChange={(value) => (hubToken.value = value)}
+      />
+      <details>
+        <summary>Another Hub</summary>
+        <TextField
+          label="Hub address"
+          hint="A server that answers as the Hub does. The page must have been built with leave to ask it."
+          value={hubAddress.value}
+          onChange={(value) => (hubAddress.value = value)}
+        />
+      </details>
+      <div class="actions">
+        <button type="submit" disabled={name.value.trim() === ""}>
+          Load from the Hub
+        </button>
+      </div>
+      {error.value && <Notice kind="error">{error.value}</Notice>}
+    </form>
+  );
+}
+
+function Kept({ models }: { models: readonly KeptModel[] }) {
+  return (
+    <div class="kept-models">
+      <h3>Kept in this browser</h3>
+      <ul>
+        {models.map((kept) => (
+          <li key={kept.id}>
+            <span class="kept-name">
+              {kept.name} <small>{describe(kept)}</small>
+            </span>
+            {kept.complete && (
+              <button type="button" aria-label={`Load ${kept.name}`} onClick={() => void loadModel(fromKept(kept))}>
+                Load
+              </button>
+            )}
+            <button type="button" aria-label={`Delete ${kept.name}`} onClick={() => void deleteKept(kept)}>
+              Delete
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function describe({ bytes: size, commit, complete }: KeptModel): string {
+  const state = complete ? "" : ", not whole: load it by its name to go on";
+  return `${bytes(size)}, commit ${commit.slice(0, 7)}${state}`;
+}
+
+function FromDisk() {
+  const { error, choose } = useChoice();
+  return (
+    <>
+      <h3>From your disk</h3>
+      <FileField
+        label="Model files"
+        folder="or their folder"
+        hint="config.json, tokenizer.json and model.safetensors (or its parts with model.safetensors.index.json) as on the Hub, with the other .json and .jinja files that there are; or one .gguf file. They can be dropped here."
+        accept=".json,.safetensors,.jinja,.gguf"
+        multiple
+        onFiles={(files) => void fromFiles(files).then(choose)}
+      />
+      {error.value && <Notice kind="error">{error.value}</Notice>}
+    </>
+  );
+}
