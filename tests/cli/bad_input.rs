@@ -66,15 +66,18 @@ fn weights_that_are_missing_truncated_or_lying() {
 fn configurations_that_do_not_fit() {
     let dir = folder();
     let rows = arg(&write_data(dir.path()));
-    for (key, value, parts) in [
+    let cases = [
         ("model_type", serde_json::json!("mamba"), &["model_type", "mamba"][..]),
         ("intermediate_size", serde_json::json!(513), &["gate_proj.weight", "513"]),
-        ("vocab_size", serde_json::json!(100), &["embed_tokens", "[100, 192]"]),
+        ("vocab_size", serde_json::json!(2047), &["embed_tokens", "[2047, 192]"]),
+        // Too small for the tokenizer, which is known before a weight is looked at.
+        ("vocab_size", serde_json::json!(100), &["vocab_size is 100", "do not belong together"]),
         ("num_hidden_layers", serde_json::json!(5), &["model.layers.4", "missing"]),
         ("num_key_value_heads", serde_json::json!(4), &["num_key_value_heads"]),
         ("hidden_act", serde_json::json!("gelu"), &["hidden_act", "gelu"]),
-    ] {
-        let here = dir.path().join(key);
+    ];
+    for (i, (key, value, parts)) in cases.into_iter().enumerate() {
+        let here = dir.path().join(i.to_string());
         std::fs::create_dir(&here).expect("writable");
         let model = copy_of_demo(&here);
         with_config(&model, key, value);
