@@ -6,7 +6,8 @@
 #   cargo build --release --bin postil && cargo test --no-run --test kernels --test model
 #   tests/bench/device.sh target/release/postil target/debug/deps/kernels-… target/debug/deps/model-… OUT
 #
-# Needs Vulkan, and Python with torch and transformers for the random models. OUT gets the logs.
+# Needs Vulkan, and Python with torch and transformers for the random models. OUT gets the logs. No part takes
+# longer than its time-out, so that the parts after it run too.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 postil=$1 kernels=$2 models=$3 out=$4
@@ -27,48 +28,47 @@ with open(sys.argv[1], "w") as file:
     for _ in range(200):
         file.write(json.dumps({"text": "".join(rng.choice("abcdefghij ") for _ in range(600))}) + "\n")
 PYTHON
-for config in tests/bench/models/*.json; do
-  python3 tests/peft/make_model.py "$config" "$scratch/$(basename "$config" .json)" || echo "$config FAILED"
+for name in SmolLM2-135M Qwen2.5-0.5B Llama-3.2-1B Gemma-3-1B Qwen3-1.7B; do
+  python3 tests/peft/make_model.py "tests/bench/models/$name.json" "$scratch/$name" && touch "$scratch/$name.made"
 done > "$out/models.log" 2>&1 &
-making=$!
 
-say 'kernels and models against their references'
-"$kernels" --test-threads 4 > "$out/kernels.log" 2>&1; grep -E '^test result|FAILED|failed' "$out/kernels.log" | head -n 20
-"$models" --test-threads 4 > "$out/model.log" 2>&1; grep -E '^test result|FAILED|failed' "$out/model.log" | head -n 20
+say 'kernels against their references'
+timeout 60 "$kernels" --test-threads 4 > "$out/kernels.log" 2>&1
+grep -E '^test result|FAILED|failed' "$out/kernels.log" | head -n 20
 
-say 'built-in model and data, no options'
-for data in pirate json headline; do
-  echo "-- $data"
-  "$postil" train --data "demo:$data" --out "$out/$data" --log "$out/$data.jsonl" 2>/dev/null
-done
-for adapter in '' "--adapter $out/pirate"; do
-  # shellcheck disable=SC2086
-  "$postil" generate $adapter --prompt $'Tell a story about Mia and a silver key.\n' --max-new-tokens 160 2>/dev/null
-done
-wait "$making"
-tail -n 6 "$out/models.log"
+demo() {
+  say "built-in model, $1, no options"
+  timeout 90 "$postil" train --data "demo:$1" --out "$out/$1" --log "$out/$1.jsonl" 2>/dev/null
+}
+demo pirate
 
 # run NAME BATCH STEPS OPTIONS…: rows of 512 tokens, every linear layer, rank 16.
 run() {
-  local name=$1 batch=$2 steps=$3
+  local name=$1 batch=$2 steps=$3 waited=0
   shift 3
+  until [ -e "$scratch/$name.made" ] || ((waited++ > 120)); do sleep 1; done
   say "$name: $steps steps of $batch x 512 tokens $*"
   (while sleep 0.2; do nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits; done > "$out/memory.txt") & local watcher=$!
-  python3 - "$postil" train --model "$scratch/$name" --data "$scratch/long.jsonl" --max-length 512 --batch-size "$batch" \
-    --max-steps "$steps" --out "$scratch/run-$name-$RANDOM" --log "$out/$name.jsonl" "$@" <<'PYTHON'
-import os, resource, subprocess, sys, time
-start = time.time()
-done = subprocess.run(sys.argv[1:], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-print(done.stderr[-600:] if done.returncode else "\n".join(line for line in done.stderr.splitlines() if "load" in line or "memory" in line))
-print(f"exit {done.returncode}, {time.time() - start:.1f} s in all, host memory peak {peak:.0f} MiB", flush=True)
-PYTHON
+  timeout 75 python3 tests/bench/watch.py "$postil" train --model "$scratch/$name" --data "$scratch/long.jsonl" --max-length 512 \
+    --batch-size "$batch" --max-steps "$steps" --out "$scratch/run-$RANDOM" --log "$out/$name.jsonl" "$@"
   kill "$watcher"
   echo "GPU memory in use at its peak: $(sort -n "$out/memory.txt" | tail -n 1) MiB"
 }
 run SmolLM2-135M 4 50
-run SmolLM2-135M 4 4 --profile
-for name in Qwen2.5-0.5B Llama-3.2-1B Qwen3-1.7B Gemma-3-1B; do
+for name in Qwen2.5-0.5B Llama-3.2-1B Gemma-3-1B Qwen3-1.7B; do
   run "$name" 1 5
 done
+run SmolLM2-135M 4 4 --profile
+
+say 'models against transformers and PEFT'
+timeout 90 "$models" --test-threads 4 > "$out/model.log" 2>&1
+grep -E '^test result|FAILED|failed' "$out/model.log" | head -n 20
+
+demo json
+demo headline
+for adapter in '' "--adapter $out/pirate"; do
+  # shellcheck disable=SC2086
+  timeout 30 "$postil" generate $adapter --prompt $'Tell a story about Mia and a silver key.\n' --max-new-tokens 160 2>/dev/null
+done
+cat "$out/models.log"
 say 'done'
