@@ -359,7 +359,7 @@ onPage("shows what a data set is before it is trained on", async (page) => {
     Format: "JSON Lines, prompt/completion",
     Records: "4",
     Examples: "4",
-    Truncated: "0 to 256 tokens",
+    Truncated: "0 cut to 256 tokens",
     Dropped: "0",
     Duplicates: "0",
     "Trained tokens": "40 (50 %)",
@@ -375,7 +375,7 @@ onPage("shows what a data set is before it is trained on", async (page) => {
   await page.getByText("Advanced").click();
   await setNumber(page, "Maximum length", 27);
   await page.getByRole("img", { name: /Maximum length 27: 1 record longer, and cut/ }).first().waitFor();
-  assert.equal((await facts()).Truncated, "1 to 27 tokens");
+  assert.equal((await facts()).Truncated, "1 cut to 27 tokens");
   assert.equal(await drawing.locator("line.limit").count(), 1);
   assert.equal(await drawing.locator("rect.over").count(), 1);
   await data.getByText("Lengths as a table").click();

@@ -23,11 +23,11 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
       {columns.length > 0 && <ColumnMap key={file.data} role={role} columns={columns} isNeeded={error !== undefined} />}
       {report && (
         <>
-          <Counts report={report} />
+          <Counts report={report} isPackable={role === "train"} />
           <Rows rejected={report.skipped} unit={report.unit} what="skipped" />
           <Rows rejected={report.refused} unit={report.unit} what="refused by the chat template" />
           <Warnings list={report.warnings} />
-          <Lengths report={report} />
+          {role === "train" && <Lengths report={report} />}
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
         </>
       )}
@@ -36,24 +36,25 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
   );
 }
 
-function Counts({ report }: { report: DataReport }) {
+function Counts({ report, isPackable }: { report: DataReport; isPackable: boolean }) {
   const { total_tokens: total, target_tokens: trained, packing } = report;
   const share = (part: number) => `${count(part)} (${total > 0 ? Math.round((100 * part) / total) : 0} %)`;
   const format = report.unit === "part" ? report.file_format : `${report.file_format}, ${report.format}`;
-  const facts = [
+  const facts: [string, string][] = [
     ["Format", format],
     ["Records", count(report.records)],
     ["Examples", count(report.examples)],
-    ["Truncated", `${count(report.truncated)} to ${plural(report.limit, "token")}`],
+    ["Truncated", `${count(report.truncated)} cut to ${plural(report.limit, "token")}`],
     ["Dropped", dropped(report)],
     ["Duplicates", count(report.duplicates)],
     ["Trained tokens", share(trained)],
     ["Masked tokens", share(total - trained)],
-    [
-      settings.value.packing ? "Packed" : "Packed, if chosen",
-      `${plural(packing.rows, "row")} of ${count(packing.max_length)}, ${(100 * packing.efficiency).toFixed(1)} % full`,
-    ],
-  ] as const;
+  ];
+  if (isPackable) {
+    const rows = `${plural(packing.rows, "row")} of ${count(packing.max_length)}`;
+    const full = `${(100 * packing.efficiency).toFixed(1)} % full`;
+    facts.push([settings.value.packing ? "Packed" : "Packed, if chosen", `${rows}, ${full}`]);
+  }
   return (
     <dl class="facts counts">
       {facts.map(([term, value]) => (
