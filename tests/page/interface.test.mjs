@@ -257,8 +257,7 @@ onPage("a double click or a held key on Train does not stop the run", async (pag
   await page.keyboard.press("Enter");
   await page.getByText(/Stopped at step \d+/).waitFor();
   await page.keyboard.down("Enter");
-  await page.keyboard.down("Enter");
-  await page.waitForTimeout(200);
+  await page.getByRole("button", { name: "Stop", exact: true }).waitFor();
   await page.keyboard.down("Enter");
   await page.keyboard.up("Enter");
   await page.getByText(/Training on 4 examples/).waitFor();
