@@ -63,7 +63,8 @@ pub fn write_dir(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     let place = Place::of(path)?;
     fs::create_dir_all(&place.parent).map_err(failed)?;
     let _lock = place.lock();
-    let replaces = check_replaceable(path, files)?;
+    let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
+    let replaces = check_replaceable(path, &names)?;
     let (new, old) = (place.temporary(NEW), place.temporary(OLD));
     let write = || {
         fs::create_dir(&new)?;
@@ -195,8 +196,13 @@ fn exclusive_lock(parent: &Path) -> Result<Option<File>, fs::TryLockError> {
     }
 }
 
-/// Whether there is a directory at `path`, with nothing in it but files that `files` replace.
-fn check_replaceable(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<bool> {
+/// Whether there is a directory at `path`, with nothing in it but files called one of `names`, so that
+/// [`write_dir`] can replace it.
+///
+/// # Errors
+///
+/// `Config` when it holds something else, `Io` when it cannot be read.
+pub fn check_replaceable(path: &Path, names: &[&str]) -> Result<bool> {
     let failed = |error: io::Error| Error::io(format!("cannot replace {}", path.display()), &error);
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -205,7 +211,7 @@ fn check_replaceable(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<bool> {
     };
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        let is_ours = files.iter().any(|(name, _)| entry.file_name() == *name);
+        let is_ours = names.iter().any(|name| entry.file_name() == *name);
         if !is_ours || entry.file_type().map_err(failed)?.is_dir() {
             return Err(Error::config(format!(
                 "{} exists and holds {}, which would be lost; choose another directory",

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use postil::base::{Base, OpenedBase};
@@ -34,8 +35,11 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let init = args.init_adapter.as_deref().map(Adapter::load).transpose()?;
     let dir = if args.plan { None } else { Some(RunDir::open(&args.out, args.resume)?) };
     let start = start(args, lora, init, json).await?;
+    if let Some(log) = &args.log {
+        Log::check(log, args)?;
+    }
 
-    let stop = stop_flag()?;
+    let stop = Stop::new()?;
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let packing = config.packing;
@@ -80,7 +84,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let outcome = run.steps(&mut job.trainer, &stop).await;
     run.bar.finish_and_clear();
     // Whatever happened, what was learned is kept.
-    let saved = run.save(&job.trainer, outcome.as_ref().is_ok_and(|o| o.stopped)).await;
+    let saved = run.save(&job.trainer, outcome.as_ref().ok()).await;
     let outcome = outcome.map_err(|error| match &saved {
         Ok(()) => error.context(format!("the adapter so far is in {}", args.out.display())),
         Err(_) => error,
@@ -138,20 +142,37 @@ async fn start(
     Ok(init.map_or_else(|| Start::New(lora), Start::Adapter))
 }
 
-/// Set by Ctrl-C. A second one ends the program at once.
-fn stop_flag() -> Result<Arc<AtomicUsize>> {
-    let flag = Arc::new(AtomicUsize::new(0));
-    let handler = Arc::clone(&flag);
-    ctrlc::set_handler(move || {
-        if handler.fetch_add(1, Ordering::SeqCst) > 0 {
-            std::process::exit(130);
-        }
-        eprintln!(
-            "\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)"
-        );
-    })
-    .map_err(|error| Error::config(format!("Ctrl-C cannot be caught: {error}")))?;
-    Ok(flag)
+/// What Ctrl-C does: ends the program at once while there is nothing to save, and during the steps asks them to
+/// end; there a second one ends the program.
+#[derive(Clone, Default)]
+struct Stop {
+    asked: Arc<AtomicBool>,
+    steps: Arc<AtomicBool>,
+}
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let stop = Self::default();
+        let handler = stop.clone();
+        ctrlc::set_handler(move || {
+            if !handler.steps.load(Ordering::SeqCst) {
+                eprintln!("\nstopped before the first step; nothing was trained");
+                std::process::exit(130);
+            }
+            if handler.asked.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            eprintln!(
+                "\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)"
+            );
+        })
+        .map_err(|error| Error::config(format!("Ctrl-C cannot be caught: {error}")))?;
+        Ok(stop)
+    }
+
+    fn asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
 }
 
 /// A run as it goes.
@@ -172,7 +193,7 @@ struct Outcome {
 }
 
 impl Run {
-    async fn steps(&mut self, trainer: &mut Trainer, stop: &AtomicUsize) -> Result<Outcome> {
+    async fn steps(&mut self, trainer: &mut Trainer, stop: &Stop) -> Result<Outcome> {
         let total = trainer.progress().total;
         self.bar.set_length(total as u64);
         self.bar.set_position(trainer.progress().step as u64);
@@ -180,10 +201,19 @@ impl Run {
         if let Some(loss) = first_eval {
             self.note(format!("held-out loss before training: {loss:.4}"));
         }
+        stop.steps.store(true, Ordering::SeqCst);
+        let asked = stop.clone();
+        trainer.evaluate_while(Rc::new(move || !asked.asked()));
+        if let Some((loss, improved)) = trainer.evaluate_if_due().await? {
+            self.note_evaluation(trainer.progress().step, loss, improved);
+            if improved {
+                self.dir.save_best(&trainer.adapter().await?)?;
+            }
+        }
         let start = Instant::now();
         let mut outcome = Outcome { stopped: false, last: None, first_eval, tokens: 0, seconds: 0.0 };
         loop {
-            outcome.stopped = stop.load(Ordering::SeqCst) > 0;
+            outcome.stopped = stop.asked();
             let report = if outcome.stopped { trainer.drain().await? } else { trainer.step().await? };
             let Some(report) = report else { break };
             outcome.tokens += report.tokens;
@@ -208,8 +238,7 @@ impl Run {
         self.bar.set_position(report.step as u64);
         self.bar.set_message(format!("loss {:.4}  {:.0} tok/s ", report.loss, report.tokens_per_second));
         if let Some(loss) = report.eval_loss {
-            let best = if report.improved { " (best so far)" } else { "" };
-            self.note(format!("step {}: held-out loss {loss:.4}{best}", report.step));
+            self.note_evaluation(report.step, loss, report.improved);
         } else if self.bar.is_hidden() && (report.step == 1 || report.step.is_multiple_of(total.div_ceil(10)))
         {
             // Without a terminal there is no bar: a line now and then.
@@ -222,6 +251,11 @@ impl Run {
         Ok(())
     }
 
+    fn note_evaluation(&self, step: usize, loss: f64, improved: bool) {
+        let best = if improved { " (best so far)" } else { "" };
+        self.note(format!("step {step}: held-out loss {loss:.4}{best}"));
+    }
+
     fn note(&self, line: String) {
         if self.bar.is_hidden() {
             say(self.json, line);
@@ -230,11 +264,13 @@ impl Run {
         }
     }
 
-    /// The adapter as it is; for a run that was stopped also a checkpoint to go on from.
-    async fn save(&self, trainer: &Trainer, stopped: bool) -> Result<()> {
-        if stopped {
+    /// The adapter as it is, and unless the run failed a checkpoint of its last step.
+    async fn save(&self, trainer: &Trainer, outcome: Option<&Outcome>) -> Result<()> {
+        if let Some(outcome) = outcome {
             let path = self.dir.save_checkpoint(&trainer.checkpoint().await?)?;
-            say(self.json, format!("stopped; continue from {} with --resume", path.display()));
+            if outcome.stopped {
+                say(self.json, format!("stopped; continue from {} with --resume", path.display()));
+            }
         }
         self.dir.save_adapter(&trainer.adapter().await?)
     }
@@ -285,6 +321,12 @@ fn finish(
         for time in profiler.report() {
             println!("{:<34} {:>10} {:>12.3}", time.kernel, time.dispatches, time.seconds * 1e3);
         }
+        if profiler.untimed() > 0 {
+            println!(
+                "{} more dispatches were not timed: a submission times a limited number",
+                profiler.untimed()
+            );
+        }
     }
     Ok(())
 }
@@ -296,16 +338,54 @@ struct Log {
 }
 
 impl Log {
+    /// Refuses to overwrite a file that is no log: the data set, above all.
+    fn check(path: &Path, args: &TrainArgs) -> Result<()> {
+        let same = |other: &Path| match (path.canonicalize(), other.canonicalize()) {
+            (Ok(path), Ok(other)) => path == other,
+            _ => false,
+        };
+        if same(Path::new(&args.data)) || args.eval_data.as_deref().is_some_and(same) {
+            return Err(Error::config(format!(
+                "--log {} is the data set, which the log would overwrite. Name another file",
+                path.display()
+            )));
+        }
+        if Self::read(path)?.lines().any(|line| Self::step_of(line).is_none()) {
+            return Err(Error::config(format!(
+                "--log {} exists and is no log of a run; it would be overwritten. Name another file",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    fn step_of(line: &str) -> Option<u64> {
+        serde_json::from_str::<serde_json::Value>(line).ok()?["step"].as_u64()
+    }
+
+    /// The file's text. A killed run may have left half a line, which need not be UTF-8.
+    fn read(path: &Path) -> Result<String> {
+        match std::fs::read(path) {
+            Ok(bytes) => {
+                let mut text = String::from_utf8_lossy(&bytes).into_owned();
+                if let Some(end) = text.rfind('\n')
+                    && Self::step_of(&text[end + 1..]).is_none()
+                {
+                    text.truncate(end + 1);
+                }
+                Ok(text)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(Error::io(path.display(), &error)),
+        }
+    }
+
     /// Opens the file; of an interrupted run's lines those up to `step` stay.
     fn open(path: &Path, step: usize) -> Result<Self> {
         let io = |error: &std::io::Error| Error::io(path.display(), error);
-        let kept = if step == 0 { String::new() } else { std::fs::read_to_string(path).unwrap_or_default() };
-        let kept: String = kept
+        let kept: String = Self::read(path)?
             .lines()
-            .filter(|line| {
-                let logged = serde_json::from_str::<serde_json::Value>(line).ok();
-                logged.and_then(|line| line["step"].as_u64()).is_some_and(|logged| logged <= step as u64)
-            })
+            .filter(|line| step > 0 && Self::step_of(line).is_some_and(|logged| logged <= step as u64))
             .flat_map(|line| [line, "\n"])
             .collect();
         atomic::write_file(path, kept.as_bytes())?;

@@ -35,6 +35,11 @@ pub struct AdapterSummary {
 }
 
 impl AdapterSummary {
+    /// Name, backend and driver in one line: two equal ones compute the same bits.
+    pub fn describe(&self) -> String {
+        format!("{} ({}, {})", self.name, self.backend, self.driver)
+    }
+
     fn of(adapter: &wgpu::Adapter) -> Self {
         let info = adapter.get_info();
         let limits = adapter.limits();

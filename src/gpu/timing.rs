@@ -26,6 +26,7 @@ pub struct Profiler {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     pending: Vec<String>,
+    untimed: u64,
     times: BTreeMap<String, (u64, f64)>,
 }
 
@@ -52,7 +53,7 @@ impl Profiler {
             usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
-        Ok(Self { queries, resolved, pending: Vec::new(), times: BTreeMap::new() })
+        Ok(Self { queries, resolved, pending: Vec::new(), untimed: 0, times: BTreeMap::new() })
     }
 
     pub(super) fn encode(&mut self, encoder: &mut wgpu::CommandEncoder, dispatch: &Dispatch) {
@@ -70,6 +71,8 @@ impl Profiler {
         encode(&mut pass, dispatch);
         if timed {
             self.pending.push(dispatch.shader.label());
+        } else {
+            self.untimed += 1;
         }
     }
 
@@ -92,6 +95,11 @@ impl Profiler {
             entry.1 += pair[1].saturating_sub(pair[0]) as f64 * period;
         }
         Ok(())
+    }
+
+    /// Dispatches that one submission had beyond what it can time; they are missing in [`Self::report`].
+    pub fn untimed(&self) -> u64 {
+        self.untimed
     }
 
     /// Times so far, longest first.

@@ -6,6 +6,7 @@
 
 use half::{bf16, f16};
 use web_time::Instant;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::checkpoint::{Meter, Progress, SLICE, Slice, Slices, TensorInfo, TensorSource};
 use crate::error::{Error, Result};
@@ -99,14 +100,18 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Reads everything that was asked for.
-    pub(super) async fn run(mut self, gpu: &Gpu, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    /// Reads everything that was asked for. Returns a fingerprint of the tensors' names and bytes: XXH3, 64 bits,
+    /// as hexadecimal, which keeps up with any disk.
+    pub(super) async fn run(mut self, gpu: &Gpu, progress: &mut dyn FnMut(Progress)) -> Result<String> {
         let names = std::mem::take(&mut self.names);
         let mut slices = Slices::new(self.source, &names);
         let mut meter = Meter::new(self.total, Instant::now());
         let mut unsettled = 0;
+        let mut hash = Xxh3Default::new();
+        names.iter().for_each(|name| hash.update(name.as_bytes()));
         while let Some(slice) = slices.next().await? {
             let bytes = slice.bytes.len() as u64;
+            hash.update(&slice.bytes);
             self.put(gpu, &slice)?;
             unsettled += bytes;
             if unsettled >= SETTLE {
@@ -116,7 +121,8 @@ impl<'a> Loader<'a> {
             }
             progress(meter.add(bytes, Instant::now()));
         }
-        gpu.settle().await
+        gpu.settle().await?;
+        Ok(format!("{:016x}", hash.digest()))
     }
 
     fn put(&mut self, gpu: &Gpu, slice: &Slice) -> Result<()> {

@@ -40,6 +40,7 @@ pub struct Model {
     config: ModelConfig,
     weights: Weights,
     weight_bytes: u64,
+    fingerprint: String,
 }
 
 impl Model {
@@ -56,8 +57,8 @@ impl Model {
     ) -> Result<Rc<Self>> {
         let source = Canonical::new(source)?;
         let weight_bytes = Weights::bytes(gpu, &config, &source)?;
-        let weights = Weights::load(gpu, &config, &source, progress).await?;
-        Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights, weight_bytes }))
+        let (weights, fingerprint) = Weights::load(gpu, &config, &source, progress).await?;
+        Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights, weight_bytes, fingerprint }))
     }
 
     /// Bytes of GPU memory that [`Self::load`] would take.
@@ -71,6 +72,11 @@ impl Model {
     /// Bytes of GPU memory that the weights take.
     pub fn weight_bytes(&self) -> u64 {
         self.weight_bytes
+    }
+
+    /// Tells these weights from any others: a hash of their names and bytes.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The device that holds the model.

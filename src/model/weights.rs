@@ -62,11 +62,11 @@ impl Weights {
         config: &ModelConfig,
         source: &dyn TensorSource,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self> {
+    ) -> Result<(Self, String)> {
         let mut loader = Loader::new(gpu, source);
         let weights = Self::ask(&mut loader, config)?;
-        loader.run(gpu, progress).await?;
-        Ok(weights)
+        let fingerprint = loader.run(gpu, progress).await?;
+        Ok((weights, fingerprint))
     }
 
     /// Checks all tensors and makes their memory, to be filled.

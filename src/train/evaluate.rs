@@ -99,7 +99,21 @@ impl Evaluator {
     }
 
     /// The mean loss over the examples of `rows`, without dropout.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`](crate::error::ErrorKind::Data) without a target token; what the device reports.
     pub async fn loss(&mut self, rows: &Rows, batch_size: usize) -> Result<Evaluation> {
+        let evaluation = self.loss_while(rows, batch_size, &|| true).await?;
+        Ok(evaluation.expect("nothing ends it early"))
+    }
+
+    /// As [`Self::loss`]; `None` once `keep_going`, asked before each batch, says no.
+    pub async fn loss_while(
+        &mut self,
+        rows: &Rows,
+        batch_size: usize,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<Option<Evaluation>> {
         let model = Rc::clone(&self.model);
         let gpu = &**model.gpu();
         let mut clear = PlanBuilder::new(gpu);
@@ -110,6 +124,11 @@ impl Evaluator {
         let mut targets = 0;
         let all: Vec<_> = (0..rows.len()).collect();
         for chunk in all.chunks(batch_size) {
+            // One batch at a time: a queue of them could not be called back.
+            gpu.settle().await?;
+            if !keep_going() {
+                return Ok(None);
+            }
             let batch = rows.batch(chunk, ROW_MULTIPLE)?;
             targets += batch.targets;
             self.workspace.upload(&model, &batch);
@@ -130,7 +149,7 @@ impl Evaluator {
             return Err(Error::data("there is no target token to evaluate"));
         }
         let sum = gpu.read::<f32>(&self.workspace.loss.sum).await?[0];
-        Ok(Evaluation { loss: f64::from(sum) / targets as f64, targets })
+        Ok(Some(Evaluation { loss: f64::from(sum) / targets as f64, targets }))
     }
 
     fn record(&self, rows: usize) -> (Plan, LossPlans) {

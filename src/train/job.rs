@@ -244,6 +244,14 @@ impl TokenizedJob {
         warnings.extend(of_data);
         let (model, gpu) = (base.model.config(), base.model.gpu());
         let (examples, eval_examples) = (data.train.len(), data.evaluation.as_ref().map_or(0, |e| e.len()));
+        if let Start::Checkpoint(checkpoint, _) = &job.start {
+            let (before, now) = (&checkpoint.state.device, gpu.caps().adapter.describe());
+            if *before != now {
+                warnings.push(format!(
+                    "the run began on {before} and goes on on {now}: its losses will differ in the last digits"
+                ));
+            }
+        }
         let trainer = match job.start {
             Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, job.train, data, &checkpoint)?,
             Start::New(mut config) => {

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use super::state::{Checkpoint, OPTIMIZER_FILE, STATE_FILE};
-use crate::checkpoint::atomic::{clean_temporaries, write_dir};
+use crate::checkpoint::atomic::{check_replaceable, clean_temporaries, write_dir};
 use crate::checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter};
 use crate::error::{Error, Result};
 
 /// Checkpoints kept: the newest, and the one before it should that be damaged.
 const KEEP: usize = 2;
 const PREFIX: &str = "checkpoint-";
+const BEST: &str = "best";
+const ADAPTER_FILES: [&str; 2] = [ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE];
 
 /// The folder that `--out` names.
 pub struct RunDir {
@@ -29,6 +31,15 @@ impl RunDir {
                 path.display()
             )));
         }
+        if holds_run && checkpoints(path)?.is_empty() {
+            return Err(Error::config(format!(
+                "{} holds an adapter but no checkpoint to go on from. Start from it with --init-adapter and \
+                 another --out",
+                path.display()
+            )));
+        }
+        // What cannot be written later is better known now.
+        check_replaceable(&path.join(BEST), &ADAPTER_FILES)?;
         Ok(Self { path: path.to_owned() })
     }
 
@@ -39,7 +50,7 @@ impl RunDir {
 
     /// Replaces the best adapter, in `best/`.
     pub fn save_best(&self, adapter: &Adapter) -> Result<()> {
-        write_dir(&self.path.join("best"), &adapter_files(adapter)?)
+        write_dir(&self.path.join(BEST), &adapter_files(adapter)?)
     }
 
     /// Adds `checkpoint-N/`, then removes all but the newest.
@@ -89,11 +100,14 @@ pub async fn latest_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoin
         let file = dir.join(name);
         std::fs::read(&file).map_err(|error| Error::io(file.display(), &error))
     };
-    let adapter = Adapter::load(&dir)?;
-    let checkpoint = Checkpoint::from_files(adapter, read(OPTIMIZER_FILE)?, &read(STATE_FILE)?).await;
-    let checkpoint = checkpoint.map_err(|error| {
-        error
-            .context(format!("{} (delete this folder to go on from the checkpoint before it)", dir.display()))
-    })?;
-    Ok(Some((dir, checkpoint)))
+    let load = async || {
+        Checkpoint::from_files(Adapter::load(&dir)?, read(OPTIMIZER_FILE)?, &read(STATE_FILE)?).await
+    };
+    match load().await {
+        Ok(checkpoint) => Ok(Some((dir, checkpoint))),
+        Err(error) => Err(error.context(format!(
+            "{} (delete this folder to go on from the checkpoint before it)",
+            dir.display()
+        ))),
+    }
 }

@@ -30,6 +30,10 @@ pub struct TrainerState {
     pub config: TrainConfig,
     /// Tells the training and held-out examples from any others.
     pub data_fingerprint: String,
+    /// Tells the base model's weights from any others.
+    pub model_fingerprint: String,
+    /// The evaluation after the last step was called off: the run was stopped in it.
+    pub evaluation_due: bool,
     /// GPU and driver: bit-exact continuation is promised on the same ones.
     pub device: String,
 }

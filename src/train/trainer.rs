@@ -114,6 +114,9 @@ pub struct Trainer {
     pending: VecDeque<Pending>,
     order: (usize, Vec<usize>),
     best: Option<(usize, f64)>,
+    /// An evaluation after the last step was called off.
+    evaluation_due: bool,
+    keep_going: Rc<dyn Fn() -> bool>,
     last_report: Instant,
     speeds: VecDeque<(usize, f64)>,
 }
@@ -150,6 +153,8 @@ impl Trainer {
             pending: VecDeque::new(),
             order: (usize::MAX, Vec::new()),
             best: None,
+            evaluation_due: false,
+            keep_going: Rc::new(|| true),
             last_report: Instant::now(),
             speeds: VecDeque::new(),
         })
@@ -184,6 +189,7 @@ impl Trainer {
         run.reported = state.global_step;
         run.micro_batches = state.micro_batches;
         run.best = state.best_step.zip(state.best_metric);
+        run.evaluation_due = state.evaluation_due;
         Ok(run)
     }
 
@@ -203,6 +209,9 @@ impl Trainer {
         {
             let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
             return differs(format!("{key} is {value}, there it is {before}"));
+        }
+        if self.session.model().fingerprint() != state.model_fingerprint {
+            return differs("the base model's weights are not the same".to_owned());
         }
         if self.data_fingerprint != state.data_fingerprint {
             return differs("the data are not the same".to_owned());
@@ -231,6 +240,11 @@ impl Trainer {
     /// Rows of the training data: its examples, or what they were packed into.
     pub fn rows(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Evaluations end early, without a result, once `keep_going` says no.
+    pub fn evaluate_while(&mut self, keep_going: Rc<dyn Fn() -> bool>) {
+        self.keep_going = keep_going;
     }
 
     /// See [`Session::profile`].
@@ -356,25 +370,39 @@ impl Trainer {
         }
         let (sum, seconds) = self.speeds.iter().fold((0, 0.0), |(n, s), (tokens, t)| (n + tokens, s + t));
         let tokens_per_second = sum as f64 / seconds.max(1e-9);
-        let eval_loss =
-            if self.evaluates_after(step) && self.pending.is_empty() { self.evaluate().await? } else { None };
-        let improved = eval_loss.is_some_and(|loss| self.best.is_none_or(|(_, best)| loss < best));
-        if let (true, Some(loss)) = (improved, eval_loss) {
-            self.best = Some((step, loss));
-        }
+        self.evaluation_due = self.evaluates_after(step) && self.pending.is_empty();
+        let (eval_loss, improved) = self.evaluate_if_due().await?.unzip();
+        let improved = improved.unwrap_or(false);
         self.last_report = Instant::now();
         Ok(Some(StepReport { step, loss, lr, grad_norm, tokens, tokens_per_second, eval_loss, improved }))
     }
 
-    /// Mean loss over the held-out target tokens, without dropout; `None` without held-out data.
+    /// The evaluation after the last step, if it is still to be made: its loss, and whether that is the lowest
+    /// so far. [`Self::step`] makes it itself; in a run that was stopped there, and then resumed, it is left.
+    pub async fn evaluate_if_due(&mut self) -> Result<Option<(f64, bool)>> {
+        if !self.evaluation_due {
+            return Ok(None);
+        }
+        let Some(loss) = self.evaluate().await? else { return Ok(None) };
+        self.evaluation_due = false;
+        let improved = self.best.is_none_or(|(_, best)| loss < best);
+        if improved {
+            self.best = Some((self.reported, loss));
+        }
+        Ok(Some((loss, improved)))
+    }
+
+    /// Mean loss over the held-out target tokens, without dropout; `None` without held-out data, or when it was
+    /// ended early ([`Self::evaluate_while`]).
     pub async fn evaluate(&mut self) -> Result<Option<f64>> {
         if self.held_out.is_empty() {
             return Ok(None);
         }
         let batch_size = self.config.per_device_train_batch_size;
-        let evaluation = self.evaluator.loss(&self.held_out, batch_size).await?;
+        let keep_going = Rc::clone(&self.keep_going);
+        let evaluation = self.evaluator.loss_while(&self.held_out, batch_size, &*keep_going).await?;
         self.last_report = Instant::now();
-        Ok(Some(evaluation.loss))
+        Ok(evaluation.map(|evaluation| evaluation.loss))
     }
 
     /// Reads the adapter back.
@@ -391,7 +419,6 @@ impl Trainer {
         let gpu = self.session.model().gpu();
         let [m, v] = self.session.moments();
         let (epoch, batch_in_epoch, _) = self.batches_of(self.reported);
-        let adapter = &gpu.caps().adapter;
         Ok(Checkpoint {
             adapter: self.adapter().await?,
             moments: [gpu.read(m).await?, gpu.read(v).await?],
@@ -405,7 +432,9 @@ impl Trainer {
                 best_step: self.best.map(|(step, _)| step),
                 config: self.config.clone(),
                 data_fingerprint: self.data_fingerprint.clone(),
-                device: format!("{} ({}, {})", adapter.name, adapter.backend, adapter.driver),
+                model_fingerprint: self.session.model().fingerprint().to_owned(),
+                evaluation_due: self.evaluation_due,
+                device: gpu.caps().adapter.describe(),
             },
         })
     }

@@ -66,15 +66,18 @@ fn weights_that_are_missing_truncated_or_lying() {
 fn configurations_that_do_not_fit() {
     let dir = folder();
     let rows = arg(&write_data(dir.path()));
-    for (key, value, parts) in [
+    let cases = [
         ("model_type", serde_json::json!("mamba"), &["model_type", "mamba"][..]),
         ("intermediate_size", serde_json::json!(513), &["gate_proj.weight", "513"]),
-        ("vocab_size", serde_json::json!(100), &["embed_tokens", "[100, 192]"]),
+        ("vocab_size", serde_json::json!(2047), &["embed_tokens", "[2047, 192]"]),
+        // Too small for the tokenizer, which is known before a weight is looked at.
+        ("vocab_size", serde_json::json!(100), &["vocab_size is 100", "do not belong together"]),
         ("num_hidden_layers", serde_json::json!(5), &["model.layers.4", "missing"]),
         ("num_key_value_heads", serde_json::json!(4), &["num_key_value_heads"]),
         ("hidden_act", serde_json::json!("gelu"), &["hidden_act", "gelu"]),
-    ] {
-        let here = dir.path().join(key);
+    ];
+    for (i, (key, value, parts)) in cases.into_iter().enumerate() {
+        let here = dir.path().join(i.to_string());
         std::fs::create_dir(&here).expect("writable");
         let model = copy_of_demo(&here);
         with_config(&model, key, value);
@@ -169,4 +172,30 @@ fn adapters_that_do_not_fit() {
     let text = std::fs::read_to_string(&config).expect("readable");
     std::fs::write(&config, text.replace("\"r\": 16", "\"r\": 8")).expect("writable");
     eval(&["lora_A", "16"]);
+}
+
+#[test]
+fn a_log_overwrites_no_other_file() {
+    let dir = folder();
+    let rows = arg(&write_data(dir.path()));
+    let before = std::fs::read(&rows).expect("readable");
+    train(dir.path(), "demo", &rows, &["--log", &rows]).expect_error(&["--log", "data set"]);
+    assert_eq!(std::fs::read(&rows).expect("readable"), before);
+    let notes = arg(&dir.path().join("notes.txt"));
+    std::fs::write(&notes, "something to keep").expect("writable");
+    train(dir.path(), "demo", &rows, &["--log", &notes]).expect_error(&["notes.txt", "no log"]);
+    assert_eq!(std::fs::read_to_string(&notes).expect("readable"), "something to keep");
+}
+
+#[test]
+fn chats_without_an_answer_and_a_folder_that_cannot_be_replaced() {
+    let dir = folder();
+    let masked = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello?\"}]}";
+    train(dir.path(), "demo", &data(dir.path(), masked), &[])
+        .expect_error(&["none of the 1 records", "assistant"]);
+    let best = dir.path().join("out/best");
+    std::fs::create_dir_all(&best).expect("writable");
+    std::fs::write(best.join("mine.txt"), "kept").expect("writable");
+    let rows = arg(&write_data(dir.path()));
+    train(dir.path(), "demo", &rows, &[]).expect_error(&["best", "mine.txt"]);
 }

@@ -14,12 +14,12 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The last line of stdout, as JSON.
+    /// Stdout, which is one line of JSON and nothing else.
     #[track_caller]
     pub fn json(&self) -> Value {
         self.expect_ok();
-        let line = self.stdout.lines().last().unwrap_or_default();
-        serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {}", self.stdout))
+        assert_eq!(self.stdout.lines().count(), 1, "{}", self.stdout);
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e} in {}", self.stdout))
     }
 
     #[track_caller]

@@ -147,3 +147,65 @@ fn a_damaged_checkpoint_is_named() {
     std::fs::remove_dir_all(out.join("checkpoint-12")).expect("removable");
     run(&arguments).expect_ok();
 }
+
+#[test]
+fn a_finished_run_has_a_checkpoint_of_its_last_step() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let out = dir.path().join("out");
+    let text = arg(&out);
+    let with = |steps: &str, more: &[&str]| {
+        let mut args = vec!["train", "--data", &data, "--out", &text, "--max-steps", steps];
+        args.extend(more);
+        postil(&args)
+    };
+    with("3", &[]).expect_ok();
+    let done = adapter(&out);
+    with("3", &["--resume"]).expect_ok();
+    assert_eq!(adapter(&out), done);
+    with("4", &["--resume"]).expect_error(&["max_steps"]);
+    // Without it there is nothing to go on from, and the adapter stays.
+    std::fs::remove_dir_all(out.join("checkpoint-3")).expect("a checkpoint at the end");
+    with("3", &["--resume"]).expect_error(&["no checkpoint", "--init-adapter"]);
+    assert_eq!(adapter(&out), done);
+}
+
+#[test]
+fn another_base_model_is_noticed() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let (model, out) = (copy_of_demo(dir.path()), arg(&dir.path().join("out")));
+    let name = arg(&model);
+    let with = |more: &[&str]| {
+        let mut args = vec!["train", "--model", &name, "--data", &data, "--out", &out, "--max-steps", "1"];
+        args.extend(more);
+        postil(&args)
+    };
+    with(&[]).expect_ok();
+    let weights = model.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).expect("readable");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&weights, bytes).expect("writable");
+    with(&["--resume"]).expect_error(&["base model's weights"]);
+}
+
+#[test]
+fn what_a_killed_write_left_is_put_right() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let (out, log) = (dir.path().join("out"), dir.path().join("log.jsonl"));
+    let mut arguments = args(&data, &out, &log);
+    run(&arguments).expect_ok();
+    let done = adapter(&out);
+    // As a run leaves it that was killed between the two renames of a checkpoint, and in the middle of another.
+    let newest = out.join("checkpoint-12");
+    std::fs::rename(&newest, out.join(".checkpoint-12.1-0.postil-old")).expect("writable");
+    std::fs::create_dir(out.join(".checkpoint-14.1-0.postil-new")).expect("writable");
+    std::fs::write(&log, [std::fs::read(&log).expect("readable"), b"{\"step\": 1".to_vec()].concat())
+        .expect("writable");
+    arguments.push("--resume".to_owned());
+    run(&arguments).expect_ok();
+    assert!(newest.is_dir() && !out.join(".checkpoint-14.1-0.postil-new").exists());
+    assert_eq!(adapter(&out), done);
+    assert_eq!(lines(&log), 12);
+}

@@ -156,6 +156,26 @@ fn step_zero_of_a_new_adapter_is_the_base() {
 }
 
 #[test]
+fn every_kernel_is_timed() {
+    let dir = folder();
+    let (data, out) = (arg(&write_data(dir.path())), arg(&dir.path().join("out")));
+    let options = ["--max-steps", "2", "--batch-size", "1", "--rank", "2", "--profile", "--json"];
+    let summary = postil(&[&["train", "--data", &data, "--out", &out][..], &options].concat()).json();
+    let kernels = summary["profile"].as_array().expect("times");
+    let of = |name: &str| {
+        let rows = kernels
+            .iter()
+            .filter(|k| k["kernel"].as_str().is_some_and(|k| k.split('/').next() == Some(name)));
+        rows.fold((0, 0.0), |(n, s), k| {
+            (n + k["dispatches"].as_u64().expect("a number"), s + k["seconds"].as_f64().expect("a number"))
+        })
+    };
+    // Four layers, two steps: attention once a layer and step, AdamW once a step.
+    assert_eq!((of("attention").0, of("attention_dq").0, of("adamw").0), (8, 8, 2), "{summary}");
+    assert!(of("matmul_nt").1 > 0.0);
+}
+
+#[test]
 #[cfg(unix)]
 fn ctrl_c_finishes_the_step_and_writes_everything() {
     let dir = folder();

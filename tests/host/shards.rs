@@ -58,11 +58,11 @@ fn shards_are_one_source() {
     assert_eq!(block_on(source.read("c", 1..3)).expect("bytes"), [5, 6]);
     assert_eq!(block_on(source.read("b", 0..1)).expect("bytes"), [3]);
     assert!(block_on(source.read("d", 0..0)).is_err());
-    // In any order, with a total that is a float or missing, beside files that are not named.
+    // In any order, with a total that is wrong or missing, beside files that are not named.
     let mut files = shards();
     files.reverse();
     files.push(("other.safetensors".into(), Rc::new(MemorySource::new("other", Vec::new()))));
-    for metadata in [json!({ "total_size": 6.0 }), json!({}), json!({ "total_size": null, "x": 1 })] {
+    for metadata in [json!({ "total_size": 7 }), json!({}), json!({ "total_size": null, "x": 1 })] {
         let mut index = index();
         index["metadata"] = metadata;
         assert!(block_on(open_weights(&files, Some(index.to_string().as_bytes()))).is_ok());
@@ -86,8 +86,6 @@ fn files_that_do_not_fit_the_index() {
     );
     let unnamed = with(&|i| drop(i["weight_map"].as_object_mut().expect("a map").remove("b")));
     refused(unnamed, ErrorKind::Format, &["tensor b", FILES[0]]);
-    refused(with(&|i| i["metadata"]["total_size"] = 7.into()), ErrorKind::Format, &["7", "6"]);
-    refused(with(&|i| i["metadata"]["total_size"] = (-1).into()), ErrorKind::Format, &["total_size", "-1"]);
     refused(block_on(open_weights(&shards(), None)), ErrorKind::Io, &[INDEX_FILE, "2 files"]);
     refused(block_on(open_weights(&[], None)), ErrorKind::Io, &["no file"]);
 }

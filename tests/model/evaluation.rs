@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use postil::config::TrainConfig;
 use postil::data::{Examples, Rows};
 use postil::gpu::Gpu;
 use postil::train::{Evaluator, Trainer, TrainingData};
@@ -10,7 +11,7 @@ use postil::train::{Evaluator, Trainer, TrainingData};
 use super::compare::assert_close;
 use super::golden::GoldenCase;
 
-each_golden!(loss, zero_b);
+each_golden!(loss, zero_b, called_off);
 
 /// PEFT's loss, whatever the batch size: how examples are laid out changes rounding at most.
 async fn loss(gpu: &Arc<Gpu>, golden: &GoldenCase) {
@@ -43,4 +44,26 @@ pub async fn zero_b(gpu: &Arc<Gpu>) {
     let data = TrainingData { train: examples.clone(), evaluation: Some(examples) };
     let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();
     assert_eq!(trainer.evaluate().await.unwrap(), Some(base.loss));
+}
+
+/// An evaluation that is called off gives nothing and is still due; the run that goes on there makes it first.
+pub async fn called_off(gpu: &Arc<Gpu>) {
+    let golden = GoldenCase::load("tied_bf16");
+    let model = golden.model(gpu).await;
+    let examples = Examples::new(golden.examples()).unwrap();
+    let config = TrainConfig { eval_steps: Some(1), max_steps: Some(3), ..golden.train_config() };
+    let data = || TrainingData { train: examples.clone(), evaluation: Some(examples.clone()) };
+    let mut whole = Trainer::new(&model, golden.lora(&model), config.clone(), data()).unwrap();
+    let first = whole.step().await.unwrap().unwrap();
+
+    let mut stopped = Trainer::new(&model, golden.lora(&model), config.clone(), data()).unwrap();
+    stopped.evaluate_while(Rc::new(|| false));
+    assert_eq!(stopped.evaluate().await.unwrap(), None);
+    let report = stopped.step().await.unwrap().unwrap();
+    assert_eq!((report.loss, report.eval_loss), (first.loss, None));
+    assert_eq!(stopped.best(), None);
+    let mut resumed = Trainer::resume(&model, config, data(), &stopped.checkpoint().await.unwrap()).unwrap();
+    assert_eq!(resumed.evaluate_if_due().await.unwrap(), first.eval_loss.map(|loss| (loss, true)));
+    assert_eq!(resumed.evaluate_if_due().await.unwrap(), None, "once");
+    assert_eq!(resumed.best(), whole.best());
 }

@@ -79,17 +79,17 @@ pub(super) fn synthesize(metadata: &Metadata, architecture: Architecture) -> Res
     let model = metadata.string("tokenizer.ggml.model")?.ok_or_else(|| missing("tokenizer.ggml.model"))?;
     let tokens = metadata.strings(TOKENS)?.ok_or_else(|| missing(TOKENS))?;
     let vocabulary = Vocabulary { metadata, tokens };
-    let (tokenizer, add_bos) = match model {
+    let tokenizer = match model {
         "gpt2" => vocabulary.byte_level()?,
-        "llama" if architecture == Architecture::Gemma3 => (vocabulary.gemma()?, true),
-        "llama" => (vocabulary.sentencepiece()?, true),
+        "llama" if architecture == Architecture::Gemma3 => vocabulary.gemma()?,
+        "llama" => vocabulary.sentencepiece()?,
         other => {
             return Err(Error::unsupported(format!(
                 "tokenizer.ggml.model {other:?}; expected \"gpt2\" (byte-level BPE) or \"llama\" (sentencepiece)"
             )));
         }
     };
-    Ok((tokenizer, vocabulary.config(add_bos)?))
+    Ok((tokenizer, vocabulary.config()?))
 }
 
 struct Vocabulary<'a> {
@@ -102,6 +102,8 @@ struct Parts {
     normalizer: Value,
     pre_tokenizer: Value,
     decoder: Value,
+    /// Texts begin with the beginning-of-sequence token where the file does not say.
+    add_bos: bool,
 }
 
 impl Vocabulary<'_> {
@@ -159,7 +161,7 @@ impl Vocabulary<'_> {
             .map(Some)
     }
 
-    fn byte_level(&self) -> Result<(Vec<u8>, bool)> {
+    fn byte_level(&self) -> Result<Vec<u8>> {
         let pre = self.metadata.string(PRE)?.ok_or_else(|| {
             Error::unsupported(format!(
                 "{PRE} is missing, so it is not known how text is split; convert the model again with a current llama.cpp"
@@ -185,6 +187,7 @@ impl Vocabulary<'_> {
             normalizer: if splitting.nfc { json!({ "type": "NFC" }) } else { Value::Null },
             pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": steps }),
             decoder: byte_level(true),
+            add_bos: splitting.add_bos,
         };
         let merges = self.listed_merges()?.ok_or_else(|| {
             Error::format("tokenizer.ggml.merges is missing, which byte-level BPE cannot do without")
@@ -196,7 +199,7 @@ impl Vocabulary<'_> {
             ignore_merges: splitting.ignore_merges,
             ..Bpe::default()
         };
-        Ok((self.write(parts, &model)?, splitting.add_bos))
+        self.write(parts, &model)
     }
 
     /// Llama's kind: a space before the first word, pieces ranked by their scores.
@@ -210,6 +213,7 @@ impl Vocabulary<'_> {
             normalizer: Value::Null,
             pre_tokenizer: metaspace,
             decoder: decoder(prefix.then_some(strip)),
+            add_bos: true,
         };
         let key = "tokenizer.ggml.scores";
         let scores = self.metadata.floats(key)?.filter(|scores| scores.len() == self.tokens.len());
@@ -238,6 +242,7 @@ impl Vocabulary<'_> {
                 "type": "Split", "pattern": { "String": " " }, "behavior": "MergedWithPrevious", "invert": false,
             }),
             decoder: decoder(None),
+            add_bos: true,
         };
         let merges = match self.listed_merges()? {
             Some(merges) => merges,
@@ -278,7 +283,7 @@ impl Vocabulary<'_> {
             added_tokens: Vec<Value>,
             normalizer: Value,
             pre_tokenizer: Value,
-            post_processor: Option<()>,
+            post_processor: Value,
             decoder: Value,
             model: &'a Bpe<'a>,
         }
@@ -301,14 +306,42 @@ impl Vocabulary<'_> {
             added_tokens: added.collect(),
             normalizer: parts.normalizer,
             pre_tokenizer: parts.pre_tokenizer,
-            post_processor: None,
+            post_processor: self.post_processor(parts.add_bos, model.vocab.0)?,
             decoder: parts.decoder,
             model,
         };
         serde_json::to_vec(&file).map_err(|error| Error::format(error.to_string()))
     }
 
-    fn config(&self, add_bos: bool) -> Result<Vec<u8>> {
+    /// What is put around a text.
+    fn post_processor(&self, add_bos: bool, tokens: &[String]) -> Result<Value> {
+        let flag = |key: &str| self.metadata.bool(key);
+        let token = |is_added: bool, name: &str| -> Result<Option<(usize, &String)>> {
+            let found = if is_added { self.special(name)? } else { None };
+            Ok(found.map(|(id, _)| (id, &tokens[id])))
+        };
+        let bos = token(flag("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos), "bos")?;
+        let eos = token(flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false), "eos")?;
+        let mut special_tokens = Map::new();
+        for (id, text) in bos.into_iter().chain(eos) {
+            special_tokens.insert(text.clone(), json!({ "id": text, "ids": [id], "tokens": [text] }));
+        }
+        let around = |sequence: &str, type_id: u32| {
+            let special =
+                |(_, text): (usize, &String)| json!({ "SpecialToken": { "id": text, "type_id": type_id } });
+            let text = json!({ "Sequence": { "id": sequence, "type_id": type_id } });
+            bos.map(special).into_iter().chain([text]).chain(eos.map(special)).collect::<Vec<_>>()
+        };
+        let pair = [around("A", 0), around("B", 1)].concat();
+        Ok(json!({
+            "type": "TemplateProcessing",
+            "single": around("A", 0),
+            "pair": pair,
+            "special_tokens": special_tokens,
+        }))
+    }
+
+    fn config(&self) -> Result<Vec<u8>> {
         let mut config = Map::new();
         for (field, name) in
             [("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")]
@@ -317,11 +350,6 @@ impl Vocabulary<'_> {
                 config.insert(field.to_owned(), token.into());
             }
         }
-        let flag = |key: &str| self.metadata.bool(key);
-        let add_bos = flag("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos);
-        config.insert("add_bos_token".to_owned(), add_bos.into());
-        let add_eos = flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
-        config.insert("add_eos_token".to_owned(), add_eos.into());
         if let Some(template) = self.metadata.string("tokenizer.chat_template")? {
             config.insert("chat_template".to_owned(), template.into());
         }
