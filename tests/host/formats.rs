@@ -106,7 +106,7 @@ fn columns_are_listed_as_the_file_names_them() {
     assert_eq!(columns(b"Once upon a time", "x.txt", "").unwrap(), [""; 0]);
     assert!(columns(b"some words", "x", "").unwrap_err().to_string().starts_with("x: what kind"));
     // Rows past the first hundred are not looked at.
-    let late = [json.repeat(1), b"\n{\"a\": 1}".repeat(99), b"\n{\"late\": 1}".to_vec()].concat();
+    let late = [json.to_vec(), b"\n{\"a\": 1}".repeat(99), b"\n{\"late\": 1}".to_vec()].concat();
     assert_eq!(columns(&late, "x.jsonl", "").unwrap(), ["question", "answer", "a"]);
 }
 
