@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::*;
 use crate::base::Base;
 use crate::checkpoint::{Adapter, Progress};
 use crate::config::{LoraConfig, TargetModules, TrainConfig, parameter_report};
-use crate::data::{Columns, DataReport, Dataset, PreviewToken, preview};
+use crate::data::{Columns, DataFormat, DataReport, Dataset, PreviewToken, preview};
 use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
 use crate::gpu::Gpu;
@@ -65,10 +65,7 @@ fn required_bytes(object: &JsValue, name: &str) -> Result<Vec<u8>, JsValue> {
 /// A data set: `{name, data: Uint8Array, format?, columns?: {field: column}}`, with `format` as
 /// [`DataFormat`](crate::data::DataFormat) reads it.
 fn dataset(file: &JsValue) -> Result<Dataset, JsValue> {
-    let format = match property(file, "format").as_string() {
-        Some(text) if !text.is_empty() => text.parse().map_err(throw)?,
-        _ => Default::default(),
-    };
+    let format = data_format(file)?;
     let columns = property(file, "columns");
     let columns = match columns.is_object() {
         true => from_js::<BTreeMap<String, String>>("columns", columns)?,
@@ -76,6 +73,13 @@ fn dataset(file: &JsValue) -> Result<Dataset, JsValue> {
     };
     let columns = Columns::new(columns).map_err(throw)?;
     Dataset::from_bytes(required_bytes(file, "data")?, &name_of(file), format, columns).map_err(throw)
+}
+
+fn data_format(file: &JsValue) -> Result<DataFormat, JsValue> {
+    match property(file, "format").as_string() {
+        Some(text) if !text.is_empty() => text.parse().map_err(throw),
+        _ => Ok(DataFormat::default()),
+    }
 }
 
 fn name_of(object: &JsValue) -> String {
@@ -212,6 +216,11 @@ impl Engine {
         to_js(&self.gpu.caps().adapter)
     }
 
+    /// Whether the device has failed. It stays so: every later call fails too, and only another engine helps.
+    pub fn has_failed(&self) -> bool {
+        self.gpu.check().is_err()
+    }
+
     /// Loads a base model: `{name, config, weights, weights_index?, tokenizer, tokenizer_config?, chat_template?}`.
     /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
     /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
@@ -260,6 +269,12 @@ impl Engine {
         let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &train).map_err(throw)?;
         let preview = preview(&prepared.examples, &base.tokenizer, PREVIEW_ROWS).map_err(throw)?;
         to_js(&DataInfo { report: &prepared.report, preview })
+    }
+
+    /// The columns of a data set (see [`dataset`]), by their own names.
+    pub fn data_columns(&self, file: JsValue) -> Result<JsValue, JsValue> {
+        let data = required_bytes(&file, "data")?;
+        to_js(&Dataset::columns(data, &name_of(&file), data_format(&file)?).map_err(throw)?)
     }
 
     /// The parameters that an adapter with these settings would train, and warnings about them.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs them all, without a GPU: software Vulkan (Mesa's lavapipe) and
-# Chromium's SwiftShader. A missing adapter fails the run. Needs rustup, Node 20 or later and Python 3.10 or
+# Chromium's SwiftShader. A missing adapter fails the run. Needs rustup, Node 20.19 or later and Python 3.10 or
 # later; on Debian and Ubuntu the system packages are installed too (as root, or with sudo).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,6 +26,13 @@ fi
 for command in rustup cargo node npm python3 chromium chromedriver; do
   command -v "$command" >/dev/null || { echo "$command is not installed" >&2; exit 1; }
 done
+
+wanted=$(sed -n 's/.*"node": ">=\([0-9.]*\)".*/\1/p' www/package.json)
+found=$(node --version)
+if [ "$(printf '%s\n' "$wanted" "${found#v}" | sort -V | head -n 1)" != "$wanted" ]; then
+  echo "Node $found is installed; the page needs $wanted or later" >&2
+  exit 1
+fi
 
 step 'Rust: format, lints, native tests'
 toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)

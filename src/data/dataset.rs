@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::columns::Columns;
 use super::file_format::{DataFormat, FileFormat, detect};
-use super::read::{Input, Row, column_names};
+use super::read::{Input, Row, column_names, header};
 use super::records::{Format, Record, RowResult, few, quoted, to_record};
 use crate::error::{Context, Error, Result};
 
@@ -76,6 +76,43 @@ impl Dataset {
         })();
         let (file_format, format) = looked_at.context(|| &name)?;
         Ok(Self { name, input, columns, file_format, format })
+    }
+
+    /// Names of a file's columns, for whoever has to say which of them is read as what; arguments as in
+    /// [`Dataset::from_bytes`]. Of JSON rows these are the fields of the first hundred; plain text has none.
+    ///
+    /// # Errors
+    ///
+    /// `Data`, `Format` and `Unsupported` for files that cannot be read.
+    pub fn columns(bytes: impl Into<Bytes>, name: &str, format: DataFormat) -> Result<Vec<String>> {
+        let input = Input::Memory(bytes.into());
+        let none = Columns::default();
+        let found = (|| {
+            let (head, is_all) = input.head()?;
+            let file = match format.file {
+                Some(file) => file,
+                None => detect(&head, is_all, name, &none)?,
+            };
+            match file {
+                FileFormat::PlainText => Ok(Vec::new()),
+                FileFormat::Parquet => column_names(&input),
+                FileFormat::Table { delimiter } => Ok(header(&head, delimiter).unwrap_or_default()),
+                FileFormat::JsonLines | FileFormat::Json => {
+                    let (mut seen, mut rows) = (Vec::new(), 0);
+                    input.rows(file, &none, &mut |_, row| {
+                        rows += 1;
+                        note_columns(&mut seen, &row);
+                        Ok(if rows < COLUMN_ROWS {
+                            ControlFlow::Continue(())
+                        } else {
+                            ControlFlow::Break(())
+                        })
+                    })?;
+                    Ok(seen)
+                }
+            }
+        })();
+        found.context(|| name)
     }
 
     /// What messages call it.
@@ -146,12 +183,8 @@ fn look(input: &Input, file: FileFormat, columns: &Columns, forced: Option<Forma
     let (mut format, mut first_reason, mut rows) = (None, None, 0);
     input.rows(file, columns, &mut |number, row| {
         rows += 1;
-        if let Ok(Row::Fields(fields)) = &row
-            && rows <= COLUMN_ROWS
-            && file != FileFormat::Parquet
-        {
-            let new = fields.keys().filter(|name| !seen.contains(name)).cloned().collect::<Vec<_>>();
-            seen.extend(new);
+        if rows <= COLUMN_ROWS && file != FileFormat::Parquet {
+            note_columns(&mut seen, &row);
         }
         match row.and_then(|row| record(row, columns, forced)) {
             Ok((found, _)) => format = format.or(Some(found)),
@@ -176,6 +209,14 @@ fn look(input: &Input, file: FileFormat, columns: &Columns, forced: Option<Forma
              be mapped to these"
         ))
     })
+}
+
+/// Adds the row's columns to those seen before.
+fn note_columns(seen: &mut Vec<String>, row: &RowResult<Row>) {
+    if let Ok(Row::Fields(fields)) = row {
+        let new = fields.keys().filter(|name| !seen.contains(name)).cloned().collect::<Vec<_>>();
+        seen.extend(new);
+    }
 }
 
 fn check_columns(columns: &Columns, seen: &[String]) -> Result<()> {

@@ -89,6 +89,28 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn columns_are_listed_as_the_file_names_them() {
+    let columns = |bytes: &[u8], name: &str, format: &str| {
+        let format = if format.is_empty() { DataFormat::default() } else { format.parse().unwrap() };
+        Dataset::columns(bytes.to_vec(), name, format)
+    };
+    let json = br#"{"question": "a", "answer": "b"}"#;
+    let grown = [&json[..], b"\n[1]\n", br#"{"question": "c", "source": 1}"#].concat();
+    assert_eq!(columns(json, "x.jsonl", "").unwrap(), ["question", "answer"]);
+    assert_eq!(columns(&grown, "x.jsonl", "").unwrap(), ["question", "answer", "source"]);
+    assert_eq!(columns(b"[{\"a\": 1}, {\"b\": 2}]", "x", "").unwrap(), ["a", "b"]);
+    assert_eq!(columns(b"question; answer\n1;2\n", "x.csv", "").unwrap(), ["question", "answer"]);
+    assert_eq!(columns(b"a,b\n1,2\n", "x", "csv,text").unwrap(), ["a", "b"]);
+    let parquet = include_bytes!("fixtures/pairs-none.parquet");
+    assert_eq!(columns(parquet, "x", "").unwrap(), ["question", "answer", "score"]);
+    assert_eq!(columns(b"Once upon a time", "x.txt", "").unwrap(), [""; 0]);
+    assert!(columns(b"some words", "x", "").unwrap_err().to_string().starts_with("x: what kind"));
+    // Rows past the first hundred are not looked at.
+    let late = [json.to_vec(), b"\n{\"a\": 1}".repeat(99), b"\n{\"late\": 1}".to_vec()].concat();
+    assert_eq!(columns(&late, "x.jsonl", "").unwrap(), ["question", "answer", "a"]);
+}
+
+#[test]
 fn forced_formats() {
     let json = br#"{"prompt": "p", "completion": "c", "text": "t"}"#;
     let text = open_as(json, "x.jsonl", "text", "").unwrap();

@@ -87,11 +87,11 @@ export async function serve(folders) {
 /**
  * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
  * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
- * browser is no private one: such have little room for files.
+ * browser is no private one: such have little room for files. `initScript` runs before the page's own scripts.
  */
 export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
-  const { origins = [], expected, profile } = options;
+  const { origins = [], expected, profile, initScript } = options;
   const launch = {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
@@ -117,6 +117,7 @@ export async function openPage(url, options = {}) {
       console.error(`policy violation: ${violatedDirective} ${blockedURI}`),
     );
   });
+  if (initScript) await context.addInitScript(initScript);
   const page = await context.newPage();
   page.on("console", (message) => {
     if (message.type() === "error" && !expected?.test(message.text())) problems.push(`console: ${message.text()}`);

@@ -1,8 +1,9 @@
 // What the page does around the engine, with a fake one: errors and moments that the real one does not show on demand.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { build, file, here, openPage, panel, remove, serve, setNumber, unnamed, unzipSync, zipSync } from "./harness.mjs";
+import { build, file, here, openPage, panel, remove, serve, setNumber, unnamed, unzipSync, www, zipSync } from "./harness.mjs";
 
 let folder;
 let server;
@@ -60,7 +61,7 @@ onPage("trains, evaluates, compares and downloads", async (page) => {
   assert.equal(download.suggestedFilename(), "adapter.zip");
   const files = unzipSync(await readFile(await download.path()));
   assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
-  assert.deepEqual([...files["adapter_model.safetensors"]], [1, 2, 3, 4]);
+  assert.deepEqual([...files["adapter_model.safetensors"]], [1, 2, 3, 40]);
 });
 
 onPage("stops after the step in progress and keeps the adapter", async (page) => {
@@ -188,6 +189,7 @@ onPage("a loss that is not finite ends the run with the engine's words", async (
 
 for (const [name, words] of [
   ["device-lost.jsonl", "the GPU device was lost: driver restarted"],
+  ["out-of-memory.jsonl", "The GPU’s memory ran out"],
   ["trap.jsonl", "ran into an error of its own (unreachable)"],
   ["silent-trap.jsonl", "ran into an error of its own (Uncaught RuntimeError: unreachable)"],
 ]) {
@@ -200,6 +202,7 @@ for (const [name, words] of [
     await trainButton(page).click();
     await page.getByText("The engine has stopped").waitFor();
     await page.getByText(words).waitFor();
+    await page.getByText(/The run it was in has ended/).waitFor();
     const waiting = page.waitForEvent("download");
     await page.getByRole("button", { name: "Download the adapter as of step 2" }).click();
     assert.equal((await waiting).suggestedFilename(), "adapter.zip");
@@ -210,6 +213,235 @@ for (const [name, words] of [
     await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
   });
 }
+
+onPage("a request past the device's limits ends nothing but the run", async (page) => {
+  await useFile(page, "too-large.jsonl", example("a"));
+  await trainButton(page).click();
+  await page.getByRole("alert").getByText("activations need 4 GiB in one buffer").waitFor();
+  await page.getByRole("radio", { name: /Plain/ }).check();
+  await setNumber(page, "Steps", 3);
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+});
+
+onPage("keeps the focus on the button that starts and stops", async (page) => {
+  const focused = () => page.evaluate(() => document.activeElement.textContent);
+  await setNumber(page, "Steps", 5000);
+  await trainButton(page).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText(/Training on 4 examples/).waitFor();
+  assert.equal(await focused(), "Stop");
+  await page.keyboard.press("Enter");
+  await page.getByText(/Stopped at step \d+/).waitFor();
+  assert.equal(await focused(), "Train");
+
+  await panel(page, "Compare").getByRole("button", { name: /Generate|Stop writing/ }).focus();
+  await page.getByRole("button", { name: "Generate" }).waitFor();
+  await page.getByText("Sampling").click();
+  await setNumber(page, "Maximum tokens", 256);
+  await page.getByRole("button", { name: "Generate" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText("base answer base").first().waitFor();
+  assert.equal(await focused(), "Stop writing");
+  await page.keyboard.press("Enter");
+  await page.getByText(/stopped \d+ tokens/).first().waitFor();
+  assert.equal(await focused(), "Generate");
+});
+
+onPage("a double click or a held key on Train does not stop the run", async (page) => {
+  await setNumber(page, "Steps", 5000);
+  await trainButton(page).dblclick();
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await page.waitForTimeout(200);
+  await page.getByRole("button", { name: "Stop", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText(/Stopped at step \d+/).waitFor();
+  await page.keyboard.down("Enter");
+  await page.getByRole("button", { name: "Stop", exact: true }).waitFor();
+  await page.keyboard.down("Enter");
+  await page.keyboard.up("Enter");
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await page.waitForTimeout(200);
+  await page.getByRole("button", { name: "Stop", exact: true }).waitFor();
+});
+
+onPage("says when a text is done", async (page) => {
+  await setNumber(page, "Steps", 3);
+  await page.evaluate(() => {
+    window.said = [];
+    const live = [...document.querySelectorAll("[aria-live=polite]")];
+    for (const region of live) {
+      new MutationObserver(() => region.textContent && window.said.push(region.textContent)).observe(region, {
+        characterData: true,
+        childList: true,
+        subtree: true,
+      });
+    }
+  });
+  await trainButton(page).click();
+  await page.locator(".comparison").first().waitFor();
+  await page.getByRole("button", { name: "Generate" }).waitFor();
+  const texts = (await page.evaluate(() => window.said)).filter((text) => / text /.test(text));
+  assert.deepEqual(texts.slice(0, 4), ["Base text done", "Tuned text done", "Base text done", "Tuned text done"]);
+});
+
+onPage("offers the best adapter beside the last", async (page) => {
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Evaluate every", 2);
+  await setNumber(page, "Steps", 9);
+  await useFile(page, "overfitted.jsonl", example("a"));
+  await page.getByLabel("Held-out file (optional)").setInputFiles(file("eval.jsonl", example("b")));
+  await panel(page, "Data").getByText("Held-out data").waitFor();
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  await panel(page, "Train").getByText(/lowest 2\.\d+ at step 4/).waitFor();
+  const lastBytes = async (name) => {
+    const waiting = page.waitForEvent("download");
+    await page.getByRole("button", { name }).click();
+    const download = await waiting;
+    const files = unzipSync(await readFile(await download.path()));
+    return [download.suggestedFilename(), files["adapter_model.safetensors"].at(-1)];
+  };
+  assert.deepEqual(await lastBytes("Download adapter.zip"), ["adapter.zip", 9]);
+  assert.deepEqual(await lastBytes("Download the best (step 4)"), ["adapter-step-4.zip", 4]);
+  // Where the last is the best there is only one.
+  await page.getByRole("radio", { name: /Plain/ }).check();
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  assert.equal(await page.getByRole("button", { name: /Download the best/ }).count(), 0);
+});
+
+onPage("the settings begin as the command line's, and alpha follows the rank until it is written", async (page) => {
+  const value = (label) => page.getByRole("spinbutton", { name: label, exact: true }).inputValue();
+  assert.deepEqual(await Promise.all(["Rank", "Alpha", "Learning rate"].map(value)), ["16", "32", "0.0002"]);
+  await setNumber(page, "Rank", 4);
+  assert.equal(await value("Alpha"), "8");
+  await setNumber(page, "Rank", "");
+  assert.equal(await value("Alpha"), "8");
+  await setNumber(page, "Rank", 5);
+  assert.equal(await value("Alpha"), "10");
+  await setNumber(page, "Alpha", 0);
+  await page.getByText("lora_alpha is 0: the adapter has no effect").waitFor();
+  await setNumber(page, "Alpha", 20);
+  await setNumber(page, "Rank", 6);
+  assert.equal(await value("Alpha"), "20");
+});
+
+onPage("a rank of 0 is refused", async (page) => {
+  await setNumber(page, "Rank", 0);
+  await page.getByText("The rank is a whole number, 1 or more.").waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+  await setNumber(page, "Rank", 1);
+  await page.getByText("Ready.").waitFor();
+});
+
+onPage("data without a token to train on is refused, and what is trained on can be widened", async (page) => {
+  const chat = JSON.stringify({ messages: [{ role: "user", content: "Anyone there?" }] });
+  await useFile(page, "unanswered.jsonl", chat);
+  await panel(page, "Data").getByRole("alert").getByText("1 have no assistant turn").waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+  await page.getByText("Advanced").click();
+  await page.getByLabel("Of chats, train on the assistant’s turns only").uncheck();
+  await page.getByText("Ready.").waitFor();
+});
+
+onPage("shows what a data set is before it is trained on", async (page) => {
+  await panel(page, "Data").locator(".file-report dt").first().waitFor();
+  const data = panel(page, "Data").locator(".file-report").first();
+  const facts = async () =>
+    Object.fromEntries(
+      await data.locator(".counts > div").evaluateAll((rows) =>
+        rows.map((row) => [row.querySelector("dt").textContent, row.querySelector("dd").textContent]),
+      ),
+    );
+  assert.deepEqual(await facts(), {
+    Format: "JSON Lines, prompt/completion",
+    Records: "4",
+    Examples: "4",
+    Truncated: "0 cut to 256 tokens",
+    Dropped: "0",
+    Duplicates: "0",
+    "Trained tokens": "40 (50 %)",
+    "Masked tokens": "40 (50 %)",
+    "Packed, if chosen": "1 row of 256, 31.3 % full",
+  });
+  const drawing = data.getByRole("img", { name: /Histogram of lengths/ }).first();
+  assert.equal(
+    await drawing.getAttribute("aria-label"),
+    "Histogram of lengths, from 20 to 30 tokens; most (3 records) have 20–24. Maximum length 256: none is longer.",
+  );
+  assert.equal(await drawing.locator("line").count(), 0);
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Maximum length", 27);
+  await page.getByRole("img", { name: /Maximum length 27: 1 record longer, and cut/ }).first().waitFor();
+  assert.equal((await facts()).Truncated, "1 cut to 27 tokens");
+  assert.equal(await drawing.locator("line.limit").count(), 1);
+  assert.equal(await drawing.locator("rect.over").count(), 1);
+  await data.getByText("Lengths as a table").click();
+  const rows = await data.getByRole("group", { name: "Records by length" }).locator("tbody tr").allTextContents();
+  assert.deepEqual(rows, ["20–243", "25–290", "30–341"]);
+  assert.match(await data.locator(".percentiles").first().textContent(), /Median20.*99 %30Longest30/);
+  await page.getByLabel("Packing").check();
+  assert.ok("Packed" in (await facts()));
+});
+
+onPage("columns with other names are mapped", async (page) => {
+  const line = (question, answer) => `${JSON.stringify({ question, answer, source: "web" })}\n`;
+  await useFile(page, "named.jsonl", line("Why?", "Because.") + line("How?", "So."));
+  const data = panel(page, "Data");
+  await data.getByText("its columns are question, answer, source").waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+  const format = page.getByLabel("Read the records as");
+  await format.selectOption("Prompt and completion");
+  const prompt = page.getByLabel("Prompt is in");
+  assert.deepEqual(await prompt.locator("option").allTextContents(), ["choose a column", "question", "answer", "source"]);
+  await prompt.selectOption("question");
+  assert.ok(await trainButton(page).isDisabled());
+  await page.getByLabel("Completion is in").selectOption("answer");
+  assert.equal(await data.locator(".example mark").textContent(), "[trained on: Because.]");
+  await setNumber(page, "Steps", 3);
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  // As the engine finds it: not at all.
+  await format.selectOption("what their names say");
+  await data.getByRole("alert").getByText("no record that can be trained on").waitFor();
+});
+
+onPage("what the user chose and wrote is in no address", async (page, { requests }) => {
+  await useFile(page, "secretname.jsonl", example("secretdata"));
+  await page.getByLabel("Prompt", { exact: true }).fill("secretprompt");
+  await page.getByRole("button", { name: "Generate" }).click();
+  await page.getByText("base answer").waitFor();
+  await page.getByText("Use another model").click();
+  await page.getByText("Another Hub").click();
+  await page.getByLabel("Hub address").fill(new URL(server.url).origin);
+  await page.getByLabel("Model name").fill("owner/named");
+  await page.getByLabel("Access token (optional)").fill("secrettoken");
+  await page.getByRole("button", { name: "Generate" }).waitFor();
+  await page.getByRole("button", { name: "Load from the Hub" }).click();
+  await panel(page, "Model").getByRole("alert").waitFor();
+  const addresses = [...requests, page.url(), ...(await page.evaluate(() => Object.keys(localStorage)))];
+  assert.ok(addresses.some((address) => address.includes("owner/named")), addresses.join(" "));
+  assert.deepEqual(addresses.filter((address) => /secret/i.test(decodeURIComponent(address))), []);
+}, { expected: /Failed to load resource/ });
+
+onPage(
+  "the worker runs under the page's policy",
+  async (page) => {
+    // In a task of its own: what the debugger evaluates itself is allowed everything.
+    const tried = () => {
+      try {
+        return new Function("return 'run'")();
+      } catch (error) {
+        return error.name;
+      }
+    };
+    const later = `new Promise((resolve) => setTimeout(() => resolve((${tried})())))`;
+    const outcome = await page.workers()[0].evaluate(later);
+    assert.equal(outcome, "EvalError");
+  },
+  { expected: /unsafe-eval/ },
+);
 
 onPage("an adapter survives the tab, until it is forgotten", async (page) => {
   await setNumber(page, "Steps", 3);
@@ -266,7 +498,7 @@ onPage("every control has a name, before and after a run", async (page) => {
   await page.getByText("Loss as a table").click();
   await panel(page, "Train").locator("tbody tr").nth(2).waitFor();
   assert.deepEqual(await unnamed(page), []);
-  assert.match(await page.locator("[aria-live=polite]").textContent(), /Training is done. Step 3 of 3/);
+  assert.match(await panel(page, "Train").locator("[aria-live=polite]").textContent(), /Training is done. Step 3 of 3/);
 });
 
 onPage("can be used from the keyboard alone", async (page) => {
@@ -293,12 +525,33 @@ onPage(
   { viewport: { width: 360, height: 740 }, colorScheme: "dark" },
 );
 
-test("explains itself where there is no WebGPU", async () => {
+test("npm test runs every test of the page", async () => {
+  const { scripts } = JSON.parse(await readFile(join(www, "package.json"), "utf8"));
+  const files = (await readdir(here)).filter((name) => name.endsWith(".test.mjs"));
+  assert.deepEqual(scripts.test.match(/[\w-]+\.test\.mjs/g).sort(), files.sort());
+});
+
+for (const [what, initScript, reason] of [
+  ["there is no WebGPU", () => delete Navigator.prototype.gpu, "this browser does not have it"],
+  ["there is no adapter", () => (GPU.prototype.requestAdapter = async () => null), "offers no GPU to it"],
+]) {
+  test(`explains itself where ${what}`, async () => {
+    const opened = await openPage(server.url, { initScript });
+    await isExplained(opened, reason);
+    await opened.close();
+  });
+}
+
+test("explains itself where WebGPU is switched off", async () => {
   const opened = await openPage(server.url, { webgpu: false });
-  const { page, requests } = opened;
+  await isExplained(opened, /offers no GPU to it|does not have it/);
+  await opened.close();
+});
+
+async function isExplained({ page, requests }, reason) {
   await page.getByRole("heading", { name: "This browser cannot train here" }).waitFor();
+  await page.getByText(reason).waitFor();
   await page.getByRole("rowheader", { name: "Chrome and Edge" }).waitFor();
   assert.equal(await page.locator("button, input").count(), 0);
   assert.ok(!requests.some((url) => /worker|\.wasm|demo\//.test(url)), requests.join(" "));
-  await opened.close();
-});
+}

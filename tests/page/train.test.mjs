@@ -69,7 +69,7 @@ async function nativeLosses(steps) {
   const folder = await mkdtemp(join(tmpdir(), "postil-native-"));
   const log = join(folder, "log.jsonl");
   const binary = process.env.POSTIL ?? join(here, "../../target/debug/postil");
-  const settings = { rank: 4, alpha: 32, "batch-size": 2, lr: 0.005, "max-length": 32, "warmup-steps": 2, seed: 42 };
+  const settings = { rank: 4, "batch-size": 2, lr: 0.005, "max-length": 32, "warmup-steps": 2, seed: 42 };
   const options = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const where = ["--out", join(folder, "out"), "--log", log, "--max-steps", String(steps)];
   const { error, status, stderr } = spawnSync(binary, ["train", ...where, ...options], { encoding: "utf8" });
@@ -161,7 +161,7 @@ onPage(
     assert.equal(written.peft_type, "LORA");
     assert.equal(written.task_type, "CAUSAL_LM");
     assert.equal(written.r, 4);
-    assert.equal(written.lora_alpha, 32);
+    assert.equal(written.lora_alpha, 8);
     const found = shapes(files["adapter_model.safetensors"]);
     assert.equal(Object.keys(found).length, config.num_hidden_layers * 7 * 2);
     const name = (layer, module, side) => `base_model.model.model.layers.${layer}.${module}.lora_${side}.weight`;
@@ -205,6 +205,28 @@ onPage("names the lines of a file that it cannot use", async (page) => {
   await page.getByLabel("Training file").setInputFiles(file("bad.jsonl", "{broken\n"));
   await data.getByRole("alert").getByText(/line 1/i).waitFor();
   assert.ok(await trainButton(page).isDisabled());
+});
+
+onPage("refuses data in which nothing is trained on", async (page) => {
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  const chat = JSON.stringify({ messages: [{ role: "user", content: "Is anyone there?" }] });
+  await page.getByLabel("Training file").setInputFiles(file("unanswered.jsonl", chat));
+  const alert = panel(page, "Data").getByRole("alert");
+  await alert.getByText(/none of the 1 records has a token to train on: 1 have no assistant turn/).waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+});
+
+onPage("reads columns by the names that the user gives", async (page) => {
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  const table = "question,answer,id\nWhy did the fox run?,It was late.,1\nWho came?,The bear.,2\n";
+  await page.getByLabel("Training file").setInputFiles(file("asked.csv", table));
+  const data = panel(page, "Data");
+  await data.getByRole("alert").getByText("no record that can be trained on").waitFor();
+  await page.getByLabel("Read the records as").selectOption("Prompt and completion");
+  await page.getByLabel("Prompt is in").selectOption("question");
+  await page.getByLabel("Completion is in").selectOption("answer");
+  await data.locator(".example mark").getByText("It was late.").waitFor();
+  assert.match(await data.locator(".counts").textContent(), /FormatCSV, prompt\/completionRecords2Examples2/);
 });
 
 onPage("shows markup in data and generated text as text", async (page) => {

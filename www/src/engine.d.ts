@@ -198,6 +198,8 @@ declare module "postil-engine" {
     tokens: number;
     tokens_per_second: number;
     eval_loss?: number;
+    /** `eval_loss` is the lowest of the run so far. */
+    improved: boolean;
     done: boolean;
   }
 
@@ -230,12 +232,16 @@ declare module "postil-engine" {
   export class Engine {
     static create(): Promise<Engine>;
     device(): DeviceInfo;
+    /** The device has failed: every later call fails too. */
+    has_failed(): boolean;
     load_model(
       files: ModelFiles,
       on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
     ): Promise<ModelInfo>;
     inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
-    count_parameters(lora: { r: number; target_modules: string[] | string }): ParameterCount;
+    /** The file's own names; none for plain text. */
+    data_columns(file: DataFile): string[];
+    count_parameters(lora: { r: number; lora_alpha: number; target_modules: string[] | string }): ParameterCount;
     /** Before `start`, with the same arguments. */
     plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;

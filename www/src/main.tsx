@@ -3,7 +3,13 @@ import { App } from "./components/App";
 import { start } from "./session/boot";
 import { findKept } from "./session/keep";
 import "./styles/base.css";
-import "./styles/panels.css";
+import "./styles/layout.css";
+import "./styles/parts.css";
+import "./styles/model.css";
+import "./styles/data.css";
+import "./styles/train.css";
+import "./styles/compare.css";
+import "./styles/download.css";
 
 // A file that misses its field would otherwise take the page's place.
 for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());

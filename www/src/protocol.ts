@@ -17,6 +17,7 @@ import type {
   RunOptions,
   StartReport,
   StepReport,
+  TrainOptions,
 } from "postil-engine";
 import type { KeptModel } from "./hub/cache";
 import type { HubModel } from "./hub/name";
@@ -32,6 +33,9 @@ export type ModelSource =
   /** A kept model, by the id that `kept_models` gives it. */
   | { name: string; kept: string };
 
+/** The training settings that decide what examples are. */
+export type DataOptions = Pick<TrainOptions, "max_length"> & Required<Pick<TrainOptions, "assistant_only_loss">>;
+
 /** Every command: what it takes and what it gives back. */
 export interface Commands {
   create: { args: Record<never, never>; result: DeviceInfo };
@@ -40,8 +44,9 @@ export interface Commands {
   /** Models from the Hub that are kept in this browser. */
   kept_models: { args: Record<never, never>; result: KeptModel[] };
   delete_model: { args: { id: string }; result: KeptModel[] };
-  inspect_data: { args: { file: DataFile; max_length: number }; result: DataReport };
-  count_parameters: { args: { r: number; target_modules: string[] }; result: ParameterCount };
+  inspect_data: { args: { file: DataFile; options: DataOptions }; result: DataReport };
+  data_columns: { args: { file: DataFile }; result: string[] };
+  count_parameters: { args: { r: number; lora_alpha: number; target_modules: string[] }; result: ParameterCount };
   has_adapter: { args: Record<never, never>; result: boolean };
   load_adapter: { args: { adapter: AdapterFiles }; result: null };
   start: { args: { options: RunOptions; train: DataFile; evaluation?: DataFile }; result: StartReport };
@@ -64,7 +69,7 @@ export interface Cancel {
 export interface Failure {
   kind: string;
   message: string;
-  /** The engine cannot be used any more: the device is lost or the module has trapped. */
+  /** The engine cannot be used any more: the device is lost or out of memory, or the module has trapped. */
   fatal: boolean;
 }
 
@@ -84,8 +89,8 @@ export type Event =
   | { event: "notice"; text: string }
   | { event: "text"; id: number; piece: string }
   | { event: "step"; report: StepReport }
-  /** A copy of the adapter while training goes on, so that a crash loses little. */
-  | { event: "adapter"; step: number; adapter: AdapterFiles }
+  /** A copy of the adapter while training goes on, so that a crash loses little; `best` by held-out loss so far. */
+  | { event: "adapter"; step: number; best: boolean; adapter: AdapterFiles }
   | { event: "finished"; report: FinishReport; stopped: boolean; adapter: AdapterFiles }
   | { event: "failed"; failure: Failure };
 

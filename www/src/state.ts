@@ -61,6 +61,8 @@ export interface LoadedFile {
   file: DataFile;
   report?: DataReport;
   error?: string;
+  /** What the file calls its columns; of files from the user's disk. */
+  columns?: readonly string[];
 }
 
 export const OWN_FILES = "own";
@@ -89,6 +91,9 @@ export interface Settings {
   max_length: number;
   eval_steps: number;
   seed: number;
+  packing: boolean;
+  gradient_checkpointing: boolean;
+  assistant_only_loss: boolean;
 }
 
 export const settings = signal<Settings>({
@@ -97,7 +102,7 @@ export const settings = signal<Settings>({
   lora_dropout: 0,
   target_modules: [],
   max_steps: 100,
-  learning_rate: 0.001,
+  learning_rate: 2e-4,
   per_device_train_batch_size: 8,
   gradient_accumulation_steps: 1,
   lr_scheduler_type: "cosine",
@@ -105,6 +110,9 @@ export const settings = signal<Settings>({
   max_length: 256,
   eval_steps: 20,
   seed: 42,
+  packing: false,
+  gradient_checkpointing: false,
+  assistant_only_loss: true,
 });
 
 export type CountState = { count?: ParameterCount; error?: string };
@@ -155,6 +163,8 @@ export interface SavedAdapter {
 }
 
 export const savedAdapter = signal<SavedAdapter | undefined>(undefined);
+/** The copy with the lowest held-out loss of the run. */
+export const bestAdapter = signal<(SavedAdapter & { loss: number }) | undefined>(undefined);
 /** What an earlier visit left in this browser. */
 export interface KeptAdapter extends SavedAdapter {
   /** Milliseconds since 1970. */
@@ -197,3 +207,5 @@ export interface Comparison {
 
 export const comparisons = signal<readonly Comparison[]>([]);
 export const generating = signal(false);
+/** What has become of the text written last, for screen readers. */
+export const writingNews = signal("");

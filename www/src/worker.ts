@@ -60,8 +60,11 @@ const handlers: Handlers = {
     await store?.remove(id);
     return (await store?.list()) ?? [];
   },
-  async inspect_data({ file, max_length }) {
-    return ready().inspect_data(file, { max_length });
+  async inspect_data({ file, options }) {
+    return ready().inspect_data(file, options);
+  },
+  async data_columns({ file }) {
+    return ready().data_columns(file);
   },
   async count_parameters(lora) {
     return ready().count_parameters(lora);
@@ -148,7 +151,8 @@ async function advance(run: NonNullable<typeof running>): Promise<void> {
         const due = performance.now() - run.copiedAt > ADAPTER_COPY_INTERVAL_MS;
         if (report.eval_loss === undefined && !due) return;
         run.copiedAt = performance.now();
-        emitAdapter((adapter) => ({ event: "adapter", step: report.step, adapter }), await ready().export_adapter());
+        const { step, improved: best } = report;
+        emitAdapter((adapter) => ({ event: "adapter", step, best, adapter }), await ready().export_adapter());
         return;
       }
     }
@@ -194,7 +198,7 @@ function describe(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof WebAssembly.RuntimeError) return { kind: "Trap", message: trapped(message), fatal: true };
   const kind = error instanceof Error && "kind" in error ? String(error.kind) : "Internal";
-  return { kind, message, fatal: kind === "Device" };
+  return { kind, message, fatal: kind === "Device" || engine?.has_failed() === true };
 }
 
 /** Lets messages in. Timers are clamped to milliseconds and throttled in hidden tabs; message channels are not. */

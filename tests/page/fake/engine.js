@@ -4,8 +4,18 @@
 const MISHAPS = {
   "not-finite.jsonl": () => failure("NotFinite", "the loss is not a finite number at step 3; lower learning_rate (now 0.001)"),
   "device-lost.jsonl": () => failure("Device", "the GPU device was lost: driver restarted"),
+  "out-of-memory.jsonl": () => failure("OutOfMemory", "the GPU is out of memory. Use a smaller batch size"),
   "trap.jsonl": () => new WebAssembly.RuntimeError("unreachable"),
 };
+
+/** After these the device fails in every call. */
+const LASTING = ["device-lost.jsonl", "out-of-memory.jsonl"];
+
+/** A buffer larger than the device's limits: refused before anything is made. */
+const TOO_LARGE = "too-large.jsonl";
+
+/** The held-out loss rises again. */
+const OVERFITTED = "overfitted.jsonl";
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -49,6 +59,7 @@ export class Engine {
   #adapter = false;
   #run;
   #busy = false;
+  #failure;
 
   static async create() {
     return new Engine();
@@ -56,6 +67,10 @@ export class Engine {
 
   device() {
     return { name: "Fake GPU", backend: "WebGPU", device_type: "Cpu", features: [], max_buffer_size: 2 ** 28 };
+  }
+
+  has_failed() {
+    return this.#failure !== undefined;
   }
 
   async load_model(files, onProgress) {
@@ -66,20 +81,40 @@ export class Engine {
     return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(files.weights) } : {}) };
   }
 
-  inspect_data({ name, data }, { max_length }) {
+  data_columns({ name, data }) {
     this.#alone();
+    if (/\.txt$/.test(name)) return [];
+    try {
+      return Object.keys(JSON.parse(new TextDecoder().decode(data).split("\n")[0]));
+    } catch {
+      return [];
+    }
+  }
+
+  inspect_data({ name, data, format, columns }, { max_length, assistant_only_loss }) {
+    this.#alone();
+    if (format && format !== "prompt-completion") throw failure("Data", `${name}: no ${format} in this fake`);
     const lines = new TextDecoder().decode(data).split("\n");
     const skipped = [];
     const texts = [];
     for (const [index, line] of lines.entries()) {
       if (line.trim() === "") continue;
       try {
-        const { prompt, completion } = JSON.parse(line);
+        const row = JSON.parse(line);
+        if (row.messages && assistant_only_loss && !row.messages.some(({ role }) => role === "assistant")) {
+          throw failure("Data", `${name}: none of the 1 records has a token to train on: 1 have no assistant turn`);
+        }
+        const read = (field) => row[columns?.[field] ?? field] ?? (row.messages && "turns");
+        const [prompt, completion] = [read("prompt"), read("completion")];
+        if (completion === undefined) {
+          throw failure("Data", `${name}: no record that can be trained on; its columns are ${Object.keys(row).join(", ")}`);
+        }
         texts.push([
           { text: prompt, trained: false },
           { text: completion, trained: true },
         ]);
-      } catch {
+      } catch (error) {
+        if (error.kind) throw error;
         skipped.push({ line: index + 1, reason: "not a JSON object" });
       }
     }
@@ -94,12 +129,17 @@ export class Engine {
       refused: { count: 0, first: [] },
       examples: texts.length,
       limit: max_length,
-      truncated: 0,
+      truncated: texts.length > 1 && max_length < 30 ? 1 : 0,
       without_targets: 0,
       cut_away: 0,
       duplicates: 0,
-      lengths: { min: 20, p5: 20, p25: 20, p50: 20, p75: 20, p95: 20, p99: 20, max: 20, mean: 20 },
-      histogram: [{ from: 20, to: 20, examples: texts.length }],
+      // All but one of the records have 20 tokens, and that one 30.
+      lengths: { min: 20, p5: 20, p25: 20, p50: 20, p75: 20, p95: 20, p99: 30, max: 30, mean: 20.5 },
+      histogram: [
+        { from: 20, to: 24, examples: Math.max(1, texts.length - 1) },
+        { from: 25, to: 29, examples: 0 },
+        { from: 30, to: 34, examples: texts.length > 1 ? 1 : 0 },
+      ],
       packing: {
         rows: Math.ceil(total / max_length),
         max_length,
@@ -112,7 +152,7 @@ export class Engine {
     };
   }
 
-  count_parameters({ r, target_modules }) {
+  count_parameters({ r, lora_alpha, target_modules }) {
     this.#alone();
     const modules = target_modules.map((name) => ({
       name,
@@ -124,12 +164,14 @@ export class Engine {
     }));
     const trainable = modules.reduce((sum, { parameters }) => sum + parameters, 0);
     const warnings = r > 64 ? [`r ${r} is larger than hidden_size 64`] : [];
+    if (lora_alpha === 0) warnings.push("lora_alpha is 0: the adapter has no effect and nothing is learned");
     return { trainable, total: 1e6 + trainable, percent: (100 * trainable) / (1e6 + trainable), modules, warnings };
   }
 
   async start({ train, init_adapter }, file, evaluation) {
     return this.#exclusive(async () => {
       await pause(20);
+      if (file.name === TOO_LARGE) throw failure("OutOfMemory", "activations need 4 GiB in one buffer, but 2 GiB are allowed");
       this.#run = { step: 0, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
       this.#adapter = true;
       return {
@@ -156,7 +198,11 @@ export class Engine {
         await new Promise(() => {});
       }
       const mishap = MISHAPS[run.file];
-      if (mishap && run.step === 3) throw mishap();
+      if (mishap && run.step === 3) {
+        const error = mishap();
+        if (LASTING.includes(run.file)) this.#failure = error;
+        throw error;
+      }
       const done = run.step === run.total;
       const evaluate = run.evaluation && (done || run.step % run.every === 0);
       return {
@@ -168,13 +214,25 @@ export class Engine {
         tokens: 160,
         tokens_per_second: 10_000,
         done,
-        ...(evaluate ? { eval_loss: 3 * Math.exp(-run.step / 25) + 0.2 } : {}),
+        ...this.#evaluate(run, evaluate),
       };
     });
   }
 
   async finish() {
-    return this.#exclusive(async () => ({ step: this.#run.step, best_eval_loss: 0.5, best_step: this.#run.step }));
+    return this.#exclusive(async () => {
+      const { step, best } = this.#run;
+      return { step, ...(best ? { best_eval_loss: best.loss, best_step: best.step } : {}) };
+    });
+  }
+
+  #evaluate(run, evaluate) {
+    if (!evaluate) return { improved: false };
+    const overfit = run.file === OVERFITTED ? Math.max(0, run.step - 4) : 0;
+    const eval_loss = 3 * Math.exp(-run.step / 25) + 0.2 + overfit;
+    const improved = !(run.best?.loss <= eval_loss);
+    if (improved) run.best = { step: run.step, loss: eval_loss };
+    return { eval_loss, improved };
   }
 
   has_adapter() {
@@ -211,11 +269,14 @@ export class Engine {
   export_adapter() {
     this.#alone();
     const config = { peft_type: "LORA", r: 16, lora_alpha: 32, target_modules: ["q_proj"] };
-    return { config: new TextEncoder().encode(JSON.stringify(config)), model: new Uint8Array([1, 2, 3, 4]) };
+    // The last byte tells copies of different steps apart.
+    const model = new Uint8Array([1, 2, 3, this.#run?.step ?? 0]);
+    return { config: new TextEncoder().encode(JSON.stringify(config)), model };
   }
 
   // What wasm-bindgen does when a second call comes while one is under way.
   #alone() {
+    if (this.#failure) throw this.#failure;
     if (this.#busy) throw new Error("recursive use of an object detected");
   }
 

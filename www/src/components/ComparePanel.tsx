@@ -11,11 +11,13 @@ import {
   modelInfo,
   prompt,
   sampling,
+  writingNews,
   type Output,
   type Sampling,
 } from "../state";
 import { NumberField } from "./Fields";
 import { Notice, Panel } from "./Panel";
+import { StartStop } from "./StartStop";
 
 export function ComparePanel() {
   return (
@@ -31,21 +33,22 @@ export function ComparePanel() {
         <PromptBox />
         <SamplingFields />
         <p class="actions">
-          {generating.value ? (
-            <button type="button" class="primary" key="stop" onClick={stopGenerating}>
-              Stop writing
-            </button>
-          ) : (
-            <button type="submit" class="primary" key="generate" disabled={!modelInfo.value || prompt.value.trim() === ""}>
-              Generate
-            </button>
-          )}
+          <StartStop
+            running={generating.value}
+            start="Generate"
+            stop="Stop writing"
+            disabled={!modelInfo.value || prompt.value.trim() === ""}
+            onStop={stopGenerating}
+          />
           <span class="run-status">
             {!adapterLoaded.value && "The base model alone, until there is an adapter: train one or bring one."}
             {adapterLoaded.value && active.value && "Between training steps, with the adapter as it is now."}
           </span>
         </p>
       </form>
+      <p class="sr-only" aria-live="polite">
+        {writingNews.value}
+      </p>
       <div class="comparisons">
         {comparisons.value.map(({ id, prompt: text, base, tuned }) => (
           <article class="comparison" key={id}>

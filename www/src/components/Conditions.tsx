@@ -2,7 +2,8 @@
 import { start } from "../session/boot";
 import { saveFile, zipAdapter } from "../session/adapter";
 import type { Failure } from "../protocol";
-import { run, savedAdapter, type Unsupported as Reason } from "../state";
+import { bestAdapter, run, savedAdapter, type Unsupported as Reason } from "../state";
+import { DownloadBest } from "./DownloadPanel";
 import { Notice } from "./Panel";
 
 export function Starting() {
@@ -65,17 +66,21 @@ export function StartFailed({ message }: { message: string }) {
   );
 }
 
+const WHY: Record<string, string> = {
+  Device: "The GPU was taken away: the driver restarted, the computer slept, or memory ran out. ",
+  OutOfMemory: "The GPU’s memory ran out, and what was on the GPU is lost. ",
+};
+
 export function Crashed({ failure }: { failure: Failure }) {
   const saved = savedAdapter.value;
+  const best = bestAdapter.value;
   const lost = run.value.status === "failed";
   return (
     <article class="explanation">
       <h2>The engine has stopped</h2>
       <Notice kind="error">{failure.message}</Notice>
       <p>
-        {failure.kind === "Device"
-          ? "The GPU was taken away: the driver restarted, the computer slept, or memory ran out. "
-          : "The part of the page that does the work ended unexpectedly; memory may have run out. "}
+        {WHY[failure.kind] ?? "The part of the page that does the work ended unexpectedly; memory may have run out. "}
         {lost && "The run it was in has ended. A smaller batch size or maximum length needs less memory."}
       </p>
       <p class="actions">
@@ -87,6 +92,7 @@ export function Crashed({ failure }: { failure: Failure }) {
             Download the adapter as of step {saved.step}
           </button>
         )}
+        {best && best.step !== saved?.step && <DownloadBest best={best} />}
       </p>
     </article>
   );

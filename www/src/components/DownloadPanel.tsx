@@ -1,7 +1,7 @@
-import { bytes } from "../format";
+import { bytes, loss } from "../format";
 import { saveFile, zipAdapter } from "../session/adapter";
 import { forgetKept } from "../session/keep";
-import { keptAdapter, savedAdapter } from "../state";
+import { bestAdapter, keptAdapter, savedAdapter, type SavedAdapter } from "../state";
 import { Panel } from "./Panel";
 
 const LOADING = `from peft import PeftModel
@@ -12,6 +12,7 @@ model = PeftModel.from_pretrained(base, "path/to/adapter")`;
 
 export function DownloadPanel() {
   const saved = savedAdapter.value;
+  const best = bestAdapter.value;
   return (
     <Panel number={6} title="Take the adapter">
       {saved ? (
@@ -25,6 +26,12 @@ export function DownloadPanel() {
               {!saved.complete && "; a newer one follows as training goes on"}
             </span>
           </p>
+          {best && best.step !== saved.step && (
+            <p class="actions">
+              <DownloadBest best={best} />
+              <span class="run-status">Lowest held-out loss: {loss(best.loss)}</span>
+            </p>
+          )}
           <p>
             The zip holds <code>adapter_config.json</code> and <code>adapter_model.safetensors</code> in PEFT’s form.
             Unpacked, they load on the base model they were trained on:
@@ -38,6 +45,14 @@ export function DownloadPanel() {
       )}
       <Kept />
     </Panel>
+  );
+}
+
+export function DownloadBest({ best }: { best: SavedAdapter }) {
+  return (
+    <button type="button" onClick={() => saveFile(zipAdapter(best.files), `adapter-step-${best.step}.zip`)}>
+      Download the best (step {best.step})
+    </button>
   );
 }
 

@@ -115,6 +115,32 @@ export function SelectField({ label, hint, value, options, onChange }: SelectFie
   );
 }
 
+interface CheckFieldProps {
+  label: string;
+  hint: string;
+  checked: boolean;
+  onChange: (checked: boolean) => void;
+}
+
+export function CheckField({ label, hint, checked, onChange }: CheckFieldProps) {
+  const id = useId();
+  return (
+    <div class="check-field">
+      <input
+        id={id}
+        type="checkbox"
+        checked={checked}
+        aria-describedby={`${id}-hint`}
+        onChange={({ currentTarget }) => onChange(currentTarget.checked)}
+      />
+      <label for={id}>{label}</label>
+      <small id={`${id}-hint`} class="hint">
+        {hint}
+      </small>
+    </div>
+  );
+}
+
 interface FileFieldProps {
   label: string;
   hint?: string;

@@ -1,8 +1,8 @@
 import { compact, count, percent, plural } from "../format";
-import { changeSettings, dropAdapter, takeAdapter } from "../session/settings";
+import { changeSettings, chooseAlpha, dropAdapter, takeAdapter } from "../session/settings";
 import { startTraining } from "../session/training";
 import { active, generating, initAdapter, initAdapterError, modelInfo, parameterCount, settings } from "../state";
-import { FileField, NumberField, SelectField } from "./Fields";
+import { CheckField, FileField, NumberField, SelectField } from "./Fields";
 import { Notice, Panel, Warnings } from "./Panel";
 
 export const SETTINGS_FORM = "settings";
@@ -52,10 +52,10 @@ function Basics() {
       />
       <NumberField
         label="Alpha"
-        hint="Its strength: alpha ÷ rank"
+        hint="Its strength is alpha ÷ rank"
         value={lora_alpha}
         min={0}
-        onChange={(value) => changeSettings({ lora_alpha: value })}
+        onChange={chooseAlpha}
       />
       <NumberField
         label="Steps"
@@ -219,6 +219,26 @@ function Advanced() {
           min={0}
           step={1}
           onChange={(value) => changeSettings({ seed: value })}
+        />
+      </div>
+      <div class="checks">
+        <CheckField
+          label="Packing"
+          hint="Short examples share a row of the maximum length, each kept to itself. Batch size then counts rows."
+          checked={now.packing}
+          onChange={(packing) => changeSettings({ packing })}
+        />
+        <CheckField
+          label="Gradient checkpointing"
+          hint="Less GPU memory, more time, the same result."
+          checked={now.gradient_checkpointing}
+          onChange={(gradient_checkpointing) => changeSettings({ gradient_checkpointing })}
+        />
+        <CheckField
+          label="Of chats, train on the assistant’s turns only"
+          hint="Otherwise on every token of them."
+          checked={now.assistant_only_loss}
+          onChange={(assistant_only_loss) => changeSettings({ assistant_only_loss })}
         />
       </div>
     </details>

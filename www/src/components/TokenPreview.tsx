@@ -9,18 +9,20 @@ export function TokenPreview({ examples }: { examples: PreviewPiece[][] }) {
     <details class="preview" open>
       <summary>What the model sees</summary>
       <p class="key">
-        <mark class="trained">marked and underlined</mark> is trained on; the rest is only read
+        <mark class="trained">marked and underlined</mark> is trained on; the rest is only read. Thin lines part the tokens.
       </p>
       <p class="example" tabIndex={0} role="group" aria-label={`Example ${shown + 1} of ${examples.length}`}>
-        {runs(examples[shown] ?? []).map(({ text, trained }, position) =>
+        {runs(examples[shown] ?? []).map(({ texts, trained }, position) =>
           trained ? (
             <mark class="trained" key={position}>
               <span class="sr-only">[trained on: </span>
-              {visible(text)}
+              <Tokens texts={texts} />
               <span class="sr-only">]</span>
             </mark>
           ) : (
-            <span key={position}>{visible(text)}</span>
+            <span key={position}>
+              <Tokens texts={texts} />
+            </span>
           ),
         )}
       </p>
@@ -41,13 +43,25 @@ export function TokenPreview({ examples }: { examples: PreviewPiece[][] }) {
   );
 }
 
-/** Neighbouring pieces of the same kind as one: fewer elements, and one announcement each. */
-function runs(pieces: PreviewPiece[]): PreviewPiece[] {
-  const joined: PreviewPiece[] = [];
+function Tokens({ texts }: { texts: string[] }) {
+  return (
+    <>
+      {texts.map((text, position) => (
+        <span class="token" key={position}>
+          {visible(text)}
+        </span>
+      ))}
+    </>
+  );
+}
+
+/** Neighbouring tokens of the same kind together: one announcement each. */
+function runs(pieces: PreviewPiece[]): { texts: string[]; trained: boolean }[] {
+  const joined: { texts: string[]; trained: boolean }[] = [];
   for (const { text, trained } of pieces) {
     const last = joined.at(-1);
-    if (last && last.trained === trained) last.text += text;
-    else joined.push({ text, trained });
+    if (last && last.trained === trained) last.texts.push(text);
+    else joined.push({ texts: [text], trained });
   }
   return joined;
 }

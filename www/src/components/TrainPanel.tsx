@@ -17,6 +17,7 @@ import { LossTable } from "./LossTable";
 import { Notice, Panel, Warnings } from "./Panel";
 import { Announcer } from "./Announcer";
 import { SETTINGS_FORM } from "./SettingsPanel";
+import { StartStop } from "./StartStop";
 
 export function TrainPanel() {
   const now = run.value;
@@ -24,21 +25,15 @@ export function TrainPanel() {
   return (
     <Panel number={4} title="Train">
       <p class="actions">
-        {active.value ? (
-          <button
-            type="button"
-            class="primary"
-            key="stop"
-            disabled={now.status === "stopping"}
-            onClick={() => void stopTraining()}
-          >
-            Stop
-          </button>
-        ) : (
-          <button type="submit" class="primary" key="train" form={SETTINGS_FORM} disabled={missing !== undefined}>
-            Train
-          </button>
-        )}
+        <StartStop
+          running={active.value}
+          start="Train"
+          stop="Stop"
+          form={SETTINGS_FORM}
+          disabled={missing !== undefined}
+          stopping={now.status === "stopping"}
+          onStop={() => void stopTraining()}
+        />
         <span class="run-status">{missing ?? statusText(now)}</span>
       </p>
       <Announcer />

@@ -11,6 +11,7 @@ import {
   phase,
   prompt,
   sampling,
+  writingNews,
   type Comparison,
   type Output,
 } from "../state";
@@ -68,7 +69,9 @@ async function write(id: number, side: "base" | "tuned", text: string, options: 
     update(id, side, { status: "stopped" });
     return;
   }
+  const name = side === "base" ? "Base text" : "Tuned text";
   let written = "";
+  writingNews.value = "";
   try {
     writing = client().call("generate", { prompt: text, options }, (piece) => {
       written += piece;
@@ -81,6 +84,7 @@ async function write(id: number, side: "base" | "tuned", text: string, options: 
       tokens: report.tokens,
       tokensPerSecond: report.tokens_per_second,
     });
+    writingNews.value = `${name} ${report.stopped === "caller" ? "stopped" : "done"}`;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     update(id, side, { status: "failed", error: message });

@@ -99,15 +99,37 @@ export async function inspectData(): Promise<void> {
   await Promise.all([trainFile, evalFile].map((target) => target.value && inspect(target, target.value)));
 }
 
-async function inspect(target: typeof trainFile, { file }: LoadedFile): Promise<void> {
+/** Which format the records of a file are to be read as, and which of its columns as which of the format's fields. */
+export interface Mapping {
+  format: string;
+  columns: Record<string, string>;
+}
+
+/** Reads a file again as `mapping` says; without one, as the engine finds it. */
+export async function readAs(role: "train" | "eval", mapping: Mapping | undefined): Promise<void> {
+  const target = role === "train" ? trainFile : evalFile;
+  if (!target.value) return;
+  const { name, data } = target.value.file;
+  const { columns } = target.value;
+  const loaded: LoadedFile = { file: { name, data, ...mapping }, ...(columns ? { columns } : {}) };
+  target.value = loaded;
+  await inspect(target, loaded);
+}
+
+async function inspect(target: typeof trainFile, { file, columns: known }: LoadedFile): Promise<void> {
   // The reports are in tokens: they need the model's tokenizer.
   if (!modelInfo.value || file.data.length === 0) return;
-  let found: LoadedFile;
-  try {
-    const report = await client().call("inspect_data", { file, max_length: settings.value.max_length });
-    found = { file, report };
-  } catch (error) {
-    found = { file, error: error instanceof Error ? error.message : String(error) };
-  }
-  if (target.value?.file === file) target.value = found;
+  const { max_length, assistant_only_loss } = settings.value;
+  const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
+  // The built-in sets need no mapping. Why a file cannot be read is in its report.
+  const isOwn = chosenData.value === OWN_FILES;
+  const listed = known ?? (isOwn ? client().call("data_columns", { file }).catch(() => []) : undefined);
+  const [found, columns] = await Promise.all([
+    report.then(
+      (report) => ({ report }),
+      (error) => ({ error: error instanceof Error ? error.message : String(error) }),
+    ),
+    listed,
+  ]);
+  if (target.value?.file === file) target.value = { file, ...found, ...(columns ? { columns } : {}) };
 }

@@ -17,15 +17,25 @@ function settle(act: () => Promise<void>): void {
   );
 }
 
+/** Alpha is twice the rank until the user has written one. */
+let alphaIsChosen = false;
+
+export function chooseAlpha(lora_alpha: number): void {
+  alphaIsChosen = true;
+  changeSettings({ lora_alpha });
+}
+
 export function changeSettings(change: Partial<Settings>): void {
-  settings.value = { ...settings.value, ...change };
-  if ("r" in change || "target_modules" in change) settle(countParameters);
-  if ("max_length" in change && settings.value.max_length >= 2) settle(inspectData);
+  const follows = change.r !== undefined && change.r >= 1 && change.lora_alpha === undefined && !alphaIsChosen;
+  settings.value = { ...settings.value, ...(follows ? { lora_alpha: 2 * change.r! } : {}), ...change };
+  if ("r" in change || "lora_alpha" in change || "target_modules" in change) settle(countParameters);
+  const isRead = "max_length" in change || "assistant_only_loss" in change;
+  if (isRead && settings.value.max_length >= 2) settle(inspectData);
 }
 
 export async function countParameters(): Promise<void> {
   if (!modelInfo.value) return;
-  const { r, target_modules } = settings.value;
+  const { r, lora_alpha, target_modules } = settings.value;
   if (target_modules.length === 0) {
     parameterCount.value = { error: "Choose at least one module to put the adapter on." };
     return;
@@ -34,8 +44,12 @@ export async function countParameters(): Promise<void> {
     parameterCount.value = { error: "The rank is a whole number, 1 or more." };
     return;
   }
+  if (!(lora_alpha >= 0)) {
+    parameterCount.value = { error: "Alpha is a number, 0 or more." };
+    return;
+  }
   try {
-    parameterCount.value = { count: await client().call("count_parameters", { r, target_modules }) };
+    parameterCount.value = { count: await client().call("count_parameters", { r, lora_alpha, target_modules }) };
   } catch (error) {
     parameterCount.value = { error: error instanceof Error ? error.message : String(error) };
   }

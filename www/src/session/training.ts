@@ -4,6 +4,7 @@ import type { Event, Failure } from "../protocol";
 import {
   active,
   adapterLoaded,
+  bestAdapter,
   evalFile,
   evaluations,
   initAdapter,
@@ -47,6 +48,7 @@ export async function startTraining(): Promise<void> {
     firstStepAt = performance.now();
     stepTimes = [firstStepAt];
     adapterLoaded.value = true;
+    bestAdapter.value = undefined;
     run.value = { ...run.value, status: run.value.status === "stopping" ? "stopping" : "training", start: report };
   } catch (error) {
     await fail(error instanceof Error ? error.message : String(error));
@@ -75,6 +77,7 @@ export function onTrainingEvent(event: Extract<Event, { event: "step" | "adapter
       return;
     case "adapter":
       save(event.adapter, event.step, false);
+      if (event.best) keepBest(event.adapter, event.step);
       return;
     case "finished": {
       const { best_eval_loss, best_step } = event.report;
@@ -86,6 +89,7 @@ export function onTrainingEvent(event: Extract<Event, { event: "step" | "adapter
       };
       adapterLoaded.value = true;
       save(event.adapter, event.report.step, true);
+      if (best_step === event.report.step) keepBest(event.adapter, best_step);
       endRun();
       void compareSamples();
       return;
@@ -111,6 +115,11 @@ function onStep(report: StepReport): void {
 function save(files: AdapterFiles, step: number, complete: boolean): void {
   savedAdapter.value = { files, step, complete };
   void keepAdapter({ files, step, complete, date: Date.now() });
+}
+
+function keepBest(files: AdapterFiles, step: number): void {
+  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
+  if (loss !== undefined) bestAdapter.value = { files, step, complete: false, loss };
 }
 
 async function fail(message: string): Promise<void> {
