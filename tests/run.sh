@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs them all, without a GPU: software Vulkan (Mesa's lavapipe) and
 # Chromium's SwiftShader. A missing adapter fails the run. Needs rustup, Node 20.19 or later and Python 3.10 or
-# later; on Debian and Ubuntu the system packages are installed too (as root, or with sudo).
+# later; on Debian the system packages are installed too (as root, or with sudo). Downloads about 4 GB the first
+# time, most of it PyTorch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+unset CARGO_TARGET_DIR
 tools=$root/target/tools
 
 step() { printf '\n== %s\n' "$*"; }
 
 step 'System packages'
 missing=()
-for package in libvulkan1 mesa-vulkan-drivers chromium chromium-driver python3-venv; do
+for package in gcc libc6-dev libvulkan1 mesa-vulkan-drivers chromium chromium-driver python3-venv; do
   dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
 done
 if ((${#missing[@]})); then
@@ -23,7 +25,7 @@ if ((${#missing[@]})); then
   $sudo apt-get update -qq
   $sudo apt-get install -y -qq "${missing[@]}"
 fi
-for command in rustup cargo node npm python3 chromium chromedriver; do
+for command in cc rustup cargo node npm python3 chromium chromedriver; do
   command -v "$command" >/dev/null || { echo "$command is not installed" >&2; exit 1; }
 done
 
