@@ -148,17 +148,27 @@ export class StoredModel {
   async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const writer = await this.writer(name);
     try {
-      writer.truncate(0);
-      writeAll(writer, bytes, 0);
-      writer.flush();
+      replace(writer, bytes);
     } finally {
       writer.close();
     }
   }
 
+  /** The manifest, to be written down as often as it changes until it is closed. */
+  async record(): Promise<{ save: () => void; close: () => void }> {
+    const writer = await this.writer(MANIFEST);
+    const save = () => replace(writer, new TextEncoder().encode(JSON.stringify(this.manifest)));
+    return { save, close: () => writer.close() };
+  }
+
   /** Writes down what is there. */
   async save(): Promise<void> {
-    await this.write(MANIFEST, new TextEncoder().encode(JSON.stringify(this.manifest)));
+    const { save, close } = await this.record();
+    try {
+      save();
+    } finally {
+      close();
+    }
   }
 
   /** Whether every file has its length: a browser that was short of space may have taken some. */
@@ -166,6 +176,12 @@ export class StoredModel {
     const sizes = Object.entries(this.manifest.files).map(async ([name, { size }]) => (await this.file(name)).size === size);
     return this.manifest.complete && (await Promise.all(sizes).catch(() => [false])).every(Boolean);
   }
+}
+
+function replace(writer: FileSystemSyncAccessHandle, bytes: Uint8Array<ArrayBuffer>): void {
+  writer.truncate(0);
+  writeAll(writer, bytes, 0);
+  writer.flush();
 }
 
 /** A full disk may cut a write short, or count nonsense, without an error. */

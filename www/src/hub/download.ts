@@ -25,11 +25,15 @@ export async function downloadFile(
   const there = new Set(ranges && known?.size === size ? known.segments : []);
   const missing = Array.from({ length: count }, (_, i) => i).filter((i) => !there.has(i));
   const writer = await stored.writer(file);
+  // Open all the while: opening it anew for every segment was seen never to end.
+  const record = await stored.record().catch((error: unknown) => {
+    writer.close();
+    throw error;
+  });
   try {
     writer.truncate(size);
     if (writer.getSize() !== size) throw new StorageFull(`${writer.getSize()} of ${size} bytes were reserved`);
     onBytes([...there].reduce((sum, i) => sum + bytesOf(i), 0));
-    const saves = new Turns();
     const work = async () => {
       for (let i = missing.shift(); i !== undefined; i = missing.shift()) {
         let at = bounds(i)[0];
@@ -42,7 +46,7 @@ export async function downloadFile(
         writer.flush();
         there.add(i);
         files[file] = { size, segments: [...there] };
-        await saves.add(() => stored.save());
+        record.save();
       }
     };
     // The file stays open until the last worker has ended; after a failure none begins another segment.
@@ -54,25 +58,16 @@ export async function downloadFile(
     );
     const failed = (await Promise.allSettled(workers)).find((end) => end.status === "rejected");
     if (failed) throw failed.reason;
+    files[file] = { size };
+    record.save();
   } catch (error) {
     throw isQuota(error) ? new StorageFull(String(error)) : error;
   } finally {
+    record.close();
     writer.close();
   }
-  files[file] = { size };
-  await stored.save();
 }
 
 export function isQuota(error: unknown): boolean {
   return error instanceof DOMException && error.name === "QuotaExceededError";
-}
-
-/** Runs one after the other. */
-class Turns {
-  private last: Promise<void> = Promise.resolve();
-
-  add(act: () => Promise<void>): Promise<void> {
-    this.last = this.last.then(act);
-    return this.last;
-  }
 }
