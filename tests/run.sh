@@ -58,7 +58,7 @@ npm --prefix www run build
 step 'Browser: wasm-pack test'
 [ -x "$tools/bin/wasm-pack" ] || cargo install --quiet --locked wasm-pack --version 0.15.1 --root "$tools"
 export PATH=$root/target/wasm-tools/debug:$tools/bin:$PATH
-WASM_BINDGEN_TEST_TIMEOUT=600 wasm-pack test --headless --chrome --chromedriver "$(command -v chromedriver)" \
+WASM_BINDGEN_TEST_TIMEOUT=1800 wasm-pack test --headless --chrome --chromedriver "$(command -v chromedriver)" \
   -- --locked --test browser
 
 step 'Page: from Train to a downloaded adapter'

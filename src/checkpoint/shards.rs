@@ -110,9 +110,8 @@ impl ShardedSafetensors {
     ///
     /// # Errors
     ///
-    /// `Io` with the name of a file that is not among `files`. `Format` for a tensor that is not in its file, a
-    /// tensor of a shard that the index puts elsewhere or does not name, and a sum of sizes that differs from
-    /// the index's `total_size`; those of [`SafetensorsFile::open`].
+    /// `Io` with the name of a file that is not among `files`. `Format` for a tensor that is not in its file, or a
+    /// tensor of a shard that the index puts elsewhere or does not name; those of [`SafetensorsFile::open`].
     pub async fn open(index: &ShardIndex, files: &[(String, Rc<dyn ByteSource>)]) -> Result<Self> {
         let mut shards = Vec::new();
         let mut places = BTreeMap::new();

@@ -12,6 +12,7 @@ mod json;
 mod stream;
 mod strftime;
 mod template;
+mod vetted;
 
 pub use chat::{ChatTokens, Message};
 pub use stream::StreamDecoder;
@@ -89,6 +90,7 @@ impl Tokenizer {
         tokenizer_config: Option<&[u8]>,
         chat_template: Option<&str>,
     ) -> Result<Self> {
+        vetted::check(tokenizer_json)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer_json).map_err(|error| {
             Error::format(format!(
                 "tokenizer.json cannot be read: {error}; it must be a file of the Hugging Face tokenizers library \
@@ -117,7 +119,8 @@ impl Tokenizer {
         };
         class::apply(&mut inner, &config, model_type)?;
 
-        let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        let vocab_size =
+            inner.get_vocab(true).into_values().max().map_or(0, |id| (id as usize).saturating_add(1));
         let chat = match chat_template {
             Some(source) => Ok(source.to_owned()),
             None => config.chat_template(),

@@ -369,3 +369,28 @@ fn single_tokens_show_their_space() {
     }
     assert_eq!(byte_level("</s>", None).token_text(422), "<|im_end|>");
 }
+
+/// What the tokenizers crate panics on is refused before it sees it.
+#[test]
+fn hostile_tokenizers() {
+    let file = include_str!("../../www/public/demo/tokenizer.json");
+    let good: serde_json::Value = serde_json::from_str(file).expect("JSON");
+    let refused = |change: &dyn Fn(&mut serde_json::Value), part: &str| {
+        let mut file = good.clone();
+        change(&mut file);
+        let error = Tokenizer::from_files(file.to_string().as_bytes(), None, None).err().expect("refused");
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    let piece = |id: &str| serde_json::json!({ "SpecialToken": { "id": id, "type_id": 0 } });
+    let template = |single: serde_json::Value| serde_json::json!({ "type": "TemplateProcessing", "single": [single], "pair": [], "special_tokens": {} });
+    refused(&|f| f["post_processor"] = template(piece("<nowhere>")), "<nowhere>");
+    refused(
+        &|f| {
+            let inner = serde_json::json!([template(piece("<deep>"))]);
+            f["post_processor"] = serde_json::json!({ "type": "Sequence", "processors": inner });
+        },
+        "<deep>",
+    );
+    let map = serde_json::json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
+    refused(&|f| f["normalizer"] = map.clone(), "Precompiled");
+}

@@ -22,8 +22,9 @@ for folder in "$written"/*/; do
   "$python" tests/peft/check_adapter.py "$model" "$folder/adapter" "${logits[@]}"
   checked=$((checked + 1))
 done
-if ((checked < 6)); then
-  echo "expected an adapter of every golden model and one of the command line in $written, found $checked" >&2
+golden=(tests/golden/*/config.json)
+if ((checked != ${#golden[@]} + 1)); then
+  echo "expected an adapter of each of ${#golden[@]} golden models and one of the command line in $written, found $checked" >&2
   exit 1
 fi
 echo "$checked adapters checked"
