@@ -149,7 +149,7 @@ impl ReadArgs {
 pub struct TrainArgs {
     #[command(flatten)]
     pub model: ModelArg,
-    /// Data to train on: "demo" or "demo:NAME" (built in; see --help's end), or a file: JSON Lines, JSON, CSV,
+    /// Data to train on: built in ("demo:pirate", which is "demo", "demo:headline", "demo:json"), or a file: JSON Lines, JSON, CSV,
     /// TSV, Parquet or plain text
     #[arg(long, default_value = "demo", value_name = "demo|FILE")]
     pub data: String,

@@ -61,6 +61,9 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         warn_of_rows(&path.display().to_string(), report);
     }
     job.warnings.iter().for_each(|warning| warn(warning));
+    if args.eval_steps.is_some() && job.eval_examples == 0 {
+        warn("--eval-steps does nothing without held-out data; add --eval-data or --eval-split");
+    }
     let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
     say(
         json,

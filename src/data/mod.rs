@@ -18,7 +18,7 @@ pub use columns::Columns;
 pub use dataset::Dataset;
 pub use examples::{PrepareOptions, Prepared, prepare};
 pub use file_format::{DataFormat, FileFormat};
-pub use order::{EpochOrder, batches, group_by_length, split};
+pub use order::{EpochOrder, group_by_length, split};
 pub use preview::{PreviewToken, preview};
 pub use records::{Format, Record, SkippedLine};
 pub use report::{Bar, DataReport, Lengths, Packing, Rejected};

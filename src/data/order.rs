@@ -1,4 +1,4 @@
-//! The order of examples in an epoch, batches of it, and the held-out part of a data set.
+//! The order of examples in an epoch, and the held-out part of a data set.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -26,11 +26,6 @@ impl EpochOrder {
             (0..len).collect()
         }
     }
-}
-
-/// Cuts an order into batches of `batch_size` (at least 1) examples; the last may have fewer.
-pub fn batches(order: &[usize], batch_size: usize) -> impl Iterator<Item = &[usize]> {
-    order.chunks(batch_size.max(1))
 }
 
 /// Puts examples of about equal length next to each other, as transformers' `get_length_grouped_indices`: chunks

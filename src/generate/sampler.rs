@@ -37,7 +37,7 @@ impl Sampler {
     /// A sampler at the start of its random numbers.
     ///
     /// # Errors
-    /// A negative or non-finite temperature, or a `top_p` outside (0, 1].
+    /// A negative or non-finite temperature, a `top_p` outside (0, 1], or no token to write.
     pub fn new(options: &SamplingOptions) -> Result<Self> {
         let SamplingOptions { temperature, top_p, .. } = *options;
         if !temperature.is_finite() || temperature < 0.0 {
@@ -45,6 +45,9 @@ impl Sampler {
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
             return Err(Error::config(format!("top_p is {top_p}; expected a number above 0 and at most 1")));
+        }
+        if options.max_new_tokens == 0 {
+            return Err(Error::config("max_new_tokens is 0; expected at least 1"));
         }
         Ok(Self { options: options.clone(), rng: ChaCha8Rng::seed_from_u64(options.seed) })
     }

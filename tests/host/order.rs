@@ -1,7 +1,7 @@
 //! Batches, the order of an epoch, and the held-out part.
 
 use postil::ErrorKind;
-use postil::data::{Batch, EpochOrder, Example, Examples, batches, group_by_length, split};
+use postil::data::{Batch, EpochOrder, Example, Examples, group_by_length, split};
 
 #[test]
 fn batches_lay_examples_end_to_end() {
@@ -80,7 +80,6 @@ fn orders_are_pinned() {
     assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
     assert_eq!(EpochOrder { shuffle: false, ..order }.order(3, 4), [0, 1, 2, 3]);
     assert_eq!(order.order(0, 0), [0; 0]);
-    assert_eq!(batches(&[3, 1, 2], 2).collect::<Vec<_>>(), [&[3, 1][..], &[2]]);
 }
 
 #[test]
