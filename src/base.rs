@@ -21,6 +21,8 @@ use crate::tokenizer::Tokenizer;
 pub struct BaseFiles {
     /// Name for people and for the adapter's `base_model_name_or_path`.
     pub name: String,
+    /// The branch, tag or commit on the Hub, where one was named: the adapter's `revision`.
+    pub revision: Option<String>,
     /// `config.json`.
     pub config: Vec<u8>,
     /// The tensors, under any of the names that [`Canonical`](crate::checkpoint::Canonical) knows.
@@ -46,6 +48,7 @@ impl BaseFiles {
         let (tokenizer, tokenizer_config) = file.tokenizer()?;
         Ok(Self {
             name,
+            revision: None,
             config: file.config()?,
             weights: Rc::new(file),
             tokenizer,
@@ -60,6 +63,8 @@ impl BaseFiles {
 pub struct Base {
     /// See [`BaseFiles::name`].
     pub name: String,
+    /// See [`BaseFiles::revision`].
+    pub revision: Option<String>,
     /// The model.
     pub model: Rc<Model>,
     /// The tokenizer.
@@ -72,6 +77,8 @@ pub struct Base {
 pub struct OpenedBase {
     /// See [`BaseFiles::name`].
     pub name: String,
+    /// See [`BaseFiles::revision`].
+    pub revision: Option<String>,
     /// The configuration.
     pub config: ModelConfig,
     /// The tokenizer.
@@ -131,7 +138,14 @@ impl OpenedBase {
         }
         stop.sort_unstable();
         stop.dedup();
-        Ok(Self { name: files.name, config, tokenizer, stop, weights: files.weights })
+        Ok(Self {
+            name: files.name,
+            revision: files.revision,
+            config,
+            tokenizer,
+            stop,
+            weights: files.weights,
+        })
     }
 
     /// Bytes that the weights will take on `gpu`.
@@ -147,9 +161,9 @@ impl OpenedBase {
     /// # Errors
     /// Those of [`Model::load`].
     pub async fn load(self, gpu: &Arc<Gpu>, progress: &mut dyn FnMut(Progress)) -> Result<Base> {
-        let Self { name, config, tokenizer, stop, weights } = self;
+        let Self { name, revision, config, tokenizer, stop, weights } = self;
         let model = Model::load(gpu, config, &*weights, progress).await?;
-        Ok(Base { name, model, tokenizer, stop })
+        Ok(Base { name, revision, model, tokenizer, stop })
     }
 }
 

@@ -23,6 +23,7 @@ pub async fn base_files() -> Result<BaseFiles> {
     let weights = MemorySource::new(MODEL_FILE, asset!("model.safetensors").as_slice());
     Ok(BaseFiles {
         name: "postil-demo".to_owned(),
+        revision: None,
         config: asset!("config.json").to_vec(),
         weights: Rc::new(SafetensorsFile::open(Rc::new(weights)).await?),
         tokenizer: asset!("tokenizer.json").to_vec(),

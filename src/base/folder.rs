@@ -62,6 +62,7 @@ pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
     };
     Ok(BaseFiles {
         name: dir.display().to_string(),
+        revision: None,
         config,
         weights,
         tokenizer,

@@ -50,7 +50,9 @@ pub async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
         ModelSource::Disk(path) => read_model(&path).await,
         ModelSource::Hub(name) => {
             let files = read_model(&fetch(&name, Part::All, json)?).await?;
-            Ok(BaseFiles { name: name.repo, ..files })
+            // PEFT means `main` where an adapter names none.
+            let revision = Some(name.revision).filter(|revision| revision != "main");
+            Ok(BaseFiles { name: name.repo, revision, ..files })
         }
     }
 }

@@ -256,6 +256,7 @@ impl TokenizedJob {
             Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, job.train, data, &checkpoint)?,
             Start::New(mut config) => {
                 config.base_model_name_or_path = Some(base.name.clone());
+                config.revision.clone_from(&base.revision);
                 let lora = Lora::new(gpu, &config, model, job.train.seed)?;
                 Trainer::new(&base.model, lora, job.train, data)?
             }

@@ -35,6 +35,7 @@ pub(super) async fn base_files(files: &JsValue) -> Result<BaseFiles, JsValue> {
     let index = bytes(files, "weights_index");
     Ok(BaseFiles {
         name: name_of(files),
+        revision: property(files, "revision").as_string(),
         config: required_bytes(files, "config")?,
         weights: open_weights(&list, index.as_deref()).await.map_err(throw)?,
         tokenizer: required_bytes(files, "tokenizer")?,

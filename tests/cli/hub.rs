@@ -107,6 +107,23 @@ fn a_model_is_downloaded_once_into_the_standard_cache() {
 }
 
 #[test]
+fn an_adapter_names_the_base_and_its_revision() {
+    let place = Place::new();
+    let data = arg(&write_data(place.home.path()));
+    for (model, revision) in [(REPO.to_owned(), None), (format!("{REPO}@{COMMIT}"), Some(COMMIT))] {
+        let out = place.home.path().join(format!("adapter-{}", revision.is_some()));
+        let options = ["--max-steps", "1", "--batch-size", "1", "--max-length", "16", "--rank", "1"];
+        let mut command = place.command(&["train", "--model", &model, "--data", &data, "--out", &arg(&out)]);
+        command.args(options);
+        finish(command).expect_ok();
+        let config = std::fs::read(out.join("adapter_config.json")).expect("an adapter");
+        let config: serde_json::Value = serde_json::from_slice(&config).expect("JSON");
+        assert_eq!(config["base_model_name_or_path"], REPO);
+        assert_eq!(config["revision"].as_str(), revision);
+    }
+}
+
+#[test]
 fn counting_parameters_downloads_no_weights() {
     let place = Place::new();
     let report = place.params(&format!("{REPO}@refs/pr/1"), &[]).json();

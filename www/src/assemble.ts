@@ -8,10 +8,16 @@ export const OPTIONAL = ["tokenizer_config.json", "chat_template.jinja", "genera
 export const WEIGHTS = "model.safetensors";
 export const INDEX = "model.safetensors.index.json";
 
-/** The engine's object from the small files and the weights. */
-export function assemble(name: string, texts: ReadonlyMap<string, Uint8Array>, weights: NamedFile[]): ModelFiles {
+/** The engine's object from the small files and the weights; `revision` is the Hub's, unless it is `main`. */
+export function assemble(
+  name: string,
+  texts: ReadonlyMap<string, Uint8Array>,
+  weights: NamedFile[],
+  revision?: string,
+): ModelFiles {
   const template = texts.get("chat_template.jinja");
   const parts = {
+    revision: revision === "main" ? undefined : revision,
     config: texts.get("config.json"),
     tokenizer: texts.get("tokenizer.json"),
     tokenizer_config: texts.get("tokenizer_config.json"),

@@ -27,6 +27,8 @@ declare module "postil-engine" {
   /** A single `.gguf` file needs none of the others. */
   export interface ModelFiles {
     name: string;
+    /** Of the model on the Hub, where it is not `main`: written to the adapter. */
+    revision?: string;
     config?: Uint8Array;
     weights: NamedFile[];
     /** `model.safetensors.index.json`, for weights in several files. */

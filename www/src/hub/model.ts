@@ -50,7 +50,7 @@ export async function fromHub(model: HubModel, token: string | undefined, listen
     if (!ranges) throw new DownloadError(`${name}: the server sends no parts of files, and there is no room to keep the whole.`);
   }
   const remote = [...sizes].map(([name, sized]) => remoteFile(client, commit, name, sized));
-  return assemble(model.repo, texts, remote);
+  return assemble(model.repo, texts, remote, model.revision);
 }
 
 /** The files of a model that is in the store; nothing is asked of the network. */
@@ -142,7 +142,9 @@ async function filesOf(stored: StoredModel): Promise<ModelFiles> {
   }
   const large = names.filter((name) => !isText(name)).sort();
   const weights = large.map(async (name) => ({ name, blob: await stored.file(name) }));
-  return assemble(manifest.repo, texts, await Promise.all(weights));
+  const { revisions, commit } = manifest;
+  const revision = revisions.includes("main") ? "main" : (revisions[0] ?? commit);
+  return assemble(manifest.repo, texts, await Promise.all(weights), revision);
 }
 
 /** A file that is read from the Hub whenever a part of it is needed. */
