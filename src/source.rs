@@ -87,6 +87,20 @@ fn buffer(name: &str, len: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What the page handed over for a read of `len` bytes at `offset`, as the engine's own bytes.
+#[cfg(target_arch = "wasm32")]
+fn received(name: &str, offset: u64, len: usize, array: &js_sys::Uint8Array) -> Result<Vec<u8>> {
+    if array.length() as usize != len {
+        let found = array.length();
+        return Err(Error::format(format!(
+            "{name}: truncated: expected {len} bytes at offset {offset}, found {found}"
+        )));
+    }
+    let mut bytes = buffer(name, len)?;
+    array.copy_to(&mut bytes);
+    Ok(bytes)
+}
+
 /// Bytes in memory.
 pub struct MemorySource {
     name: String,

@@ -15,6 +15,8 @@ pub use self::adapter::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, Adapte
 pub use self::canonical::Canonical;
 pub use self::gguf::{GgmlType, GgufFile};
 pub use self::safetensors::{SafetensorsFile, write_safetensors};
-pub use self::shards::{INDEX_FILE, MODEL_FILE, ShardIndex, ShardedSafetensors, open_weights};
+pub use self::shards::{
+    INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, ShardIndex, ShardedSafetensors, open_weights,
+};
 pub use self::stream::{IN_FLIGHT, Meter, Progress, SLICE, Slice, Slices};
 pub use self::tensors::{TensorInfo, TensorSource};

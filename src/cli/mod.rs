@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod data;
+mod log;
 mod model;
 mod train;
 

@@ -1,14 +1,13 @@
 //! `postil train`.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use postil::base::{Base, OpenedBase};
-use postil::checkpoint::{Adapter, atomic};
+use postil::checkpoint::Adapter;
 use postil::data::Dataset;
 use postil::gpu::{Gpu, human_bytes};
 use postil::train::{
@@ -17,6 +16,7 @@ use postil::train::{
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
+use super::log::Log;
 use super::model::{base_files, load_opened};
 use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
 
@@ -36,7 +36,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let dir = if args.plan { None } else { Some(RunDir::open(&args.out, args.resume)?) };
     let start = start(args, lora, init, json).await?;
     if let Some(log) = &args.log {
-        Log::check(log, args)?;
+        Log::check(log, [Some(Path::new(&args.data)), args.eval_data.as_deref()])?;
     }
 
     let stop = Stop::new()?;
@@ -50,7 +50,13 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let mut job = job.tokenize(&opened.config, &opened.tokenizer)?;
     let weights = opened.weight_bytes(&gpu)?;
     let Some(dir) = dir else {
-        return print_plan(&job.memory(&gpu, &opened.config, weights, 0).await?, json);
+        let report = if args.auto {
+            job.fit(&gpu, &opened.config, &opened.tokenizer, weights, 0).await?
+        } else {
+            job.memory(&gpu, &opened.config, weights, 0).await?
+        };
+        job.warnings().iter().for_each(|warning| warn(warning));
+        return print_plan(&report, json);
     };
     let memory = job.fit(&gpu, &opened.config, &opened.tokenizer, weights, 0).await?;
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
@@ -80,6 +86,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     }
     let mut run = Run {
         dir,
+        saved: None,
         log: args.log.as_deref().map(|path| Log::open(path, job.trainer.progress().step)).transpose()?,
         bar: bar(json, "{wide_bar} {pos}/{len} {msg} eta {eta}"),
         json,
@@ -181,6 +188,8 @@ impl Stop {
 /// A run as it goes.
 struct Run {
     dir: RunDir,
+    /// The step of the newest checkpoint that this run wrote.
+    saved: Option<usize>,
     log: Option<Log>,
     bar: indicatif::ProgressBar,
     json: bool,
@@ -226,7 +235,7 @@ impl Run {
                 self.dir.save_best(&trainer.adapter().await?)?;
             }
             if trainer.saves_after(report.step) && !outcome.stopped {
-                self.dir.save_checkpoint(&trainer.checkpoint().await?)?;
+                self.save_checkpoint(trainer).await?;
             }
             outcome.last = Some(report);
         }
@@ -268,14 +277,23 @@ impl Run {
     }
 
     /// The adapter as it is, and unless the run failed a checkpoint of its last step.
-    async fn save(&self, trainer: &Trainer, outcome: Option<&Outcome>) -> Result<()> {
+    async fn save(&mut self, trainer: &Trainer, outcome: Option<&Outcome>) -> Result<()> {
         if let Some(outcome) = outcome {
-            let path = self.dir.save_checkpoint(&trainer.checkpoint().await?)?;
+            let step = trainer.progress().step;
+            if self.saved != Some(step) {
+                self.save_checkpoint(trainer).await?;
+            }
             if outcome.stopped {
-                say(self.json, format!("stopped; continue from {} with --resume", path.display()));
+                say(self.json, format!("stopped after step {step}; go on with --resume"));
             }
         }
         self.dir.save_adapter(&trainer.adapter().await?)
+    }
+
+    async fn save_checkpoint(&mut self, trainer: &Trainer) -> Result<()> {
+        self.dir.save_checkpoint(&trainer.checkpoint().await?)?;
+        self.saved = Some(trainer.progress().step);
+        Ok(())
     }
 }
 
@@ -332,73 +350,4 @@ fn finish(
         }
     }
     Ok(())
-}
-
-/// One JSON object per step, in a file.
-struct Log {
-    path: PathBuf,
-    file: std::fs::File,
-}
-
-impl Log {
-    /// Refuses to overwrite a file that is no log: the data set, above all.
-    fn check(path: &Path, args: &TrainArgs) -> Result<()> {
-        let same = |other: &Path| match (path.canonicalize(), other.canonicalize()) {
-            (Ok(path), Ok(other)) => path == other,
-            _ => false,
-        };
-        if same(Path::new(&args.data)) || args.eval_data.as_deref().is_some_and(same) {
-            return Err(Error::config(format!(
-                "--log {} is the data set, which the log would overwrite. Name another file",
-                path.display()
-            )));
-        }
-        if Self::read(path)?.lines().any(|line| Self::step_of(line).is_none()) {
-            return Err(Error::config(format!(
-                "--log {} exists and is no log of a run; it would be overwritten. Name another file",
-                path.display()
-            )));
-        }
-        Ok(())
-    }
-
-    fn step_of(line: &str) -> Option<u64> {
-        serde_json::from_str::<serde_json::Value>(line).ok()?["step"].as_u64()
-    }
-
-    /// The file's text. A killed run may have left half a line, which need not be UTF-8.
-    fn read(path: &Path) -> Result<String> {
-        match std::fs::read(path) {
-            Ok(bytes) => {
-                let mut text = String::from_utf8_lossy(&bytes).into_owned();
-                if let Some(end) = text.rfind('\n')
-                    && Self::step_of(&text[end + 1..]).is_none()
-                {
-                    text.truncate(end + 1);
-                }
-                Ok(text)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(Error::io(path.display(), &error)),
-        }
-    }
-
-    /// Opens the file; of an interrupted run's lines those up to `step` stay.
-    fn open(path: &Path, step: usize) -> Result<Self> {
-        let io = |error: &std::io::Error| Error::io(path.display(), error);
-        let kept: String = Self::read(path)?
-            .lines()
-            .filter(|line| step > 0 && Self::step_of(line).is_some_and(|logged| logged <= step as u64))
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        atomic::write_file(path, kept.as_bytes())?;
-        let file = std::fs::OpenOptions::new().append(true).open(path).map_err(|error| io(&error))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    fn add(&mut self, report: &StepReport) -> Result<()> {
-        let line = serde_json::to_string(report)
-            .map_err(|error| Error::config(format!("a step's report cannot be written: {error}")))?;
-        writeln!(self.file, "{line}").map_err(|error| Error::io(self.path.display(), &error))
-    }
 }

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::checkpoint::{INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, ShardIndex};
 use crate::error::{Error, ErrorKind, Result};
 
 mod cache;
@@ -29,10 +30,6 @@ const SMALL_FILES: [&str; 5] = [
     "generation_config.json",
 ];
 const REQUIRED: usize = 2;
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-/// An index lists a few thousand tensors; a larger one is not what it claims to be.
-const MAX_INDEX: u64 = 64 << 20;
 /// Files downloaded at a time.
 const WORKERS: usize = 4;
 
@@ -115,15 +112,15 @@ impl Hub {
                 return Err(run.lacks(name));
             }
         }
-        if !run.look(WEIGHTS, &mut missing)? {
-            if !run.look(INDEX, &mut missing)? {
-                return Err(run.lacks(&format!("{WEIGHTS} and {INDEX}")));
+        if !run.look(MODEL_FILE, &mut missing)? {
+            if !run.look(INDEX_FILE, &mut missing)? {
+                return Err(run.lacks(&format!("{MODEL_FILE} and {INDEX_FILE}")));
             }
             // The index names the rest, so it comes first.
-            let (index, others) = missing.into_iter().partition(|file: &Missing| file.name == INDEX);
+            let (index, others) = missing.into_iter().partition(|file: &Missing| file.name == INDEX_FILE);
             run.download(index)?;
             missing = others;
-            for shard in shards(&snapshot.join(INDEX))? {
+            for shard in shards(&snapshot.join(INDEX_FILE))? {
                 if !run.look(&shard, &mut missing)? {
                     return Err(run.lacks(&shard));
                 }
@@ -276,22 +273,12 @@ impl Run<'_> {
 
 /// The files that an index names, each once.
 fn shards(index: &std::path::Path) -> Result<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: std::collections::BTreeMap<String, String>,
-    }
     let size = std::fs::metadata(index).map_err(|error| Error::io(index.display(), &error))?.len();
-    if size > MAX_INDEX {
+    if size > MAX_INDEX_BYTES {
         return Err(Error::format(format!("{}: {size} bytes are too many for an index", index.display())));
     }
     let json = std::fs::read(index).map_err(|error| Error::io(index.display(), &error))?;
-    let index: Index = serde_json::from_slice(&json)
-        .map_err(|error| Error::format(format!("{}: {error}", index.display())))?;
-    let names: std::collections::BTreeSet<String> = index.weight_map.into_values().collect();
-    match names.iter().find(|name| !name::is_file_name(name)) {
-        Some(name) => Err(Error::format(format!("{INDEX}: \"{name}\" is no name of a file beside it"))),
-        None => Ok(names.into_iter().collect()),
-    }
+    Ok(ShardIndex::parse(&json)?.files().into_iter().map(str::to_owned).collect())
 }
 
 fn is_commit(revision: &str) -> bool {

@@ -4,7 +4,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
-use super::{BoxFuture, ByteSource, buffer, check_range};
+use super::{BoxFuture, ByteSource, check_range, received};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A browser's `Blob`, such as a file that the user picked.
@@ -42,22 +42,12 @@ impl ByteSource for BlobSource {
     fn read(&self, offset: u64, len: usize) -> BoxFuture<'_, Result<Vec<u8>>> {
         Box::pin(async move {
             let range = check_range(self, offset, len)?;
-            let mut bytes = buffer(&self.name, len)?;
             let slice = self
                 .blob
                 .slice_with_f64_and_f64(range.start as f64, range.end as f64)
                 .map_err(|error| self.failed(&error))?;
             let array = JsFuture::from(slice.array_buffer()).await.map_err(|error| self.failed(&error))?;
-            let array = js_sys::Uint8Array::new(&array);
-            if array.length() as usize != len {
-                let found = array.length();
-                return Err(Error::format(format!(
-                    "{}: truncated: expected {len} bytes at offset {offset}, found {found}",
-                    self.name
-                )));
-            }
-            array.copy_to(&mut bytes);
-            Ok(bytes)
+            received(&self.name, offset, len, &js_sys::Uint8Array::new(&array))
         })
     }
 }

@@ -4,7 +4,7 @@ use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use super::{BoxFuture, ByteSource, buffer, check_range};
+use super::{BoxFuture, ByteSource, check_range, received};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An object of the page's with `size` and `read(offset, length)`, which promises a `Uint8Array`. Several
@@ -59,16 +59,7 @@ impl ByteSource for RemoteSource {
             let array =
                 JsFuture::from(Promise::resolve(&promise)).await.map_err(|error| self.failed(&error))?;
             let array = array.dyn_into::<Uint8Array>().map_err(|other| self.failed(&other))?;
-            if array.length() as usize != len {
-                let found = array.length();
-                return Err(Error::format(format!(
-                    "{}: truncated: expected {len} bytes at offset {offset}, found {found}",
-                    self.name
-                )));
-            }
-            let mut bytes = buffer(&self.name, len)?;
-            array.copy_to(&mut bytes);
-            Ok(bytes)
+            received(&self.name, offset, len, &array)
         })
     }
 }

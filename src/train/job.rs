@@ -168,6 +168,11 @@ impl Job {
 }
 
 impl TokenizedJob {
+    /// What a person should know so far.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// What the run takes on `gpu`, beside `weights` bytes of the base, of which `taken` are allocated, and what
     /// it may take.
     ///

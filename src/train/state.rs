@@ -38,6 +38,44 @@ pub struct TrainerState {
     pub device: String,
 }
 
+/// Settings that may differ when a run goes on: its results are the same bits.
+const CHANGES_NO_BIT: [&str; 1] = ["gradient_checkpointing"];
+
+impl TrainerState {
+    /// Refuses `run` unless it is the run that this state is of.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), naming the first difference.
+    pub(super) fn check_same_run(&self, run: &Self) -> Result<()> {
+        let differs = |what: String| {
+            Err(Error::config(format!(
+                "the checkpoint is of another run: {what}. Use the same options and data to resume, or start \
+                 a new run from its adapter with --init-adapter and another --out"
+            )))
+        };
+        let (mine, theirs) = (serde_json::to_value(&run.config), serde_json::to_value(&self.config));
+        if let (Ok(serde_json::Value::Object(mine)), Ok(serde_json::Value::Object(theirs))) = (mine, theirs)
+            && let Some((key, value)) = mine
+                .iter()
+                .filter(|(key, _)| !CHANGES_NO_BIT.contains(&key.as_str()))
+                .find(|(key, value)| theirs.get(*key) != Some(value))
+        {
+            let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
+            return differs(format!("{key} is {value}, there it is {before}"));
+        }
+        if run.model_fingerprint != self.model_fingerprint {
+            return differs("the base model's weights are not the same".to_owned());
+        }
+        if run.data_fingerprint != self.data_fingerprint {
+            return differs("the data are not the same".to_owned());
+        }
+        if run.max_steps != self.max_steps {
+            return differs(format!("it has {} steps, this one {}", self.max_steps, run.max_steps));
+        }
+        Ok(())
+    }
+}
+
 /// A run's state between two steps.
 pub struct Checkpoint {
     /// The adapter.

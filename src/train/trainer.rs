@@ -70,9 +70,6 @@ struct Pending {
     reads: [PendingRead; 2],
 }
 
-/// Settings that may differ when a run goes on: its results are the same bits.
-const CHANGES_NO_BIT: [&str; 1] = ["gradient_checkpointing"];
-
 /// What batches count.
 pub(super) fn as_rows(config: &TrainConfig, examples: Examples) -> Rows {
     match config.packing {
@@ -174,7 +171,7 @@ impl Trainer {
         let lora = Lora::from_adapter(gpu, &checkpoint.adapter, model.config())?;
         let mut run = Self::new(model, lora, config, data)?;
         let state = &checkpoint.state;
-        run.check_same_run(state)?;
+        state.check_same_run(&run.state())?;
         for (tensor, values) in run.session.moments().iter().zip(&checkpoint.moments) {
             if values.len() != tensor.len() {
                 return Err(Error::format(format!(
@@ -191,35 +188,6 @@ impl Trainer {
         run.best = state.best_step.zip(state.best_metric);
         run.evaluation_due = state.evaluation_due;
         Ok(run)
-    }
-
-    fn check_same_run(&self, state: &TrainerState) -> Result<()> {
-        let differs = |what: String| {
-            Err(Error::config(format!(
-                "the checkpoint is of another run: {what}. Use the same options and data to resume, or start \
-                 a new run from its adapter with --init-adapter and another --out"
-            )))
-        };
-        let (mine, theirs) = (serde_json::to_value(&self.config), serde_json::to_value(&state.config));
-        if let (Ok(serde_json::Value::Object(mine)), Ok(serde_json::Value::Object(theirs))) = (mine, theirs)
-            && let Some((key, value)) = mine
-                .iter()
-                .filter(|(key, _)| !CHANGES_NO_BIT.contains(&key.as_str()))
-                .find(|(key, value)| theirs.get(*key) != Some(value))
-        {
-            let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
-            return differs(format!("{key} is {value}, there it is {before}"));
-        }
-        if self.session.model().fingerprint() != state.model_fingerprint {
-            return differs("the base model's weights are not the same".to_owned());
-        }
-        if self.data_fingerprint != state.data_fingerprint {
-            return differs("the data are not the same".to_owned());
-        }
-        if self.total != state.max_steps {
-            return differs(format!("it has {} steps, this one {}", state.max_steps, self.total));
-        }
-        Ok(())
     }
 
     /// How far the run is.
@@ -418,25 +386,31 @@ impl Trainer {
         assert!(self.pending.is_empty(), "a checkpoint is taken between steps");
         let gpu = self.session.model().gpu();
         let [m, v] = self.session.moments();
-        let (epoch, batch_in_epoch, _) = self.batches_of(self.reported);
         Ok(Checkpoint {
             adapter: self.adapter().await?,
             moments: [gpu.read(m).await?, gpu.read(v).await?],
-            state: TrainerState {
-                global_step: self.reported,
-                max_steps: self.total,
-                epoch,
-                batch_in_epoch,
-                micro_batches: self.micro_batches,
-                best_metric: self.best.map(|(_, loss)| loss),
-                best_step: self.best.map(|(step, _)| step),
-                config: self.config.clone(),
-                data_fingerprint: self.data_fingerprint.clone(),
-                model_fingerprint: self.session.model().fingerprint().to_owned(),
-                evaluation_due: self.evaluation_due,
-                device: gpu.caps().adapter.describe(),
-            },
+            state: self.state(),
         })
+    }
+
+    /// What a checkpoint after the last reported step remembers.
+    fn state(&self) -> TrainerState {
+        let (epoch, batch_in_epoch, _) = self.batches_of(self.reported);
+        let model = self.session.model();
+        TrainerState {
+            global_step: self.reported,
+            max_steps: self.total,
+            epoch,
+            batch_in_epoch,
+            micro_batches: self.micro_batches,
+            best_metric: self.best.map(|(_, loss)| loss),
+            best_step: self.best.map(|(step, _)| step),
+            config: self.config.clone(),
+            data_fingerprint: self.data_fingerprint.clone(),
+            model_fingerprint: model.fingerprint().to_owned(),
+            evaluation_due: self.evaluation_due,
+            device: model.gpu().caps().adapter.describe(),
+        }
     }
 }
 

@@ -51,6 +51,10 @@ fn a_run_that_does_not_fit() {
         args.extend(base.iter().chain(more));
         postil(&args)
     };
+    // What it would be with the changes that --auto makes.
+    let budget = format!("{}B", whole - 1);
+    let auto = plan(&out, &data, &[&base[..], &["--memory-budget", &budget, "--auto"]].concat());
+    assert!(auto["fits"] == true && total(&auto) < whole, "{auto}");
     // The table and the changes, and nothing was loaded.
     let refused = train(whole - 1, &[]);
     refused.expect_error(&["needs", "MiB of GPU memory", "budget"]);
