@@ -49,7 +49,7 @@ run() {
   until [ -e "$scratch/$name.made" ] || ((waited++ > 120)); do sleep 1; done
   say "$name: $steps steps of $batch x 512 tokens $*"
   (while sleep 0.2; do nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits; done > "$out/memory.txt") & local watcher=$!
-  timeout 75 python3 tests/bench/watch.py "$postil" train --model "$scratch/$name" --data "$scratch/long.jsonl" --max-length 512 \
+  timeout 120 python3 tests/bench/watch.py "$postil" train --model "$scratch/$name" --data "$scratch/long.jsonl" --max-length 512 \
     --batch-size "$batch" --max-steps "$steps" --out "$scratch/run-$RANDOM" --log "$out/$name.jsonl" "$@"
   kill "$watcher"
   echo "GPU memory in use at its peak: $(sort -n "$out/memory.txt" | tail -n 1) MiB"
