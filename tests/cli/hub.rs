@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::common::*;
-use super::hub_server::{COMMIT, HubServer, TOKEN};
+use super::hub_server::{COMMIT, HubServer, TOKEN, etag};
 
 const REPO: &str = "owner/story-model";
 
@@ -57,10 +57,10 @@ impl Place {
         self.home.path().join("hub/models--owner--story-model")
     }
 
+    /// What has come of the weights; other files' parts are there for a moment as well.
     fn partial(&self) -> Option<PathBuf> {
-        let blobs = std::fs::read_dir(self.cache().join("blobs")).ok()?;
-        let mut paths = blobs.map(|entry| entry.expect("an entry").path());
-        paths.find(|path| path.extension().is_some_and(|extension| extension == "incomplete"))
+        let name = format!("{}.incomplete", etag(&demo_files()["model.safetensors"]));
+        Some(self.cache().join("blobs").join(name)).filter(|path| path.exists())
     }
 }
 
