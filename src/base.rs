@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{read_folder, read_model};
+pub use folder::{read_folder, read_model, read_text};
 
 use crate::checkpoint::{GgufFile, Progress, TensorSource};
 use crate::config::ModelConfig;
@@ -14,27 +14,39 @@ use crate::error::{Context, Error, Result};
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::source::ByteSource;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, TokenizerFiles};
 
-/// The files of a Hugging Face model folder, or what stands for them in a file of another kind; the weights
-/// are read in slices, the rest is small.
+/// The files of a Hugging Face model folder beside its weights, or what stands for them in a file of another kind.
+pub struct TextFiles {
+    /// `config.json`.
+    pub config: Vec<u8>,
+    /// The tokenizer's.
+    pub tokenizer: TokenizerFiles,
+    /// `generation_config.json`: its end-of-sequence ids.
+    pub generation_config: Option<Vec<u8>>,
+}
+
+/// All files of a model; the weights are read in slices, the rest is small.
 pub struct BaseFiles {
     /// Name for people and for the adapter's `base_model_name_or_path`.
     pub name: String,
     /// The branch, tag or commit on the Hub, where one was named: the adapter's `revision`.
     pub revision: Option<String>,
-    /// `config.json`.
-    pub config: Vec<u8>,
+    /// Everything but the weights.
+    pub text: TextFiles,
     /// The tensors, under any of the names that [`Canonical`](crate::checkpoint::Canonical) knows.
     pub weights: Rc<dyn TensorSource>,
-    /// `tokenizer.json`.
-    pub tokenizer: Vec<u8>,
-    /// `tokenizer_config.json`.
-    pub tokenizer_config: Option<Vec<u8>>,
-    /// `chat_template.jinja`.
-    pub chat_template: Option<String>,
-    /// `generation_config.json`: its end-of-sequence ids.
-    pub generation_config: Option<Vec<u8>>,
+}
+
+impl TextFiles {
+    /// The model's configuration and its tokenizer.
+    ///
+    /// # Errors
+    /// Those of each file's own reader.
+    pub fn read(&self) -> Result<(ModelConfig, Tokenizer)> {
+        let config = ModelConfig::from_json(&self.config)?;
+        Ok((config, Tokenizer::for_model(&self.config, &self.tokenizer)?))
+    }
 }
 
 impl BaseFiles {
@@ -46,16 +58,14 @@ impl BaseFiles {
     pub async fn from_gguf(name: String, source: Rc<dyn ByteSource>) -> Result<Self> {
         let file = GgufFile::open(source).await?;
         let (tokenizer, tokenizer_config) = file.tokenizer()?;
-        Ok(Self {
-            name,
-            revision: None,
-            config: file.config()?,
-            weights: Rc::new(file),
+        let tokenizer = TokenizerFiles {
             tokenizer,
             tokenizer_config: Some(tokenizer_config),
-            chat_template: None,
-            generation_config: None,
-        })
+            is_complete: true,
+            ..TokenizerFiles::default()
+        };
+        let text = TextFiles { config: file.config()?, tokenizer, generation_config: None };
+        Ok(Self { name, revision: None, text, weights: Rc::new(file) })
     }
 }
 
@@ -115,16 +125,8 @@ impl OpenedBase {
     /// # Errors
     /// Those of each file's own reader, with the file's name.
     pub fn open(files: BaseFiles) -> Result<Self> {
-        let config =
-            ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
-        let tokenizer = Tokenizer::for_model(
-            &files.config,
-            &files.tokenizer,
-            files.tokenizer_config.as_deref(),
-            files.chat_template.as_deref(),
-        )
-        .context(|| files.name.clone())?;
-        let generation: GenerationConfig = match &files.generation_config {
+        let (config, tokenizer) = files.text.read().context(|| files.name.clone())?;
+        let generation: GenerationConfig = match &files.text.generation_config {
             None => GenerationConfig::default(),
             Some(json) => serde_json::from_slice(json)
                 .map_err(|error| Error::format(format!("{}: generation_config.json: {error}", files.name)))?,

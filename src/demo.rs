@@ -3,11 +3,12 @@
 
 use std::rc::Rc;
 
-use crate::base::BaseFiles;
+use crate::base::{BaseFiles, TextFiles};
 use crate::checkpoint::{MODEL_FILE, SafetensorsFile};
 use crate::data::{Columns, DataFormat, Dataset};
 use crate::error::Result;
 use crate::source::MemorySource;
+use crate::tokenizer::TokenizerFiles;
 
 /// The built-in model's and data's name.
 pub const NAME: &str = "demo";
@@ -24,13 +25,22 @@ pub async fn base_files() -> Result<BaseFiles> {
     Ok(BaseFiles {
         name: "postil-demo".to_owned(),
         revision: None,
-        config: asset!("config.json").to_vec(),
+        text: text_files(),
         weights: Rc::new(SafetensorsFile::open(Rc::new(weights)).await?),
-        tokenizer: asset!("tokenizer.json").to_vec(),
-        tokenizer_config: Some(asset!("tokenizer_config.json").to_vec()),
-        chat_template: None,
-        generation_config: None,
     })
+}
+
+/// The built-in model's files beside its weights.
+pub fn text_files() -> TextFiles {
+    TextFiles {
+        config: asset!("config.json").to_vec(),
+        tokenizer: TokenizerFiles {
+            tokenizer: asset!("tokenizer.json").to_vec(),
+            tokenizer_config: Some(asset!("tokenizer_config.json").to_vec()),
+            ..TokenizerFiles::default()
+        },
+        generation_config: None,
+    }
 }
 
 /// A built-in data set.

@@ -221,7 +221,8 @@ impl Engine {
         self.gpu.check().is_err()
     }
 
-    /// Loads a base model: `{name, config, weights, weights_index?, tokenizer, tokenizer_config?, chat_template?}`.
+    /// Loads a base model: `{name, revision?, config, weights, weights_index?, tokenizer, tokenizer_config?,
+    /// special_tokens_map?, chat_template?, generation_config?}`.
     /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
     /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
     /// called `….gguf` needs none of the others.

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::BaseFiles;
+use super::{BaseFiles, TextFiles};
 use crate::checkpoint::{INDEX_FILE, MODEL_FILE, ShardIndex, open_weights};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{ByteSource, FileSource};
+use crate::tokenizer::TokenizerFiles;
 
 /// Every file but the weights is small; a huge one is not what it claims to be.
 const MAX_TEXT: u64 = 64 << 20;
@@ -33,19 +34,21 @@ pub async fn read_model(path: &Path) -> Result<BaseFiles> {
     }
 }
 
+/// Reads everything but the weights of a folder as transformers saves it, which need not be there, or of a GGUF
+/// file.
+///
+/// # Errors
+/// As [`read_model`].
+pub async fn read_text(path: &Path) -> Result<TextFiles> {
+    if path.is_dir() { folder_text(path) } else { Ok(read_model(path).await?.text) }
+}
+
 /// Reads a folder as transformers saves it.
 ///
 /// # Errors
 /// `Io` for what is missing or cannot be read, and those of the files' own readers.
 pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
-    let config = required(dir, "config.json")?;
-    let tokenizer = required(dir, "tokenizer.json")?;
-    let chat_template = optional(dir, "chat_template.jinja")?
-        .map(|bytes| {
-            String::from_utf8(bytes)
-                .map_err(|_| Error::format(format!("{}: chat_template.jinja is not UTF-8", dir.display())))
-        })
-        .transpose()?;
+    let text = folder_text(dir)?;
     let open = |name: &str| -> Result<(String, Rc<dyn ByteSource>)> {
         Ok((name.to_owned(), Rc::new(FileSource::open(&dir.join(name))?)))
     };
@@ -60,14 +63,25 @@ pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
     } else {
         return Err(missing(dir, MODEL_FILE));
     };
-    Ok(BaseFiles {
-        name: dir.display().to_string(),
-        revision: None,
-        config,
-        weights,
-        tokenizer,
-        tokenizer_config: optional(dir, "tokenizer_config.json")?,
-        chat_template,
+    Ok(BaseFiles { name: dir.display().to_string(), revision: None, text, weights })
+}
+
+fn folder_text(dir: &Path) -> Result<TextFiles> {
+    let chat_template = optional(dir, "chat_template.jinja")?
+        .map(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|_| Error::format(format!("{}: chat_template.jinja is not UTF-8", dir.display())))
+        })
+        .transpose()?;
+    Ok(TextFiles {
+        config: required(dir, "config.json")?,
+        tokenizer: TokenizerFiles {
+            tokenizer: required(dir, "tokenizer.json")?,
+            tokenizer_config: optional(dir, "tokenizer_config.json")?,
+            special_tokens_map: optional(dir, "special_tokens_map.json")?,
+            chat_template,
+            is_complete: false,
+        },
         generation_config: optional(dir, "generation_config.json")?,
     })
 }

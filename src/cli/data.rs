@@ -5,14 +5,13 @@ use std::path::Path;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use postil::config::{ModelConfig, TrainConfig};
+use postil::config::TrainConfig;
 use postil::data::{Bar, DataReport, PreviewToken, preview};
-use postil::tokenizer::Tokenizer;
 use postil::train::prepare_for;
 use postil::{Context, Error, Result};
 
 use super::args::DataArgs;
-use super::model::base_files;
+use super::model::text_files;
 use super::{demo_data, read_data, warn, warn_of_rows};
 
 /// Columns of the longest bar.
@@ -30,12 +29,8 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
         Some(demo) => args.read.refuse().and_then(|()| demo.train())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
-    let files = base_files(&args.model.model, json).await?;
-    let model = ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
-    let template = files.chat_template.as_deref();
-    let tokenizer_config = files.tokenizer_config.as_deref();
-    let tokenizer = Tokenizer::for_model(&files.config, &files.tokenizer, tokenizer_config, template)
-        .context(|| &files.name)?;
+    let model = &args.model.model;
+    let (model, tokenizer) = text_files(model, json).await?.read().context(|| model)?;
     let prepared = prepare_for(&model, &tokenizer, &data, &config)?;
     let shown = preview(&prepared.examples, &tokenizer, args.rows)?;
     let report = &prepared.report;

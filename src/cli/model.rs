@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postil::base::{Base, BaseFiles, OpenedBase, read_model};
+use postil::base::{Base, BaseFiles, OpenedBase, TextFiles, read_model, read_text};
 use postil::config::ModelConfig;
 use postil::gpu::Gpu;
 use postil::hub::{Hub, HubModel, Part, Progress};
@@ -57,6 +57,15 @@ pub async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
     }
 }
 
+/// A model's files beside its weights; of a model on the Hub nothing else is downloaded.
+pub async fn text_files(model: &str, json: bool) -> Result<TextFiles> {
+    match ModelSource::of(model)? {
+        ModelSource::BuiltIn => Ok(demo::text_files()),
+        ModelSource::Disk(path) => read_text(&path).await,
+        ModelSource::Hub(name) => read_text(&fetch(&name, Part::Text, json)?).await,
+    }
+}
+
 /// A model's `config.json`; of a model on the Hub nothing else is downloaded.
 pub async fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
     match ModelSource::of(model)? {
@@ -65,7 +74,7 @@ pub async fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
             let bytes = std::fs::read(&path).map_err(|error| Error::io(path.display(), &error))?;
             ModelConfig::from_json(&bytes)
         }
-        _ => ModelConfig::from_json(&base_files(model, json).await?.config),
+        _ => ModelConfig::from_json(&base_files(model, json).await?.text.config),
     }
 }
 

@@ -22,10 +22,11 @@ use client::{Client, Found};
 pub use name::HubModel;
 
 /// Files of a model beside its weights; the first two are required.
-const SMALL_FILES: [&str; 5] = [
+const SMALL_FILES: [&str; 6] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
     "chat_template.jinja",
     "generation_config.json",
 ];
@@ -54,6 +55,8 @@ pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 pub enum Part {
     /// `config.json` alone.
     Config,
+    /// Everything but the weights; of a model in one `.gguf` file that file.
+    Text,
     /// Everything that training and generating need.
     All,
 }
@@ -112,7 +115,7 @@ impl Hub {
                 return Err(run.lacks(name));
             }
         }
-        if !run.look(MODEL_FILE, &mut missing)? {
+        if part == Part::All && !run.look(MODEL_FILE, &mut missing)? {
             if !run.look(INDEX_FILE, &mut missing)? {
                 return Err(run.lacks(&format!("{MODEL_FILE} and {INDEX_FILE}")));
             }

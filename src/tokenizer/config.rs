@@ -1,17 +1,33 @@
-//! What is read from `tokenizer_config.json`.
+//! What is read from `tokenizer_config.json` and `special_tokens_map.json`.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::MAX_TEMPLATE_BYTES;
 use crate::error::{Error, Result};
 
+const CONFIG_FILE: &str = "tokenizer_config.json";
+const MAP_FILE: &str = "special_tokens_map.json";
+/// The special tokens that every tokenizer of transformers has a place for (`SPECIAL_TOKENS_ATTRIBUTES`).
+const NAMES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// A special token as a file names it.
+struct Named {
+    /// `None`: the file says that there is none, and the tokenizer's class has no say.
+    text: Option<String>,
+    /// `None`: no file but the tokenizer's class.
+    file: Option<&'static str>,
+}
+
 /// The fields of `tokenizer_config.json` that matter.
 #[derive(Default)]
 pub(super) struct TokenizerConfig {
-    /// `bos_token`, `eos_token`, `unk_token`, …: name of the field to text of the token. Templates see them too.
-    special_tokens: BTreeMap<String, String>,
+    /// `bos_token`, `eos_token`, `unk_token`, …: by the name of the field. Templates see them too.
+    special_tokens: BTreeMap<String, Named>,
+    /// Whether `special_tokens_map.json` is superseded.
+    has_added_tokens: bool,
     pub tokenizer_class: Option<String>,
     pub add_prefix_space: Option<bool>,
     pub legacy: Option<bool>,
@@ -20,33 +36,76 @@ pub(super) struct TokenizerConfig {
 
 impl TokenizerConfig {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let error = |what: String| Error::format(format!("tokenizer_config.json cannot be read: {what}"));
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| error(e.to_string()))?;
-        let Value::Object(mut fields) = value else {
-            return Err(error("expected a JSON object".into()));
-        };
-        // A token is its text, or an object that holds the text as "content" beside its flags.
-        let special_tokens = (fields.iter())
-            .filter(|(name, _)| name.ends_with("_token"))
-            .filter_map(|(name, value)| {
-                let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
-                Some((name.clone(), text.to_owned()))
-            })
-            .collect();
+        let mut fields = object(CONFIG_FILE, bytes)?;
         let flag = |name: &str| fields.get(name).and_then(Value::as_bool);
-        let (add_prefix_space, legacy) = (flag("add_prefix_space"), flag("legacy"));
-        let tokenizer_class = fields.get("tokenizer_class").and_then(Value::as_str).map(str::to_owned);
-        let chat_template = fields.remove("chat_template").unwrap_or_default();
-        Ok(Self { special_tokens, tokenizer_class, add_prefix_space, legacy, chat_template })
+        let mut config = Self {
+            special_tokens: BTreeMap::new(),
+            has_added_tokens: fields.contains_key("added_tokens_decoder"),
+            tokenizer_class: fields.get("tokenizer_class").and_then(Value::as_str).map(str::to_owned),
+            add_prefix_space: flag("add_prefix_space"),
+            legacy: flag("legacy"),
+            chat_template: fields.remove("chat_template").unwrap_or_default(),
+        };
+        config.read_special_tokens(CONFIG_FILE, &fields)?;
+        Ok(config)
+    }
+
+    /// What `special_tokens_map.json` says goes before what `tokenizer_config.json` says, but is not looked at where
+    /// that has an `added_tokens_decoder` (`PreTrainedTokenizerBase._from_pretrained`).
+    pub fn merge_map(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.has_added_tokens {
+            return Ok(());
+        }
+        self.read_special_tokens(MAP_FILE, &object(MAP_FILE, bytes)?)
+    }
+
+    fn read_special_tokens(&mut self, file: &'static str, fields: &Map<String, Value>) -> Result<()> {
+        for (name, value) in fields.iter().filter(|(name, _)| name.ends_with("_token")) {
+            // A token is its text, or an object that holds the text as "content" beside its flags.
+            let text = match value {
+                Value::Null => None,
+                value => match value.as_str().or_else(|| value.get("content")?.as_str()) {
+                    Some(text) => Some(text.to_owned()),
+                    // Switches such as add_bos_token end like tokens.
+                    None if !NAMES.contains(&name.as_str()) => continue,
+                    None => {
+                        return Err(Error::format(format!(
+                            "{file}: {name} is {value}; expected a text, or an object with the text as \"content\""
+                        )));
+                    }
+                },
+            };
+            self.special_tokens.insert(name.clone(), Named { text, file: Some(file) });
+        }
+        Ok(())
+    }
+
+    /// Adds the special tokens of the tokenizer's class where no file says anything of them.
+    pub fn add_defaults(&mut self, defaults: &[(&str, &str)]) {
+        for (name, text) in defaults {
+            let default = || Named { text: Some((*text).to_owned()), file: None };
+            self.special_tokens.entry((*name).to_owned()).or_insert_with(default);
+        }
     }
 
     /// The text of a special token, by its field's name.
     pub fn special_token(&self, name: &str) -> Option<&str> {
-        self.special_tokens.get(name).map(String::as_str)
+        self.special_tokens.get(name)?.text.as_deref()
+    }
+
+    /// The file that names a special token; `None` where it is the class that does.
+    pub fn file_of(&self, name: &str) -> Option<&'static str> {
+        self.special_tokens.get(name)?.file
+    }
+
+    /// The texts of all special tokens.
+    pub fn special_tokens(&self) -> impl Iterator<Item = &str> {
+        self.special_tokens.values().filter_map(|named| named.text.as_deref())
     }
 
     pub fn into_special_tokens(self) -> BTreeMap<String, String> {
-        self.special_tokens
+        let named = self.special_tokens.into_iter();
+        named.filter_map(|(name, named)| Some((name, named.text?))).collect()
     }
 
     /// The chat template: a string, or of a list of `{"name", "template"}` the one named "default".
@@ -74,6 +133,14 @@ impl TokenizerConfig {
             Value::String(source) => Err(too_long(source.len())),
             _ => Err(Error::format("tokenizer_config.json: chat_template is no string")),
         }
+    }
+}
+
+fn object(file: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
+    let error = |what: String| Error::format(format!("{file} cannot be read: {what}"));
+    match serde_json::from_slice(bytes).map_err(|e| error(e.to_string()))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(error("expected a JSON object".into())),
     }
 }
 

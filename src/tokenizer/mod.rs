@@ -1,9 +1,11 @@
 //! Text to token ids and back, chat templates, and text that streams out token by token.
 //!
 //! The vocabulary and its rules are `tokenizer.json`'s, read by the `tokenizers` crate; names of special
-//! tokens and, in older repositories, the chat template are `tokenizer_config.json`'s. Where the two differ it
-//! goes as in transformers 5.23: what is put around a text is the file's post-processor's, whatever
-//! `add_bos_token` and `add_eos_token` say; `class` has what a tokenizer's class overrides.
+//! tokens and, in older repositories, the chat template are `tokenizer_config.json`'s. Where the files differ or
+//! say nothing it goes as in transformers 5.23: what is put around a text is the file's post-processor's, whatever
+//! `add_bos_token` and `add_eos_token` say; special tokens are named, in this order, by `special_tokens_map.json`
+//! (unless the configuration has an `added_tokens_decoder`), by `tokenizer_config.json` and by the tokenizer's
+//! class; `class` has the classes and what they override.
 
 mod chat;
 mod class;
@@ -20,6 +22,7 @@ pub use stream::StreamDecoder;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use class::Class;
 use config::TokenizerConfig;
 use template::ChatTemplate;
 
@@ -37,6 +40,14 @@ pub struct Tokenizer {
     chat: Result<ChatTemplate>,
 }
 
+/// What of a `config.json` tells how its tokenizer is to be read.
+#[derive(Default, serde::Deserialize)]
+struct ModelFields {
+    #[serde(default)]
+    model_type: String,
+    tokenizer_class: Option<String>,
+}
+
 /// Token ids with the bytes of the text that each stands for.
 pub(crate) struct Encoded {
     pub ids: Vec<u32>,
@@ -46,83 +57,104 @@ pub(crate) struct Encoded {
     pub spans: Vec<Option<Range<usize>>>,
 }
 
+/// The files that make up a tokenizer.
+#[derive(Debug, Clone, Default)]
+pub struct TokenizerFiles {
+    /// `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// `tokenizer_config.json`.
+    pub tokenizer_config: Option<Vec<u8>>,
+    /// `special_tokens_map.json`.
+    pub special_tokens_map: Option<Vec<u8>>,
+    /// `chat_template.jinja`, which replaces the template in the configuration.
+    pub chat_template: Option<String>,
+    /// Whether the files say everything, as those made from a GGUF file do: no tokenizer class has a say then.
+    pub is_complete: bool,
+}
+
 impl Tokenizer {
     /// A tokenizer from the bytes of `tokenizer.json`, of `tokenizer_config.json` if there is one, and from
-    /// `chat_template.jinja` if there is one, which then replaces the template in the configuration.
+    /// `chat_template.jinja` if there is one; of no model, so that only the configuration can name a class.
     ///
     /// # Errors
     ///
-    /// `Format` when a file cannot be parsed, or when the configuration names an end-of-sequence token that
-    /// the vocabulary lacks. A missing or broken chat template is no error here but in the calls that need it.
+    /// `Format` when a file cannot be parsed, or when a file names an end-of-sequence token that the vocabulary
+    /// lacks. A missing or broken chat template is no error here but in the calls that need it.
     pub fn from_files(
         tokenizer_json: &[u8],
         tokenizer_config: Option<&[u8]>,
         chat_template: Option<&str>,
     ) -> Result<Self> {
-        Self::build("", tokenizer_json, tokenizer_config, chat_template)
+        let files = TokenizerFiles {
+            tokenizer: tokenizer_json.to_vec(),
+            tokenizer_config: tokenizer_config.map(<[u8]>::to_vec),
+            chat_template: chat_template.map(str::to_owned),
+            ..TokenizerFiles::default()
+        };
+        Self::build(&ModelFields::default(), &files)
     }
 
-    /// [`from_files`](Self::from_files) for the model with this `config.json`, whose `model_type` has a say in
+    /// The tokenizer of the model with this `config.json`, whose `model_type` and `tokenizer_class` have a say in
     /// what transformers makes of the files.
     ///
     /// # Errors
     ///
-    /// Also `Format` when `config.json` is no JSON object.
-    pub fn for_model(
-        config_json: &[u8],
-        tokenizer_json: &[u8],
-        tokenizer_config: Option<&[u8]>,
-        chat_template: Option<&str>,
-    ) -> Result<Self> {
-        #[derive(serde::Deserialize)]
-        struct Config {
-            #[serde(default)]
-            model_type: String,
-        }
-        let config: Config = serde_json::from_slice(config_json)
+    /// As [`from_files`](Self::from_files); also `Format` when `config.json` is no JSON object.
+    pub fn for_model(config_json: &[u8], files: &TokenizerFiles) -> Result<Self> {
+        let model = serde_json::from_slice(config_json)
             .map_err(|error| Error::format(format!("config.json cannot be read: {error}")))?;
-        Self::build(&config.model_type, tokenizer_json, tokenizer_config, chat_template)
+        Self::build(&model, files)
     }
 
-    fn build(
-        model_type: &str,
-        tokenizer_json: &[u8],
-        tokenizer_config: Option<&[u8]>,
-        chat_template: Option<&str>,
-    ) -> Result<Self> {
-        vetted::check(tokenizer_json)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer_json).map_err(|error| {
+    fn build(model: &ModelFields, files: &TokenizerFiles) -> Result<Self> {
+        vetted::check(&files.tokenizer)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(&files.tokenizer).map_err(|error| {
             Error::format(format!(
                 "tokenizer.json cannot be read: {error}; it must be a file of the Hugging Face tokenizers library \
                  (download it again, or save it with `tokenizer.save_pretrained`)"
             ))
         })?;
+        let failed = |error: tokenizers::Error| Error::format(format!("tokenizer.json: {error}"));
         // Settings of whoever saved the file; they would cut or pad every text behind the caller's back.
-        inner
-            .with_truncation(None)
-            .map_err(|error| Error::format(format!("tokenizer.json: {error}")))?
-            .with_padding(None);
+        inner.with_truncation(None).map_err(failed)?.with_padding(None);
 
-        let config = match tokenizer_config {
+        let mut config = match &files.tokenizer_config {
             Some(bytes) => TokenizerConfig::parse(bytes)?,
             None => TokenizerConfig::default(),
         };
+        if let Some(bytes) = &files.special_tokens_map {
+            config.merge_map(bytes)?;
+        }
+        if !files.is_complete {
+            let declared = config.tokenizer_class.as_deref().or(model.tokenizer_class.as_deref());
+            let class = Class::of(&model.model_type, declared, &inner);
+            class.apply(&mut inner, &config)?;
+            config.add_defaults(class.special_tokens());
+            // A special token is one wherever it stands in a text, also where the file lists it among the others.
+            let added = inner.get_added_tokens_decoder();
+            let is_listed = |token: &str| added.values().any(|added| added.content == token);
+            let named: Vec<_> = (config.special_tokens())
+                .filter(|token| !is_listed(token) && inner.token_to_id(token).is_some())
+                .map(|token| tokenizers::AddedToken::from(token, true))
+                .collect();
+            inner.add_special_tokens(named).map_err(failed)?;
+        }
         let bos_token_id = config.special_token("bos_token").and_then(|token| inner.token_to_id(token));
-        let eos_token_id = match config.special_token("eos_token") {
-            None => None,
-            Some(token) => Some(inner.token_to_id(token).ok_or_else(|| {
-                Error::format(format!(
-                    "tokenizer_config.json names {token:?} as eos_token, but tokenizer.json has no such token; the two \
-                     files must come from the same model"
-                ))
-            })?),
-        };
-        class::apply(&mut inner, &config, model_type)?;
+        let eos_token_id = config.special_token("eos_token").and_then(|token| inner.token_to_id(token));
+        // A class's own token may be one that this vocabulary does not have.
+        if let (None, Some(token), Some(file)) =
+            (eos_token_id, config.special_token("eos_token"), config.file_of("eos_token"))
+        {
+            return Err(Error::format(format!(
+                "{file} names {token:?} as eos_token, but tokenizer.json has no such token; the two files must come \
+                 from the same model"
+            )));
+        }
 
         let vocab_size =
             inner.get_vocab(true).into_values().max().map_or(0, |id| (id as usize).saturating_add(1));
-        let chat = match chat_template {
-            Some(source) => Ok(source.to_owned()),
+        let chat = match &files.chat_template {
+            Some(source) => Ok(source.clone()),
             None => config.chat_template(),
         }
         .and_then(|source| ChatTemplate::new(source, config.into_special_tokens()));
@@ -173,12 +205,12 @@ impl Tokenizer {
         self.vocab_size
     }
 
-    /// The beginning-of-sequence token that `tokenizer_config.json` names.
+    /// The beginning-of-sequence token that the files or the tokenizer's class name.
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
     }
 
-    /// The end-of-sequence token that `tokenizer_config.json` names.
+    /// The end-of-sequence token that the files or the tokenizer's class name.
     pub fn eos_token_id(&self) -> Option<u32> {
         self.eos_token_id
     }

@@ -6,10 +6,11 @@ use wasm_bindgen::prelude::*;
 use web_sys::Blob;
 
 use super::{bytes, name_of, property, required_bytes, throw};
-use crate::base::BaseFiles;
+use crate::base::{BaseFiles, TextFiles};
 use crate::checkpoint::open_weights;
 use crate::error::Error;
 use crate::source::{BlobSource, ByteSource, RemoteSource};
+use crate::tokenizer::TokenizerFiles;
 
 /// One of the files of weights: `{name, blob}`.
 fn weights_file(file: &JsValue) -> Result<(String, Rc<dyn ByteSource>), JsValue> {
@@ -36,11 +37,17 @@ pub(super) async fn base_files(files: &JsValue) -> Result<BaseFiles, JsValue> {
     Ok(BaseFiles {
         name: name_of(files),
         revision: property(files, "revision").as_string(),
-        config: required_bytes(files, "config")?,
+        text: TextFiles {
+            config: required_bytes(files, "config")?,
+            tokenizer: TokenizerFiles {
+                tokenizer: required_bytes(files, "tokenizer")?,
+                tokenizer_config: bytes(files, "tokenizer_config"),
+                special_tokens_map: bytes(files, "special_tokens_map"),
+                chat_template: property(files, "chat_template").as_string(),
+                is_complete: false,
+            },
+            generation_config: bytes(files, "generation_config"),
+        },
         weights: open_weights(&list, index.as_deref()).await.map_err(throw)?,
-        tokenizer: required_bytes(files, "tokenizer")?,
-        tokenizer_config: bytes(files, "tokenizer_config"),
-        chat_template: property(files, "chat_template").as_string(),
-        generation_config: bytes(files, "generation_config"),
     })
 }

@@ -203,6 +203,65 @@ CASES = {
         lengths=[14, 73, 8, 19, 10],
         masks=["tail:7", "all", "tail:3", "spans:5-9,12-18", "tail:6"],
     ),
+    # Scores that are not scaled, a head of its own, an MLP width left to the default, a config that names dropout.
+    "gpt2_unscaled": dict(
+        model_type="gpt2",
+        seed=31,
+        dtype="float32",
+        config=dict(
+            vocab_size=71, n_embd=20, n_layer=2, n_head=2, n_inner=None, n_positions=80, scale_attn_weights=False,
+            tie_word_embeddings=False, activation_function="gelu_pytorch_tanh", attn_pdrop=0.1, resid_pdrop=0.1,
+            embd_pdrop=0.1,
+        ),
+        lora=dict(r=2, lora_alpha=4, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
+        lengths=[13, 66, 9, 18],
+        masks=["tail:6", "all", "tail:3", "spans:5-9,12-17"],
+    ),
+    # Named layer types against what max_window_layers says, the full ones between the sliding ones; a gated gelu.
+    "qwen2_layer_types": dict(
+        model_type="qwen2",
+        seed=132,
+        dtype="bfloat16",
+        config=dict(
+            vocab_size=73, hidden_size=24, intermediate_size=35, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=False, rms_norm_eps=1e-6, max_position_embeddings=128,
+            hidden_act="gelu_pytorch_tanh", use_sliding_window=True, sliding_window=7, max_window_layers=3,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        lora=dict(r=2, lora_alpha=3, target_modules="all-linear"),
+        lengths=[12, 67, 9, 20],
+        masks=["tail:5", "all", "tail:8", "spans:3-8,12-19"],
+    ),
+    # No window, and GPT-2's gelu in a gated MLP.
+    "mistral_full": dict(
+        model_type="mistral",
+        seed=33,
+        dtype="float16",
+        config=dict(
+            vocab_size=67, hidden_size=30, intermediate_size=41, num_hidden_layers=2, num_attention_heads=5,
+            num_key_value_heads=1, tie_word_embeddings=True, rms_norm_eps=1e-5, max_position_embeddings=128,
+            hidden_act="gelu_new", sliding_window=None,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        lora=dict(r=2, lora_alpha=4, target_modules=ALL),
+        lengths=[15, 7, 66, 21],
+        masks=["tail:6", "tail:3", "all", "tail:16"],
+    ),
+    # Fused projections with the head shared with the embedding, whole heads turned, no window.
+    "phi3_tied": dict(
+        model_type="phi3",
+        seed=34,
+        dtype="float16",
+        config=dict(
+            vocab_size=69, hidden_size=24, intermediate_size=37, num_hidden_layers=2, num_attention_heads=3,
+            num_key_value_heads=3, tie_word_embeddings=True, rms_norm_eps=1e-5, max_position_embeddings=128,
+            pad_token_id=0, sliding_window=None, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        lora=dict(r=2, lora_alpha=4, target_modules="all-linear"),
+        lengths=[17, 65, 8, 19],
+        masks=["tail:8", "all", "tail:4", "spans:5-9,15-18"],
+    ),
 }
 
 

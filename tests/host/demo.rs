@@ -12,7 +12,7 @@ const MAX_WEIGHTS: u64 = 8 << 20;
 fn the_model_is_small_and_complete() {
     let files = pollster::block_on(demo::base_files()).expect("the files");
     let config = ModelConfig::from_json(&files.config).expect("a configuration");
-    let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None)
+    let tokenizer = Tokenizer::from_files(&files.text.tokenizer.tokenizer, files.text.tokenizer.tokenizer_config.as_deref(), None)
         .expect("a tokenizer");
     assert!((1000..=4096).contains(&tokenizer.vocab_size()), "{}", tokenizer.vocab_size());
     assert_eq!(tokenizer.vocab_size(), config.vocab_size);
@@ -37,7 +37,7 @@ fn page_and_binary_offer_the_same_data() {
     assert_eq!(sorted, binary);
 
     let files = pollster::block_on(demo::base_files()).expect("the files");
-    let tokenizer = Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None)
+    let tokenizer = Tokenizer::from_files(&files.text.tokenizer.tokenizer, files.text.tokenizer.tokenizer_config.as_deref(), None)
         .expect("a tokenizer");
     let options = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
     for data in demo::DATA {

@@ -8,7 +8,7 @@ use super::gguf::{fixtures, llama, load, open, with_table};
 use super::gguf_writer::{Gguf, Value};
 
 fn tokenizer(files: &BaseFiles) -> Tokenizer {
-    Tokenizer::from_files(&files.tokenizer, files.tokenizer_config.as_deref(), None).expect("a tokenizer")
+    Tokenizer::for_model(&files.text.config, &files.text.tokenizer).expect("a tokenizer")
 }
 
 #[test]
