@@ -52,7 +52,7 @@ pub(super) const LLAMA: Family = Family {
     score_scale: ScoreScale::HeadDim,
     scaled_embeddings: false,
     has_pretraining_tp: true,
-    ignores_dropout: false,
+    ignored_dropout: &[],
 };
 
 pub(super) const QWEN2: Family = Family {
@@ -241,6 +241,6 @@ pub(super) const GPT2: Family = Family {
     positions: Positions::Learned("wpe"),
     score_scale: ScoreScale::ScaleAttnWeights,
     has_pretraining_tp: false,
-    ignores_dropout: true,
+    ignored_dropout: &["attn_pdrop", "embd_pdrop", "resid_pdrop"],
     ..LLAMA
 };

@@ -137,9 +137,9 @@ pub struct Family {
     pub(super) scaled_embeddings: bool,
     /// Whether `pretraining_tp` changes what is computed.
     pub(super) has_pretraining_tp: bool,
-    /// Whether the dropout that the file names is left out without a word: that of the frozen model, in
-    /// files that all name one.
-    pub(super) ignores_dropout: bool,
+    /// The fields of dropout inside the frozen model that is left out, where nearly every file names one: refusing
+    /// it would refuse the family. The user is told. Other families' files are refused for theirs.
+    pub(super) ignored_dropout: &'static [&'static str],
 }
 
 impl Family {

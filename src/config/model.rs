@@ -16,7 +16,8 @@ const MAX_HEAD_DIM: usize = 256;
 /// The decoder that a `config.json` describes, with its names.
 ///
 /// Missing keys have the defaults of `transformers`' configuration class of the family. Dropout inside
-/// the frozen model is not computed: a file that asks for it is refused, but for GPT-2's, which all do.
+/// the frozen model is not computed: a file that asks for it is refused, but for GPT-2's, where
+/// [`ModelConfig::warnings`] says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The names and parts of the model.
@@ -66,6 +67,9 @@ pub struct ModelConfig {
     pub eos_token_id: Vec<u32>,
     /// Token that fills up a batch.
     pub pad_token_id: Option<u32>,
+    /// Dropout inside the frozen model that the file asks for and that is not applied: field and probability.
+    /// transformers applies it whenever the model is in training mode, so with PEFT too, and never in evaluation.
+    pub ignored_dropout: Vec<(&'static str, f64)>,
 }
 
 /// An activation function.
@@ -147,9 +151,23 @@ impl ModelConfig {
             bos_token_id: fields.token("bos_token_id", token(defaults.bos_token_id))?,
             eos_token_id: fields.tokens("eos_token_id", token(defaults.eos_token_id))?,
             pad_token_id: fields.token("pad_token_id", token(defaults.pad_token_id))?,
+            ignored_dropout: ignored_dropout(&fields, family)?,
         };
         config.validate()?;
         Ok(config)
+    }
+
+    /// What a training run does otherwise than the file asks, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let named: Vec<_> = self.ignored_dropout.iter().map(|(name, p)| format!("{name} {p}")).collect();
+        if named.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "the base model's own dropout ({}) is not applied in training, as transformers and PEFT would; \
+             lora_dropout is",
+            named.join(", ")
+        )]
     }
 
     /// Checks what relates several fields to each other or to the kernels' limits.
@@ -270,11 +288,27 @@ fn refuse_unsupported(fields: &Fields, family: &Family) -> Result<()> {
     }
     for name in ["attention_dropout", "embd_pdrop", "resid_pdrop"] {
         let found = fields.get(name).filter(|value| value.as_f64() != Some(0.0));
-        if let Some(found) = found.filter(|_| !family.ignores_dropout) {
+        if let Some(found) = found.filter(|_| family.ignored_dropout.is_empty()) {
             return Err(fields.unsupported(name, found, "only 0 is"));
         }
     }
     Ok(())
+}
+
+/// The dropout that is left out, where it is any; the default is that of `GPT2Config`.
+fn ignored_dropout(fields: &Fields, family: &Family) -> Result<Vec<(&'static str, f64)>> {
+    let mut found = Vec::new();
+    for &name in family.ignored_dropout {
+        let p = match fields.get(name) {
+            None => 0.1,
+            Some(value) => (value.as_f64().filter(|p| (0.0..=1.0).contains(p)))
+                .ok_or_else(|| fields.wrong(name, "a probability", value))?,
+        };
+        if p > 0.0 {
+            found.push((name, p));
+        }
+    }
+    Ok(found)
 }
 
 fn head_dim(fields: &Fields, family: &Family, hidden_size: usize, heads: usize) -> Result<usize> {

@@ -116,6 +116,7 @@ impl Job {
             }
         }
         warnings.extend(lora_config.warnings(model));
+        warnings.extend(model.warnings());
         let tokenized = self.examples(model, tokenizer)?;
         Ok(TokenizedJob { job: self, tokenized, warnings })
     }

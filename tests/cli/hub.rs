@@ -134,6 +134,41 @@ fn counting_parameters_downloads_no_weights() {
 }
 
 #[test]
+fn looking_at_data_downloads_no_weights() {
+    let place = Place::new();
+    let mut files = demo_files();
+    // The text files alone say which token ends a text.
+    let config = String::from_utf8(files["tokenizer_config.json"].clone()).expect("text");
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    let eos = config.as_object_mut().expect("an object").remove("eos_token").expect("a token");
+    files.insert("tokenizer_config.json".to_owned(), config.to_string().into_bytes());
+    place.server.add("owner/no-eos", files.clone());
+    let map = serde_json::json!({ "eos_token": eos }).to_string();
+    files.insert("special_tokens_map.json".to_owned(), map.into_bytes());
+    place.server.add(REPO, files);
+    let file = place.home.path().join("pairs.jsonl");
+    std::fs::write(&file, "{\"prompt\": \"a\", \"completion\": \" b\"}\n").expect("writable");
+    let look = |model: &str, env: &[(&str, &str)]| {
+        let mut command = place.command(&["data", "--model", model, "--data", &arg(&file), "--json"]);
+        command.envs(env.iter().copied());
+        finish(command)
+    };
+    let report = look(REPO, &[]).json();
+    let mut here = command(&["data", "--data", &arg(&file), "--json"]);
+    here.env_remove("HF_ENDPOINT");
+    assert_eq!(report, finish(here).json());
+    assert_eq!(report["warnings"], serde_json::json!([]));
+    assert!(place.server.state().storage_log.is_empty());
+    let snapshot = place.cache().join("snapshots").join(COMMIT);
+    assert!(
+        snapshot.join("special_tokens_map.json").exists() && !snapshot.join("model.safetensors").exists()
+    );
+    assert_eq!(look(REPO, &[("HF_HUB_OFFLINE", "1")]).json(), report);
+    let unknown = look("owner/no-eos", &[]).json();
+    assert!(unknown["warnings"][0].as_str().expect("a warning").contains("names no eos_token"), "{unknown}");
+}
+
+#[test]
 fn the_cache_can_be_elsewhere() {
     let (place, other) = (Place::new(), folder());
     place.params(REPO, &[("HF_HUB_CACHE", &arg(other.path()))]).expect_ok();

@@ -1,9 +1,7 @@
 //! The built-in model and data: small, complete, and the same for page and binary.
 
-use postil::config::ModelConfig;
 use postil::data::{PrepareOptions, prepare};
 use postil::demo;
-use postil::tokenizer::Tokenizer;
 
 const INDEX: &[u8] = include_bytes!("../../www/public/demo/data/index.json");
 const MAX_WEIGHTS: u64 = 8 << 20;
@@ -11,9 +9,7 @@ const MAX_WEIGHTS: u64 = 8 << 20;
 #[test]
 fn the_model_is_small_and_complete() {
     let files = pollster::block_on(demo::base_files()).expect("the files");
-    let config = ModelConfig::from_json(&files.config).expect("a configuration");
-    let tokenizer = Tokenizer::from_files(&files.text.tokenizer.tokenizer, files.text.tokenizer.tokenizer_config.as_deref(), None)
-        .expect("a tokenizer");
+    let (config, tokenizer) = files.text.read().expect("a configuration and a tokenizer");
     assert!((1000..=4096).contains(&tokenizer.vocab_size()), "{}", tokenizer.vocab_size());
     assert_eq!(tokenizer.vocab_size(), config.vocab_size);
     assert!(tokenizer.has_chat_template());
@@ -36,9 +32,7 @@ fn page_and_binary_offer_the_same_data() {
     sorted.sort();
     assert_eq!(sorted, binary);
 
-    let files = pollster::block_on(demo::base_files()).expect("the files");
-    let tokenizer = Tokenizer::from_files(&files.text.tokenizer.tokenizer, files.text.tokenizer.tokenizer_config.as_deref(), None)
-        .expect("a tokenizer");
+    let (_, tokenizer) = demo::text_files().read().expect("the files");
     let options = PrepareOptions { max_length: 512, context: 512, assistant_only_loss: true };
     for data in demo::DATA {
         for set in [data.train().expect("training rows"), data.evaluation().expect("held-out rows")] {

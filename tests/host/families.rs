@@ -355,6 +355,7 @@ fn refuses_by_field() {
         (gpt2(), json!({ "activation_function": "silu" }), Unsupported, "activation_function \"silu\""),
         (gpt2(), json!({ "n_embd": "768" }), Format, "n_embd"),
         (gpt2(), json!({ "n_layer": 0 }), Format, "n_layer"),
+        (gpt2(), json!({ "attn_pdrop": 1.5 }), Format, "attn_pdrop"),
         (gpt2(), json!({ "n_positions": 2147483647u32 }), Unsupported, "wpe"),
     ];
     for (json, changes, kind, text) in cases {
@@ -365,4 +366,18 @@ fn refuses_by_field() {
     assert_eq!(model(&with(&gpt2(), &json!({ "scale_attn_weights": false }))).score_scale, 1.0);
     // The other families' files carry it without a meaning.
     assert_eq!(model(&with(&smollm3_3b(), &json!({ "pretraining_tp": 2 }))).num_hidden_layers, 36);
+}
+
+/// Every published GPT-2 file names dropout: it runs, and what is left out is said.
+#[test]
+fn the_dropout_that_is_left_out_is_named() {
+    let of = |changes: Value| model(&with(&gpt2(), &changes));
+    let expected = [("attn_pdrop", 0.1), ("embd_pdrop", 0.1), ("resid_pdrop", 0.1)];
+    assert_eq!(of(json!({})).ignored_dropout, expected);
+    assert_eq!(of(json!({ "attn_pdrop": null, "embd_pdrop": null })).ignored_dropout, expected);
+    let some = of(json!({ "attn_pdrop": 0.0, "embd_pdrop": 0, "resid_pdrop": 0.25 }));
+    let [warning] = &some.warnings()[..] else { panic!("one warning") };
+    assert!(warning.contains("(resid_pdrop 0.25)"), "{warning}");
+    let none = of(json!({ "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0 }));
+    assert!(none.warnings().is_empty() && model(&phi3_mini()).warnings().is_empty());
 }

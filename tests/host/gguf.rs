@@ -272,7 +272,7 @@ fn rope_factors_give_llama3_scaling_back() {
 #[test]
 fn gemma_and_qwen_appear_as_hugging_face_has_them() {
     let gemma = load("gemma3");
-    let config: Json = serde_json::from_slice(&gemma.config).expect("JSON");
+    let config: Json = serde_json::from_slice(&gemma.text.config).expect("JSON");
     for (key, value) in [
         ("model_type", json!("gemma3_text")),
         ("head_dim", json!(16)),
@@ -299,7 +299,7 @@ fn gemma_and_qwen_appear_as_hugging_face_has_them() {
     // The file has 1 + weight: ones here.
     assert_eq!(read(&*gemma.weights, "model.norm.weight"), [0; 32 * 4]);
 
-    let config = |name: &str| -> Json { serde_json::from_slice(&load(name).config).expect("JSON") };
+    let config = |name: &str| -> Json { serde_json::from_slice(&load(name).text.config).expect("JSON") };
     assert_eq!(config("qwen2-qwen2")["model_type"], "qwen2");
     assert!(load("qwen2-qwen2").weights.info("model.layers.0.self_attn.v_proj.bias").is_some());
     assert_eq!(config("qwen3-qwen2")["model_type"], "qwen3");

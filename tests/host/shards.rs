@@ -126,8 +126,8 @@ fn a_folder_of_shards() {
     let demo = block_on(demo::base_files()).expect("the files");
     let dir = tempfile::tempdir().expect("a directory");
     let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).expect("a file");
-    write("config.json", &demo.config);
-    write("tokenizer.json", &demo.tokenizer);
+    write("config.json", &demo.text.config);
+    write("tokenizer.json", &demo.text.tokenizer.tokenizer);
     let mut halves = [Vec::new(), Vec::new()];
     let mut map = serde_json::Map::new();
     for (at, name) in demo.weights.names().enumerate() {

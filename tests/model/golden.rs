@@ -95,7 +95,11 @@ fn files(name: &str) -> [&'static [u8]; 6] {
         "smollm3",
         "gemma3",
         "phi3",
-        "gpt2"
+        "gpt2",
+        "gpt2_unscaled",
+        "qwen2_layer_types",
+        "mistral_full",
+        "phi3_tied"
     )
 }
 

@@ -5,7 +5,7 @@ macro_rules! each_golden {
     ($check:ident $(, $other:ident)* $(,)?) => {
         each_golden!(@ $check [
             gqa_f32_untied, tied_bf16, tied_f16, untied_wide, tied_embed_only_f32, llama3_rope, qwen2, qwen3, mistral,
-            smollm3, gemma3, phi3, gpt2
+            smollm3, gemma3, phi3, gpt2, gpt2_unscaled, qwen2_layer_types, mistral_full, phi3_tied
         ] [$($other),*]);
     };
     (@ $check:ident [$($name:ident),*] [$($other:ident),*]) => {

@@ -222,10 +222,13 @@ onPage("models in several files, from the Hub and from the disk", async (page, h
   const index = JSON.stringify({ metadata: {}, weight_map: { a: parts[0], b: parts[1], c: parts[0] } });
   const [first, second] = [randomBytes(2 * MIB), randomBytes(MIB + 1)];
   const files = { ...texts, "model.safetensors.index.json": Buffer.from(index), [parts[0]]: first, [parts[1]]: second };
+  // A small file that a model need not have comes along from everywhere.
+  const map = Buffer.from('{"eos_token": "<|endoftext|>"}');
+  files["special_tokens_map.json"] = map;
   const sharded = await startHub({ [REPO]: files });
   await page.getByLabel("Hub address").fill(sharded.address);
   await ask(page, REPO);
-  await loaded(page, first, second);
+  await loaded(page, first, second, map);
   await sharded.close();
 
   const disk = Object.entries(files).map(([name, content]) => file(name, content));
@@ -233,7 +236,7 @@ onPage("models in several files, from the Hub and from the disk", async (page, h
   await chooser.setInputFiles(disk.filter(({ name }) => name !== parts[1]));
   await says(page, `Missing: ${parts[1]}. Choose the files of one model together.`);
   await chooser.setInputFiles(disk);
-  await loaded(page, first, second);
+  await loaded(page, first, second, map);
   await chooser.setInputFiles([file("tiny.gguf", weights)]);
   await loaded(page, weights);
   assert.equal(await model(page).locator(".model-name").textContent(), "tiny.gguf");
@@ -244,7 +247,7 @@ onPage("models in several files, from the Hub and from the disk", async (page, h
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   await writeFile(join(folder, "checkpoint-1", parts[0]), "of another model");
   await page.getByLabel("or their folder").setInputFiles(folder);
-  await loaded(page, first, second);
+  await loaded(page, first, second, map);
   assert.equal(await model(page).locator(".model-name").textContent(), "my-model");
   await remove(root);
 }, { origins: /^http:\/\/127\.0\.0\.1:/ });

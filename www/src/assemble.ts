@@ -4,7 +4,7 @@ import { DownloadError } from "./hub/client";
 import { isFileName } from "./hub/name";
 
 export const REQUIRED = ["config.json", "tokenizer.json"];
-export const OPTIONAL = ["tokenizer_config.json", "chat_template.jinja", "generation_config.json"];
+export const OPTIONAL = ["tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json"];
 export const WEIGHTS = "model.safetensors";
 export const INDEX = "model.safetensors.index.json";
 
@@ -21,6 +21,7 @@ export function assemble(
     config: texts.get("config.json"),
     tokenizer: texts.get("tokenizer.json"),
     tokenizer_config: texts.get("tokenizer_config.json"),
+    special_tokens_map: texts.get("special_tokens_map.json"),
     generation_config: texts.get("generation_config.json"),
     weights_index: texts.get(INDEX),
     chat_template: template && new TextDecoder().decode(template),

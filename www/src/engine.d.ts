@@ -35,6 +35,7 @@ declare module "postil-engine" {
     weights_index?: Uint8Array;
     tokenizer?: Uint8Array;
     tokenizer_config?: Uint8Array;
+    special_tokens_map?: Uint8Array;
     generation_config?: Uint8Array;
     chat_template?: string;
   }

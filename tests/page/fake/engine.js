@@ -78,7 +78,8 @@ export class Engine {
     const config = files.config ? JSON.parse(new TextDecoder().decode(files.config)) : { ...GGUF };
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);
     this.#adapter = false;
-    return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(files.weights) } : {}) };
+    const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
+    return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
 
   data_columns({ name, data }) {

@@ -30,7 +30,7 @@ export async function fromHub(model: HubModel, token: string | undefined, listen
   const { small, weights } = choose(model, files);
   const texts = new Map<string, Uint8Array<ArrayBuffer>>();
   const stored = await store?.model(model, commit).catch(() => undefined);
-  if (stored && (await stored.isWhole())) {
+  if (stored && small.every((name) => name in stored.manifest.files) && (await stored.isWhole())) {
     await remember(stored, model.revision);
     return await filesOf(stored);
   }
