@@ -214,8 +214,8 @@ CASES = {
             embd_pdrop=0.1,
         ),
         lora=dict(r=2, lora_alpha=4, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
-        lengths=[13, 66, 9, 18],
-        masks=["tail:6", "all", "tail:3", "spans:5-9,12-17"],
+        lengths=[13, 66, 9, 18, 27],
+        masks=["tail:6", "all", "tail:3", "spans:5-9,12-17", "tail:20"],
     ),
     # Named layer types against what max_window_layers says, the full ones between the sliding ones; a gated gelu.
     "qwen2_layer_types": dict(
