@@ -60,7 +60,10 @@ impl TokenizerConfig {
     }
 
     fn read_special_tokens(&mut self, file: &'static str, fields: &Map<String, Value>) -> Result<()> {
-        for (name, value) in fields.iter().filter(|(name, _)| name.ends_with("_token")) {
+        // Names of a model's own stand among the others, or here.
+        let extra = fields.get("extra_special_tokens").and_then(Value::as_object);
+        let named = fields.iter().filter(|(name, _)| name.ends_with("_token"));
+        for (name, value) in named.chain(extra.into_iter().flatten()) {
             // A token is its text, or an object that holds the text as "content" beside its flags.
             let text = match value {
                 Value::Null => None,

@@ -57,7 +57,8 @@ fn kinds() -> Vec<(Kind, Tokenizer)> {
     let Fixture { tokenizers, kinds } = serde_json::from_slice(FIXTURE).unwrap();
     let load = |kind: Kind| {
         // The template writes down every special token that it sees.
-        let names = ["bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "image_token"];
+        let names =
+            ["bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "image_token", "end_of_turn"];
         let template = names.map(|name| format!("{{% if {name} %}}{name}={{{{ {name} }}}};{{% endif %}}"));
         let files = TokenizerFiles { chat_template: Some(template.concat()), ..kind.files(&tokenizers) };
         let tokenizer = Tokenizer::for_model(&bytes(&kind.model), &files);
