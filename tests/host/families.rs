@@ -1,10 +1,13 @@
 //! The families' configurations as their published models have them, and what is refused of each. Numbers are
 //! of transformers 5.23 and PEFT 0.21.2.
 
-use postil::ErrorKind;
 use postil::config::{
-    Activation, LoraConfig, ModelConfig, ModuleId, Projection, RopeScaling, TensorKind, parameter_report,
+    Activation, LoraConfig, ModelConfig, ModuleId, Projection, RopeScaling, TensorKind, TrainConfig,
+    parameter_report,
 };
+use postil::data::{Columns, DataFormat, Dataset};
+use postil::train::{Job, MemoryOptions, Start};
+use postil::{ErrorKind, demo};
 use serde_json::{Value, json};
 
 use crate::config::{model, with};
@@ -380,4 +383,23 @@ fn the_dropout_that_is_left_out_is_named() {
     assert!(warning.contains("(resid_pdrop 0.25)"), "{warning}");
     let none = of(json!({ "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0 }));
     assert!(none.warnings().is_empty() && model(&phi3_mini()).warnings().is_empty());
+
+    // Whoever trains is told, once.
+    let (_, tokenizer) = demo::text_files().read().expect("the files");
+    let told = |model: &ModelConfig| {
+        let row = br#"{"prompt": "a", "completion": " b"}"#.as_slice();
+        let data = Dataset::from_bytes(row, "row.jsonl", DataFormat::default(), Columns::default());
+        let lora = serde_json::from_value(json!({ "r": 1 })).expect("a config");
+        let job = Job {
+            start: Start::New(lora),
+            train: TrainConfig::default(),
+            data: data.expect("a row"),
+            evaluation: None,
+            eval_split: None,
+            memory: MemoryOptions::default(),
+        };
+        let job = job.tokenize(model, &tokenizer).expect("a job");
+        job.warnings().iter().filter(|warning| warning.contains("own dropout")).count()
+    };
+    assert_eq!((told(&some), told(&none)), (1, 0));
 }
