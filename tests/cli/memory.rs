@@ -123,6 +123,40 @@ fn what_is_read_only_is_planned_too() {
     }
 }
 
+/// Runs a command in so many KiB of address space, which a software driver's memory is a part of.
+#[cfg(unix)]
+fn within(kib: u32, args: &[&str]) -> Finished {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v {kib}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_postil")]);
+    shell.args(args).env("XDG_RUNTIME_DIR", std::env::temp_dir()).stdin(std::process::Stdio::null());
+    finish(shell)
+}
+
+/// A device with less than the default budget, and with less than what a person allows. (On a GPU the address space
+/// bounds nothing, and the run would be done.)
+#[cfg(unix)]
+#[test]
+fn a_device_that_grants_less() {
+    let device = postil(&["doctor", "--json"]).json();
+    if device["chosen"]["device_type"] != "Cpu" {
+        return;
+    }
+    // All of the built-in data in one batch: about 4 GiB.
+    let args = ["train", "--batch-size", "100000", "--max-steps", "1"];
+    const KIB: u32 = 3_000_000;
+    let plan = within(KIB, &[&args[..], &["--plan", "--json"]].concat()).json();
+    assert_eq!(plan["fits"], false, "{plan}");
+    let budget = plan["budget"]["bytes"].as_u64().expect("a number");
+    assert!(budget > 256 << 20 && budget < u64::from(KIB) << 10, "{budget}");
+    let source = plan["budget"]["source"].as_str().expect("a text");
+    assert!(source.ends_with("lowered to what the device grants"), "{source}");
+
+    let out = folder();
+    let out = arg(&out.path().join("out"));
+    let refused = within(KIB, &[&args[..], &["--out", &out, "--memory-budget", "100GiB"]].concat());
+    refused.expect_error(&["the GPU is out of memory: the run takes", "GiB beside the", "does not grant"]);
+}
+
 #[test]
 fn a_budget_that_is_no_size() {
     let refused = postil(&["train", "--plan", "--memory-budget", "8Gigs"]);

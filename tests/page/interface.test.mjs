@@ -192,6 +192,7 @@ onPage("shows what a run takes of the memory, by part, and whether it fits", asy
 
 onPage("a run that does not fit is refused, and can be made to", async (page) => {
   const shown = memory(page);
+  await page.getByText("Advanced").click();
   await setNumber(page, "Memory budget (GiB)", 0.1);
   const alert = shown.getByRole("alert");
   await alert.getByText("The run needs 522 MiB of GPU memory, and 102 MiB may be taken. With one of these changes it fits:").waitFor();
