@@ -3,6 +3,7 @@
 //! Errors are JavaScript `Error` objects with a `kind` ([`ErrorKind`](crate::ErrorKind)'s name).
 
 mod files;
+mod job;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,9 +13,11 @@ use js_sys::{Function, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
+use job::{LoraOptions, job};
+
 use crate::base::{Base, OpenedBase};
 use crate::checkpoint::{Adapter, Progress};
-use crate::config::{LoraConfig, TargetModules, TrainConfig, parameter_report};
+use crate::config::{TrainConfig, parameter_report};
 use crate::data::{Columns, DataFormat, DataReport, Dataset, PreviewToken, preview};
 use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
@@ -22,7 +25,7 @@ use crate::gpu::{Gpu, MemoryBudget};
 use crate::memory::{MemoryPlan, MemoryReport, Work};
 use crate::model::{Lora, WeightBytes};
 use crate::tokenizer::Message;
-use crate::train::{Job, MemoryOptions, Start, Trainer, prepare_for};
+use crate::train::{Trainer, prepare_for};
 
 /// Rows of a data set that [`Engine::inspect_data`] shows token by token.
 const PREVIEW_ROWS: usize = 8;
@@ -132,55 +135,6 @@ struct EndInfo {
     best_eval_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_step: Option<usize>,
-}
-
-/// The page's spelling of an adapter's settings.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LoraOptions {
-    r: usize,
-    lora_alpha: Option<f64>,
-    lora_dropout: Option<f64>,
-    target_modules: TargetModules,
-}
-
-impl LoraOptions {
-    fn config(self) -> Result<LoraConfig> {
-        let config = LoraConfig {
-            r: self.r,
-            lora_alpha: self.lora_alpha.unwrap_or(2.0 * self.r as f64),
-            lora_dropout: self.lora_dropout.unwrap_or(0.0),
-            target_modules: self.target_modules,
-            ..LoraConfig::default()
-        };
-        config.validate()?;
-        Ok(config)
-    }
-}
-
-/// What the page wants done; see [`Engine::start`].
-fn job(
-    options: &JsValue,
-    train: &JsValue,
-    evaluation: &JsValue,
-    budget: MemoryBudget,
-) -> Result<Job, JsValue> {
-    let init = property(options, "init_adapter");
-    let start = if init.is_object() {
-        let (config, model) = (required_bytes(&init, "config")?, required_bytes(&init, "model")?);
-        Start::Adapter(Adapter::from_files(&config, &model).map_err(throw)?)
-    } else {
-        let lora: LoraOptions = from_js("adapter settings", property(options, "lora"))?;
-        Start::New(lora.config().map_err(throw)?)
-    };
-    Ok(Job {
-        start,
-        train: from_js("training settings", property(options, "train"))?,
-        data: dataset(train)?,
-        evaluation: evaluation.is_object().then(|| dataset(evaluation)).transpose()?,
-        eval_split: None,
-        memory: MemoryOptions { budget, auto: false },
-    })
 }
 
 /// One GPU, one base model, and at most one adapter, new or in training.

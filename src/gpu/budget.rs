@@ -106,7 +106,7 @@ impl Gpu {
                 granted += size;
                 taken.push(buffer);
             } else if size / 2 >= PROBE_LEAST {
-                chunk = size / 2 & !3;
+                chunk = (size / 2) & !3;
             } else {
                 break;
             }

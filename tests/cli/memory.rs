@@ -41,10 +41,8 @@ fn a_run_that_does_not_fit() {
     let dir = folder();
     let (data, out) = (arg(&write_data(dir.path())), arg(&dir.path().join("out")));
     let base = ["--batch-size", "16"];
-    let (whole, least) = (
-        total(&plan(&data, &base)),
-        total(&plan(&data, &["--batch-size", "1", "--gradient-checkpointing"])),
-    );
+    let (whole, least) =
+        (total(&plan(&data, &base)), total(&plan(&data, &["--batch-size", "1", "--gradient-checkpointing"])));
     let train = |budget: u64, more: &[&str]| {
         let budget = format!("{budget}B");
         let mut args =
