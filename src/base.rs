@@ -12,7 +12,7 @@ use crate::checkpoint::{GgufFile, Progress, TensorSource};
 use crate::config::ModelConfig;
 use crate::error::{Context, Error, Result};
 use crate::gpu::Gpu;
-use crate::model::Model;
+use crate::model::{Model, WeightBytes};
 use crate::source::ByteSource;
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
 
@@ -150,11 +150,11 @@ impl OpenedBase {
         })
     }
 
-    /// Bytes that the weights will take on `gpu`.
+    /// The memory that the weights will take on `gpu`.
     ///
     /// # Errors
     /// Weights that do not belong to the configuration.
-    pub fn weight_bytes(&self, gpu: &Gpu) -> Result<u64> {
+    pub fn weight_bytes(&self, gpu: &Gpu) -> Result<WeightBytes> {
         Model::plan_weights(gpu, &self.config, &*self.weights)
     }
 

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     NoGpu,
     /// The device has too little memory, or a limit is too small, for what was asked.
     OutOfMemory,
+    /// A memory plan needs more than the budget; nothing was done.
+    OverBudget,
     /// The device was lost or reported an error of its own.
     Device,
     /// Training produced a value that is not finite.

@@ -6,7 +6,7 @@
 //! # Modules, in the order of their imports
 //!
 //! [`error`] ← [`config`] ← {[`source`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
-//! [`model`] ← {[`base`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
+//! [`model`] ← {[`base`], [`memory`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
 //!
 //! # One training step
 //!
@@ -28,6 +28,7 @@ pub mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod hub;
 pub mod kernels;
+pub mod memory;
 pub mod model;
 pub mod source;
 pub mod tokenizer;

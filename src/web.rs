@@ -3,6 +3,7 @@
 //! Errors are JavaScript `Error` objects with a `kind` ([`ErrorKind`](crate::ErrorKind)'s name).
 
 mod files;
+mod job;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,16 +13,19 @@ use js_sys::{Function, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
-use crate::base::Base;
+use job::{LoraOptions, job};
+
+use crate::base::{Base, OpenedBase};
 use crate::checkpoint::{Adapter, Progress};
-use crate::config::{LoraConfig, TargetModules, TrainConfig, parameter_report};
+use crate::config::{TrainConfig, parameter_report};
 use crate::data::{Columns, DataFormat, DataReport, Dataset, PreviewToken, preview};
 use crate::error::{Error, Result};
 use crate::generate::{Prompt, SamplingOptions, generate};
-use crate::gpu::Gpu;
-use crate::model::Lora;
+use crate::gpu::{Gpu, MemoryBudget};
+use crate::memory::{MemoryPlan, MemoryReport, Work};
+use crate::model::{Lora, WeightBytes};
 use crate::tokenizer::Message;
-use crate::train::{Job, MemoryOptions, Start, Trainer, prepare_for};
+use crate::train::{Trainer, prepare_for};
 
 /// Rows of a data set that [`Engine::inspect_data`] shows token by token.
 const PREVIEW_ROWS: usize = 8;
@@ -133,53 +137,6 @@ struct EndInfo {
     best_step: Option<usize>,
 }
 
-/// The page's spelling of an adapter's settings.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LoraOptions {
-    r: usize,
-    lora_alpha: Option<f64>,
-    lora_dropout: Option<f64>,
-    target_modules: TargetModules,
-}
-
-impl LoraOptions {
-    fn config(self) -> Result<LoraConfig> {
-        let config = LoraConfig {
-            r: self.r,
-            lora_alpha: self.lora_alpha.unwrap_or(2.0 * self.r as f64),
-            lora_dropout: self.lora_dropout.unwrap_or(0.0),
-            target_modules: self.target_modules,
-            ..LoraConfig::default()
-        };
-        config.validate()?;
-        Ok(config)
-    }
-}
-
-/// What the page wants done; see [`Engine::start`].
-fn job(options: &JsValue, train: &JsValue, evaluation: &JsValue) -> Result<Job, JsValue> {
-    let init = property(options, "init_adapter");
-    let start = if init.is_object() {
-        let (config, model) = (required_bytes(&init, "config")?, required_bytes(&init, "model")?);
-        Start::Adapter(Adapter::from_files(&config, &model).map_err(throw)?)
-    } else {
-        let lora: LoraOptions = from_js("adapter settings", property(options, "lora"))?;
-        Start::New(lora.config().map_err(throw)?)
-    };
-    Ok(Job {
-        start,
-        train: from_js("training settings", property(options, "train"))?,
-        data: dataset(train)?,
-        evaluation: evaluation.is_object().then(|| dataset(evaluation)).transpose()?,
-        eval_split: None,
-        memory: MemoryOptions {
-            budget: property(options, "memory_budget").as_f64().map(|bytes| bytes as u64),
-            auto: property(options, "auto").is_truthy(),
-        },
-    })
-}
-
 /// One GPU, one base model, and at most one adapter, new or in training.
 #[wasm_bindgen]
 pub struct Engine {
@@ -187,6 +144,7 @@ pub struct Engine {
     base: Option<Rc<Base>>,
     trainer: Option<Trainer>,
     lora: Option<Rc<Lora>>,
+    budget: MemoryBudget,
 }
 
 impl Engine {
@@ -196,6 +154,13 @@ impl Engine {
 
     fn running(&mut self) -> Result<&mut Trainer, JsValue> {
         self.trainer.as_mut().ok_or_else(|| throw(Error::config("no run was started")))
+    }
+
+    /// Refuses weights that do not fit the budget.
+    async fn check(&mut self, weights: WeightBytes) -> Result<MemoryReport, JsValue> {
+        self.budget.correct(&self.gpu, weights.peak()).await;
+        let plan = MemoryPlan::of_weights(weights);
+        MemoryReport::new(Work::Loading, plan, self.budget.clone()).checked().map_err(throw)
     }
 
     fn loaded(&self) -> Result<&Rc<Lora>, JsValue> {
@@ -208,7 +173,18 @@ impl Engine {
     /// Opens the GPU.
     pub async fn create() -> Result<Engine, JsValue> {
         let gpu = Gpu::open(None).await.map_err(throw)?;
-        Ok(Self { gpu, base: None, trainer: None, lora: None })
+        let budget = MemoryBudget::default_for(&gpu);
+        Ok(Self { gpu, base: None, trainer: None, lora: None, budget })
+    }
+
+    /// Sets how many bytes of GPU memory may be taken; without a number, the default for the device.
+    pub fn set_memory_budget(&mut self, bytes: Option<f64>) {
+        self.budget = MemoryBudget::for_gpu(&self.gpu, bytes.map(|bytes| bytes as u64));
+    }
+
+    /// Whether weights of so many bytes fit, and the budget: before they are downloaded.
+    pub async fn check_weights(&mut self, bytes: f64) -> Result<JsValue, JsValue> {
+        to_js(&self.check(WeightBytes { kept: bytes as u64, loading: 0 }).await?)
     }
 
     /// What the GPU is.
@@ -225,7 +201,8 @@ impl Engine {
     /// special_tokens_map?, chat_template?, generation_config?}`.
     /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
     /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
-    /// called `….gguf` needs none of the others.
+    /// called `….gguf` needs none of the others. If the weights do not fit the budget (`OverBudget`), the model that
+    /// was loaded before stays.
     ///
     /// `on_progress(done, total, bytes_per_second, seconds_left?)` is called for every slice.
     pub async fn load_model(
@@ -243,10 +220,12 @@ impl Engine {
                 let _ = call.apply(&JsValue::NULL, &arguments);
             }
         };
+        let opened = OpenedBase::open(files).map_err(throw)?;
+        self.check(opened.weight_bytes(&self.gpu).map_err(throw)?).await?;
         self.trainer = None;
         self.lora = None;
         self.base = None;
-        let base = Base::load(&self.gpu, files, &mut progress).await.map_err(throw)?;
+        let base = opened.load(&self.gpu, &mut progress).await.map_err(throw)?;
         let config = base.model.config();
         let info = to_js(&ModelInfo {
             name: &base.name,
@@ -295,19 +274,21 @@ impl Engine {
     /// What GPU memory a run would take and may take, and what would make it fit; arguments as in
     /// [`Engine::start`].
     pub async fn plan_memory(
-        &self,
+        &mut self,
         options: JsValue,
         train: JsValue,
         evaluation: JsValue,
     ) -> Result<JsValue, JsValue> {
         let base = self.base()?;
         let (model, weights) = (base.model.config(), base.model.weight_bytes());
-        let job = job(&options, &train, &evaluation)?.tokenize(model, &base.tokenizer).map_err(throw)?;
-        to_js(&job.memory(&self.gpu, model, weights, weights).await.map_err(throw)?)
+        let job = job(&options, &train, &evaluation, self.budget.clone())?;
+        let mut job = job.tokenize(model, &base.tokenizer).map_err(throw)?;
+        let report = job.memory(&self.gpu, model, weights).await.map_err(throw)?;
+        self.budget.clone_from(&report.budget);
+        to_js(&report)
     }
 
-    /// Prepares a run: `options {lora, train, init_adapter?: {config, model}, memory_budget?, auto?}`, data as
-    /// [`dataset`] takes it.
+    /// Prepares a run: `options {lora, train, init_adapter?: {config, model}}`, data as [`dataset`] takes it.
     pub async fn start(
         &mut self,
         options: JsValue,
@@ -315,7 +296,7 @@ impl Engine {
         evaluation: JsValue,
     ) -> Result<JsValue, JsValue> {
         let base = self.base()?;
-        let job = job(&options, &train, &evaluation)?;
+        let job = job(&options, &train, &evaluation, self.budget.clone())?;
         self.trainer = None;
         let mut ready = job.prepare(&base).await.map_err(throw)?;
         let eval_loss = ready.trainer.evaluate().await.map_err(throw)?;
@@ -364,7 +345,8 @@ impl Engine {
     pub async fn load_adapter(&mut self, config: &[u8], model: &[u8]) -> Result<(), JsValue> {
         let adapter = Adapter::from_files(config, model).map_err(throw)?;
         let base = self.base()?;
-        let lora = Lora::from_adapter(&self.gpu, &adapter, base.model.config()).map_err(throw)?;
+        let make = || Lora::from_adapter(&self.gpu, &adapter, base.model.config());
+        let lora = self.gpu.make_room("the adapter", make).await.map_err(throw)?;
         self.trainer = None;
         self.lora = Some(Rc::new(lora));
         Ok(())

@@ -44,6 +44,18 @@ pub struct DeviceArg {
 }
 
 #[derive(Args)]
+pub struct BudgetArg {
+    /// GPU memory that may be taken, such as 8GiB [default: by the kind of GPU, corrected by what it grants]
+    #[arg(long, value_name = "SIZE", value_parser = byte_size)]
+    pub memory_budget: Option<u64>,
+}
+
+fn byte_size(text: &str) -> Result<u64, String> {
+    let size = text.parse::<ByteSize>().map_err(|_| "expected a size such as 8GiB, 512MiB or 6.5GB")?;
+    Ok(size.as_u64())
+}
+
+#[derive(Args)]
 pub struct ModelArg {
     /// Base model: "demo" (built in); a folder with config.json, model.safetensors and tokenizer.json; a GGUF
     /// file; or the name of a model on the Hugging Face Hub, owner/name[@revision] or
@@ -155,9 +167,9 @@ pub struct TrainArgs {
     pub data: String,
     #[command(flatten)]
     pub read: ReadArgs,
-    /// Folder for the adapter and checkpoints
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    /// Folder for the adapter and checkpoints; not needed for --plan
+    #[arg(long, value_name = "DIR", required_unless_present = "plan")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub lora: LoraArgs,
     /// Start from this PEFT adapter instead of a new one
@@ -179,9 +191,8 @@ pub struct TrainArgs {
     /// time, the same results
     #[arg(long)]
     pub gradient_checkpointing: bool,
-    /// GPU memory that the run may take, such as 8GiB [default: by the kind of GPU, raised to what it grants]
-    #[arg(long, value_name = "SIZE")]
-    pub memory_budget: Option<ByteSize>,
+    #[command(flatten)]
+    pub memory: BudgetArg,
     /// If the run does not fit, make it: a smaller batch with more accumulation, gradient checkpointing, and only
     /// if these are not enough shorter examples
     #[arg(long)]
@@ -235,7 +246,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub save_steps: usize,
     /// Go on from the newest checkpoint in --out (same options and data), or begin if there is none
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     pub resume: bool,
     /// Arithmetic of the matrix products
     #[arg(long, default_value = "f32")]
@@ -330,6 +341,8 @@ pub struct EvalArgs {
     #[arg(long)]
     pub train_on_all: bool,
     #[command(flatten)]
+    pub memory: BudgetArg,
+    #[command(flatten)]
     pub device: DeviceArg,
 }
 
@@ -362,6 +375,8 @@ pub struct GenerateArgs {
     /// Seed of the draws
     #[arg(long, default_value_t = SamplingOptions::default().seed)]
     pub seed: u64,
+    #[command(flatten)]
+    pub memory: BudgetArg,
     #[command(flatten)]
     pub device: DeviceArg,
 }

@@ -4,27 +4,33 @@ use std::io::Write;
 use std::path::Path;
 use std::rc::Rc;
 
-use postil::base::Base;
+use postil::base::{Base, OpenedBase};
 use postil::checkpoint::Adapter;
-use postil::config::{TrainConfig, parameter_report};
+use postil::config::{ModelConfig, TrainConfig, parameter_report};
 use postil::data::Rows;
-use postil::generate::{Prompt, SamplingOptions};
+use postil::generate::{Decoder, Prompt, SamplingOptions, capacity};
 use postil::gpu::{Gpu, human_bytes, list_adapters};
+use postil::memory::Work;
 use postil::model::Lora;
 use postil::tokenizer::Message;
 use postil::train::{Evaluator, prepare_for};
-use postil::{Error, ErrorKind, Result, kernels};
+use postil::{Context, Error, ErrorKind, Result, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
-use super::model::{load_base, model_config};
+use super::model::{base_files, load_opened, model_config};
 use super::{demo_data, read_data, say, warn, warn_of_rows};
 
-fn load_adapter(base: &Base, dir: Option<&Path>) -> Result<Option<Rc<Lora>>> {
+/// An adapter of the model.
+fn read_adapter(dir: Option<&Path>, model: &ModelConfig) -> Result<Option<Adapter>> {
     let Some(dir) = dir else { return Ok(None) };
     let adapter = Adapter::load(dir)?;
-    let lora = Lora::from_adapter(base.model.gpu(), &adapter, base.model.config())
-        .map_err(|error| error.context(dir.display()))?;
-    Ok(Some(Rc::new(lora)))
+    adapter.check(model).context(|| dir.display())?;
+    Ok(Some(adapter))
+}
+
+fn load_adapter(base: &Base, adapter: Option<&Adapter>) -> Result<Option<Rc<Lora>>> {
+    let load = |adapter| Lora::from_adapter(base.model.gpu(), adapter, base.model.config());
+    Ok(adapter.map(load).transpose()?.map(Rc::new))
 }
 
 /// Mean loss in nats per target token.
@@ -41,13 +47,19 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
-    let base = load_base(&gpu, &args.model.model, json).await?;
-    let lora = load_adapter(&base, args.adapter.as_deref())?;
-    let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &config)?;
+    let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
+    let adapter = read_adapter(args.adapter.as_deref(), &opened.config)?;
+    let prepared = prepare_for(&opened.config, &opened.tokenizer, &data, &config)?;
     warn_of_rows(data.name(), &prepared.report);
     prepared.report.warnings.iter().for_each(|warning| warn(warning));
     let rows = Rows::single(prepared.examples);
-    let mut evaluator = Evaluator::new(&base.model, lora, &rows, args.batch_size)?;
+    let (lora, weights) = (adapter.as_ref().map(|adapter| &adapter.config), opened.weight_bytes(&gpu)?);
+    let plan = Evaluator::plan(&gpu, &opened.config, lora, weights, &rows, args.batch_size)?;
+    args.memory.check(&gpu, Work::Evaluation, plan).await?;
+    let base = load_opened(&gpu, opened, json).await?;
+    let lora = load_adapter(&base, adapter.as_ref())?;
+    let make = || Evaluator::new(&base.model, lora, &rows, args.batch_size);
+    let mut evaluator = gpu.make_room("the evaluation", make).await?;
     let result = evaluator.loss(&rows, args.batch_size).await?;
     if json {
         println!(
@@ -82,8 +94,15 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         Prompt::Text(args.prompt.clone())
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
-    let base = load_base(&gpu, &args.model.model, json).await?;
-    let lora = load_adapter(&base, args.adapter.as_deref())?;
+    let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
+    let adapter = read_adapter(args.adapter.as_deref(), &opened.config)?;
+    let tokens = prompt.encode(&opened.tokenizer)?.len();
+    let capacity = capacity(&opened.config, tokens, &options)?;
+    let (lora, weights) = (adapter.as_ref().map(|adapter| &adapter.config), opened.weight_bytes(&gpu)?);
+    let plan = Decoder::plan(&gpu, &opened.config, lora, weights, capacity)?;
+    args.memory.check(&gpu, Work::Generation, plan).await?;
+    let base = load_opened(&gpu, opened, json).await?;
+    let lora = load_adapter(&base, adapter.as_ref())?;
     let mut out = std::io::stdout();
     let mut failed = None;
     let mut on_text = |piece: &str| {

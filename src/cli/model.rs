@@ -101,11 +101,6 @@ fn fetch(name: &HubModel, part: Part, json: bool) -> Result<PathBuf> {
 }
 
 /// Loads the model with a progress bar for its bytes.
-pub async fn load_base(gpu: &Arc<Gpu>, model: &str, json: bool) -> Result<Base> {
-    load_opened(gpu, OpenedBase::open(base_files(model, json).await?)?, json).await
-}
-
-/// As [`load_base`], for a base that was looked at before.
 pub async fn load_opened(gpu: &Arc<Gpu>, base: OpenedBase, json: bool) -> Result<Base> {
     let bar = bar(json, BYTES);
     bar.set_message("loading");

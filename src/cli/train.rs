@@ -10,13 +10,13 @@ use postil::base::{Base, OpenedBase};
 use postil::checkpoint::Adapter;
 use postil::data::Dataset;
 use postil::gpu::{Gpu, human_bytes};
-use postil::train::{
-    Job, MemoryOptions, MemoryReport, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint,
-};
+use postil::memory::MemoryReport;
+use postil::train::{Job, MemoryOptions, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint};
 use postil::{Error, Result};
 
 use super::args::TrainArgs;
 use super::log::Log;
+use super::memory::{adjustment, checked, print_plan};
 use super::model::{base_files, load_opened};
 use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
 
@@ -33,8 +33,14 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         ));
     }
     let init = args.init_adapter.as_deref().map(Adapter::load).transpose()?;
-    let dir = if args.plan { None } else { Some(RunDir::open(&args.out, args.resume)?) };
-    let start = start(args, lora, init, json).await?;
+    // A plan leaves no trace.
+    let out = args.out.as_deref();
+    let dir = match out.filter(|_| !args.plan) {
+        Some(out) => Some((out, RunDir::open(out, args.resume)?)),
+        None => None,
+    };
+    let resumed = out.filter(|_| args.resume);
+    let start = start(resumed, lora, init, json).await?;
     if let Some(log) = &args.log {
         Log::check(log, [Some(Path::new(&args.data)), args.eval_data.as_deref()])?;
     }
@@ -43,25 +49,23 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let packing = config.packing;
-    let memory = MemoryOptions { budget: args.memory_budget.map(|size| size.as_u64()), auto: args.auto };
+    let memory = MemoryOptions { budget: args.memory.budget(&gpu), auto: args.auto };
     let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split, memory };
     // Whether it fits is known before the weights are loaded.
     let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
     let mut job = job.tokenize(&opened.config, &opened.tokenizer)?;
     let weights = opened.weight_bytes(&gpu)?;
-    let Some(dir) = dir else {
-        let report = if args.auto {
-            job.fit(&gpu, &opened.config, &opened.tokenizer, weights, 0).await?
-        } else {
-            job.memory(&gpu, &opened.config, weights, 0).await?
-        };
-        job.warnings().iter().for_each(|warning| warn(warning));
-        return print_plan(&report, json);
+    let fit = job.fit(&gpu, &opened.config, &opened.tokenizer, weights).await?;
+    let adjustment = adjustment(&fit);
+    let Some((out, dir)) = dir else {
+        job.warnings().iter().chain(&adjustment).for_each(|warning| warn(warning));
+        return print_plan(fit.report, json);
     };
-    let memory = job.fit(&gpu, &opened.config, &opened.tokenizer, weights, 0).await?;
+    let memory = checked(fit.report)?;
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
     let base = load_opened(&gpu, opened, json).await?;
-    let mut job = job.start(&base)?;
+    let mut job = job.start(&base).await?;
+    adjustment.iter().for_each(|warning| warn(warning));
     warn_of_rows(&args.data, &job.data);
     if let (Some(report), Some(path)) = (&job.evaluation, &args.eval_data) {
         warn_of_rows(&path.display().to_string(), report);
@@ -96,27 +100,11 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     // Whatever happened, what was learned is kept.
     let saved = run.save(&job.trainer, outcome.as_ref().ok()).await;
     let outcome = outcome.map_err(|error| match &saved {
-        Ok(()) => error.context(format!("the adapter so far is in {}", args.out.display())),
+        Ok(()) => error.context(format!("the adapter so far is in {}", out.display())),
         Err(_) => error,
     })?;
     saved?;
-    finish(args, &base, &gpu, &job, &outcome, memory, json)
-}
-
-/// The memory plan, as a table or as JSON.
-fn print_plan(memory: &MemoryReport, json: bool) -> Result<()> {
-    if json {
-        let line = serde_json::to_string(memory)
-            .map_err(|error| Error::config(format!("the plan cannot be written: {error}")))?;
-        println!("{line}");
-        return Ok(());
-    }
-    if !memory.fits {
-        return Err(memory.error());
-    }
-    let budget = human_bytes(memory.budget.bytes);
-    println!("{}fits the budget of {budget} ({})", memory.plan.table(), memory.budget.source);
-    Ok(())
+    finish(out, &base, &gpu, &job, &outcome, memory, json)
 }
 
 fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
@@ -135,19 +123,20 @@ fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
     Ok((data, evaluation))
 }
 
+/// `resumed` is the folder of the run that goes on, if one may.
 async fn start(
-    args: &TrainArgs,
+    resumed: Option<&Path>,
     lora: postil::config::LoraConfig,
     init: Option<Adapter>,
     json: bool,
 ) -> Result<Start> {
-    if args.resume {
-        if let Some((path, checkpoint)) = latest_checkpoint(&args.out).await? {
+    if let Some(out) = resumed {
+        if let Some((path, checkpoint)) = latest_checkpoint(out).await? {
             say(json, format!("resuming from {}", path.display()));
             let expected = init.map_or(lora, |adapter| adapter.config);
             return Ok(Start::Checkpoint(Box::new(checkpoint), expected));
         }
-        warn(&format!("{} has no checkpoint yet; the run starts from its beginning", args.out.display()));
+        warn(&format!("{} has no checkpoint yet; the run starts from its beginning", out.display()));
     }
     Ok(init.map_or_else(|| Start::New(lora), Start::Adapter))
 }
@@ -298,7 +287,7 @@ impl Run {
 }
 
 fn finish(
-    args: &TrainArgs,
+    out: &Path,
     base: &Base,
     gpu: &Gpu,
     job: &ReadyJob,
@@ -310,11 +299,10 @@ fn finish(
     let per_second = outcome.tokens as f64 / outcome.seconds.max(1e-9);
     let last_eval = outcome.last.as_ref().and_then(|report| report.eval_loss);
     let best = job.trainer.best();
-    let out = args.out.display();
     if json {
         let profile = job.trainer.session().profiler().map(|p| p.report());
         let summary = serde_json::json!({
-            "out": args.out, "model": base.name, "steps": progress.step, "total_steps": progress.total,
+            "out": out, "model": base.name, "steps": progress.step, "total_steps": progress.total,
             "loss": outcome.last.as_ref().map(|r| r.loss), "eval_loss_before": outcome.first_eval,
             "eval_loss": last_eval, "best_eval_loss": best.map(|b| b.1), "best_step": best.map(|b| b.0),
             "tokens": outcome.tokens, "tokens_per_second": per_second, "seconds": outcome.seconds,
@@ -334,9 +322,9 @@ fn finish(
         println!("held-out loss {before:.4} -> {after:.4}");
     }
     if let Some((step, loss)) = best {
-        println!("best held-out loss {loss:.4} after step {step}: {out}/best");
+        println!("best held-out loss {loss:.4} after step {step}: {}/best", out.display());
     }
-    println!("adapter: {out}");
+    println!("adapter: {}", out.display());
     if let Some(profiler) = job.trainer.session().profiler() {
         println!("\n{:<34} {:>10} {:>12}", "kernel", "dispatches", "ms");
         for time in profiler.report() {

@@ -2,20 +2,23 @@
 
 use std::collections::HashMap;
 
+use crate::config::{LoraConfig, ModelConfig};
 use crate::error::Result;
-use crate::gpu::{Dtype, Plan, PlanBuilder, Recorder, Tensor};
+use crate::gpu::{Allocator, Dtype, MemoryUse, Plan, PlanBuilder, Recorder, Tensor};
 use crate::kernels::NONE;
 use crate::kernels::gather::gather;
 use crate::kernels::matmul::Nt;
-use crate::model::{Cache, Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPLE, record_forward};
+use crate::memory::MemoryPlan;
+use crate::model::{
+    Cache, Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPLE, WeightBytes, empty_rope_tables, heads,
+    record_forward,
+};
 
-/// A sequence in the making.
-pub struct Decoder<'a> {
-    model: &'a Model,
-    lora: Option<&'a Lora>,
+/// All memory of a decoder but the base and the adapter.
+struct DecoderBuffers {
     rope_tables: Vec<Tensor>,
     inputs: Inputs,
-    buffers: PassBuffers,
+    pass: PassBuffers,
     slots: Tensor,
     caches: Vec<Tensor>,
     last_row: Tensor,
@@ -23,37 +26,67 @@ pub struct Decoder<'a> {
     normed: Tensor,
     rstd: Tensor,
     logits: Tensor,
-    plans: HashMap<usize, Plan>,
-    len: usize,
 }
 
-impl<'a> Decoder<'a> {
-    /// Room for `capacity` tokens.
-    ///
-    /// # Errors
-    /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
-    pub fn new(model: &'a Model, lora: Option<&'a Lora>, capacity: usize) -> Result<Self> {
-        let (gpu, config) = (model.gpu(), model.config());
+impl DecoderBuffers {
+    fn new(gpu: &dyn Allocator, config: &ModelConfig, lora: Option<&Lora>, capacity: usize) -> Result<Self> {
         let float = |label: &str, shape: &[usize]| gpu.tensor(label, shape, Dtype::F32);
         let rows = ROW_MULTIPLE;
+        let pass = PassBuffers::for_inference(gpu, config, lora, rows)?;
+        gpu.begin(MemoryUse::Workspace);
         Ok(Self {
-            model,
-            lora,
-            rope_tables: model.rope_tables(capacity)?,
+            rope_tables: empty_rope_tables(gpu, config, capacity)?,
             inputs: Inputs::new(gpu, config, rows)?,
-            buffers: PassBuffers::for_inference(model, lora, rows)?,
+            pass,
             slots: gpu.tensor("cache slots", &[rows], Dtype::U32)?,
             caches: (0..config.num_hidden_layers)
-                .map(|_| float("cache", &[capacity, model.heads().kv_width()]))
+                .map(|_| float("cache", &[capacity, heads(config).kv_width()]))
                 .collect::<Result<_>>()?,
             last_row: gpu.tensor("last row", &[1], Dtype::U32)?,
             hidden: float("last hidden", &[1, config.hidden_size])?,
             normed: float("last normed", &[1, config.hidden_size])?,
             rstd: float("last rstd", &[1])?,
             logits: float("logits", &[1, config.vocab_size])?,
-            plans: HashMap::new(),
-            len: 0,
         })
+    }
+}
+
+/// A sequence in the making.
+pub struct Decoder<'a> {
+    model: &'a Model,
+    lora: Option<&'a Lora>,
+    buffers: DecoderBuffers,
+    plans: HashMap<usize, Plan>,
+    len: usize,
+}
+
+impl<'a> Decoder<'a> {
+    /// What [`Self::new`] takes, beside the weights of the base and with an adapter.
+    ///
+    /// # Errors
+    /// Those of [`MemoryPlan::of`].
+    pub fn plan(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: Option<&LoraConfig>,
+        weights: WeightBytes,
+        capacity: usize,
+    ) -> Result<MemoryPlan> {
+        MemoryPlan::of(gpu, weights, |tally| {
+            let lora = lora.map(|lora| Lora::allocate(tally, lora, config)).transpose()?;
+            DecoderBuffers::new(tally, config, lora.as_ref(), capacity)?;
+            Ok(())
+        })
+    }
+
+    /// Room for `capacity` tokens.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
+    pub fn new(model: &'a Model, lora: Option<&'a Lora>, capacity: usize) -> Result<Self> {
+        let buffers = DecoderBuffers::new(model.gpu(), model.config(), lora, capacity)?;
+        model.fill_rope_tables(&buffers.rope_tables);
+        Ok(Self { model, lora, buffers, plans: HashMap::new(), len: 0 })
     }
 
     /// Adds tokens (never none, and no more than there is room for) and returns the logits
@@ -62,13 +95,13 @@ impl<'a> Decoder<'a> {
         for chunk in ids.chunks(ROW_MULTIPLE) {
             self.pass(chunk);
         }
-        self.model.gpu().read(&self.logits).await
+        self.model.gpu().read(&self.buffers.logits).await
     }
 
     fn pass(&mut self, ids: &[u32]) {
         let rows = if ids.len() == 1 { 1 } else { ROW_MULTIPLE };
         let plan = self.plans.remove(&rows).unwrap_or_else(|| self.record(rows));
-        let gpu = self.model.gpu();
+        let (gpu, buffers) = (self.model.gpu(), &self.buffers);
         let padding = rows - ids.len();
         let at = |i: usize| (self.len + i) as u32;
         let mut input_ids = ids.to_vec();
@@ -83,14 +116,14 @@ impl<'a> Decoder<'a> {
         input_ids.extend(vec![0; padding]);
         positions.extend(vec![0; padding]);
         slots.extend(vec![NONE; padding]);
-        gpu.write(&self.inputs.input_ids, &input_ids);
-        gpu.write(&self.inputs.positions, &positions);
-        gpu.write(&self.inputs.full.kv_range, &ranges(usize::MAX));
-        if let (Some(sliding), Some(window)) = (&self.inputs.sliding, self.model.config().sliding_window) {
+        gpu.write(&buffers.inputs.input_ids, &input_ids);
+        gpu.write(&buffers.inputs.positions, &positions);
+        gpu.write(&buffers.inputs.full.kv_range, &ranges(usize::MAX));
+        if let (Some(sliding), Some(window)) = (&buffers.inputs.sliding, self.model.config().sliding_window) {
             gpu.write(&sliding.kv_range, &ranges(window));
         }
-        gpu.write(&self.slots, &slots);
-        gpu.write(&self.last_row, &[ids.len() as u32 - 1]);
+        gpu.write(&buffers.slots, &slots);
+        gpu.write(&buffers.last_row, &[ids.len() as u32 - 1]);
         let mut recorder = Recorder::new(gpu);
         recorder.run(&plan, None);
         recorder.submit();
@@ -100,22 +133,23 @@ impl<'a> Decoder<'a> {
 
     fn record(&self, rows: usize) -> Plan {
         let (model, weights) = (self.model, self.model.weights());
-        let (inputs, buffers) = (self.inputs.first(rows), self.buffers.first(rows));
-        let cache = Cache { layers: self.caches.clone(), slots: self.slots.view(0, &[rows]) };
+        let own = &self.buffers;
+        let (inputs, buffers) = (own.inputs.first(rows), own.pass.first(rows));
+        let cache = Cache { layers: own.caches.clone(), slots: own.slots.view(0, &[rows]) };
         let mut plan = PlanBuilder::new(model.gpu());
         let pass = Forward {
             model,
             lora: self.lora,
             dropout: false,
-            rope_tables: &self.rope_tables,
+            rope_tables: &own.rope_tables,
             inputs: &inputs,
             buffers: &buffers,
             cache: Some(&cache),
         };
         record_forward(&mut plan, &pass);
-        gather(&mut plan, &self.last_row, &buffers.out, &self.hidden);
-        weights.norm.forward(&mut plan, &self.hidden, &self.normed, &self.rstd);
-        Nt::new(&self.normed, &weights.lm_head, &self.logits).add_to(&mut plan);
+        gather(&mut plan, &own.last_row, &buffers.out, &own.hidden);
+        weights.norm.forward(&mut plan, &own.hidden, &own.normed, &own.rstd);
+        Nt::new(&own.normed, &weights.lm_head, &own.logits).add_to(&mut plan);
         plan.finish()
     }
 }

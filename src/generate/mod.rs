@@ -9,9 +9,10 @@ pub use sampler::{Sampler, SamplingOptions};
 use web_time::Instant;
 
 use crate::base::Base;
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::model::Lora;
-use crate::tokenizer::{Message, StreamDecoder};
+use crate::tokenizer::{Message, StreamDecoder, Tokenizer};
 
 /// What to go on from.
 #[derive(Debug, Clone)]
@@ -20,6 +21,38 @@ pub enum Prompt {
     Text(String),
     /// A conversation, put into the model's chat template.
     Chat(Vec<Message>),
+}
+
+impl Prompt {
+    /// Its tokens.
+    ///
+    /// # Errors
+    /// Those of the tokenizer and of the chat template.
+    pub fn encode(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+        match self {
+            Self::Text(text) => tokenizer.encode(text, true),
+            Self::Chat(messages) => tokenizer.encode(&tokenizer.render_chat(messages, true)?, false),
+        }
+    }
+}
+
+/// Tokens that a generation has room for: those of the prompt, and as many new ones as are asked for and the
+/// model's context still holds.
+///
+/// # Errors
+/// An empty prompt, or one that leaves no room.
+pub fn capacity(config: &ModelConfig, prompt_tokens: usize, options: &SamplingOptions) -> Result<usize> {
+    let context = config.max_position_embeddings;
+    if prompt_tokens == 0 {
+        return Err(Error::data("the prompt is empty; give the model at least one token to go on from"));
+    }
+    if prompt_tokens >= context {
+        return Err(Error::data(format!(
+            "the prompt has {prompt_tokens} tokens, but the model's context (max_position_embeddings) holds \
+             {context}. Shorten the prompt"
+        )));
+    }
+    Ok(prompt_tokens.saturating_add(options.max_new_tokens).min(context))
 }
 
 /// Why generation ended.
@@ -62,27 +95,12 @@ pub async fn generate(
     on_text: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Generated> {
     let mut sampler = Sampler::new(options)?;
-    let ids = match prompt {
-        Prompt::Text(text) => base.tokenizer.encode(text, true)?,
-        Prompt::Chat(messages) => {
-            let text = base.tokenizer.render_chat(messages, true)?;
-            base.tokenizer.encode(&text, false)?
-        }
-    };
-    let context = base.model.config().max_position_embeddings;
+    let ids = prompt.encode(&base.tokenizer)?;
     base.check_ids(&ids)?;
-    if ids.is_empty() {
-        return Err(Error::data("the prompt is empty; give the model at least one token to go on from"));
-    }
-    if ids.len() >= context {
-        return Err(Error::data(format!(
-            "the prompt has {} tokens, but the model's context (max_position_embeddings) holds {context}. \
-             Shorten the prompt",
-            ids.len()
-        )));
-    }
-    let room = options.max_new_tokens.min(context - ids.len());
-    let mut decoder = Decoder::new(&base.model, lora, ids.len() + room)?;
+    let capacity = capacity(base.model.config(), ids.len(), options)?;
+    let room = capacity - ids.len();
+    let make = || Decoder::new(&base.model, lora, capacity);
+    let mut decoder = base.model.gpu().make_room("generating text", make).await?;
     let mut logits = decoder.feed(&ids).await?;
     let start = Instant::now();
     let mut stream = StreamDecoder::new(&base.tokenizer);

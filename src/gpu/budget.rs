@@ -1,12 +1,14 @@
 //! How much of a device's memory may be used, which no API tells.
 
 use super::device::Gpu;
-use super::human_bytes;
 
 const GIB: u64 = 1 << 30;
 
 /// Largest buffer that a probe asks for at once.
 const PROBE_CHUNK: u64 = GIB;
+
+/// Smallest: a refused probe knows what there is to within this.
+const PROBE_LEAST: u64 = 64 << 20;
 
 /// Bytes that tensors may take together, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -15,15 +17,32 @@ pub struct MemoryBudget {
     pub bytes: u64,
     /// Where the number comes from, for people.
     pub source: String,
-    /// Whether the device may be asked for more (see [`MemoryBudget::raise`]).
     #[serde(skip)]
-    raisable: bool,
+    guess: Option<Guess>,
+}
+
+/// What is known of a budget that nobody has given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Guess {
+    source: &'static str,
+    /// Whether it follows the device upwards too.
+    rises: bool,
+    /// Bytes that the device has granted; nothing is asked for within them.
+    granted: u64,
+    /// The device has refused: it is known what it has.
+    is_final: bool,
 }
 
 impl MemoryBudget {
-    /// What a person allows.
+    /// What a person allows: no probe changes it.
     pub fn given(bytes: u64) -> Self {
-        Self { bytes, source: "given".to_owned(), raisable: false }
+        Self { bytes, source: "given".to_owned(), guess: None }
+    }
+
+    /// What is likely, until [`Self::correct`] knows better; `rises`: also if there is more.
+    pub fn guessed(bytes: u64, source: &'static str, rises: bool) -> Self {
+        let guess = Guess { source, rises, granted: 0, is_final: false };
+        Self { bytes, source: source.to_owned(), guess: Some(guess) }
     }
 
     /// What most devices of a kind have to spare:
@@ -33,45 +52,64 @@ impl MemoryBudget {
     /// - software: 4 GiB of the system's memory;
     /// - unknown, which is every GPU in a browser: 2 GiB, what an integrated GPU in an 8 GiB laptop has.
     pub fn default_for(gpu: &Gpu) -> Self {
-        let kind = gpu.caps().adapter.device_type.as_str();
-        let (bytes, what) = match kind {
-            "DiscreteGpu" => (6 * GIB, "a discrete GPU"),
-            "IntegratedGpu" => (4 * GIB, "an integrated GPU"),
-            "Cpu" => (4 * GIB, "a software driver"),
-            _ => (2 * GIB, "a GPU of unknown kind"),
-        };
-        // A software driver promises memory that the system may not have.
-        Self { bytes, source: format!("the default for {what}"), raisable: kind != "Cpu" }
+        match gpu.caps().adapter.device_type.as_str() {
+            "DiscreteGpu" => Self::guessed(6 * GIB, "the default for a discrete GPU", true),
+            "IntegratedGpu" => Self::guessed(4 * GIB, "the default for an integrated GPU", true),
+            // It promises memory that the system may not have.
+            "Cpu" => Self::guessed(4 * GIB, "the default for a software driver", false),
+            _ => Self::guessed(2 * GIB, "the default for a GPU of unknown kind", true),
+        }
     }
 
-    /// Raises a default to `needed` bytes, of which `taken` are allocated already, if the device grants the rest
-    /// for a moment. A given budget stays as it is.
-    pub async fn raise(&mut self, gpu: &Gpu, needed: u64, taken: u64) {
-        if needed > self.bytes && self.raisable {
-            if gpu.grants(needed.saturating_sub(taken)).await {
-                self.source = format!("{}, raised since the device grants it", self.source);
-                self.bytes = needed;
-            } else {
-                self.source =
-                    format!("{}; the device does not grant {} in all", self.source, human_bytes(needed));
-            }
-            // Once is enough: what is asked for next is less.
-            self.raisable = false;
+    /// What a person allows, or else the default.
+    pub fn for_gpu(gpu: &Gpu, given: Option<u64>) -> Self {
+        given.map_or_else(|| Self::default_for(gpu), Self::given)
+    }
+
+    /// Corrects a default by what the device grants for a moment, before `needed` bytes in all are taken: up to
+    /// them, or down to what there is. A given budget stays as it is.
+    pub async fn correct(&mut self, gpu: &Gpu, needed: u64) {
+        self.correct_by(needed, gpu.allocated_bytes(), async |bytes| gpu.probe(bytes).await).await;
+    }
+
+    /// As [`Self::correct`], of a device that has given `taken` bytes and of any more grants so many as `probe`
+    /// says.
+    pub async fn correct_by(&mut self, needed: u64, taken: u64, probe: impl AsyncFnOnce(u64) -> u64) {
+        let Some(guess) = &mut self.guess else { return };
+        let wanted = if guess.rises { needed } else { needed.min(self.bytes) };
+        if guess.is_final || wanted <= guess.granted {
+            return;
+        }
+        let missing = wanted.saturating_sub(taken);
+        let granted = probe(missing).await.min(missing);
+        guess.is_final = granted < missing;
+        guess.granted = taken.saturating_add(granted);
+        let found = if guess.is_final { guess.granted } else { self.bytes.max(wanted) };
+        if found != self.bytes {
+            let how = if found > self.bytes { "raised" } else { "lowered" };
+            self.source = format!("{}, {how} to what the device grants", guess.source);
+            self.bytes = found;
         }
     }
 }
 
 impl Gpu {
-    /// Whether the device has so many bytes left: takes them inside error scopes and gives them back.
-    async fn grants(&self, bytes: u64) -> bool {
-        let chunk = self.caps().limits.max_buffer_size.min(PROBE_CHUNK) & !3;
-        let (mut left, mut taken, mut granted) = (bytes, Vec::new(), true);
-        while left > 0 && granted {
-            let size = left.min(chunk).next_multiple_of(4);
+    /// How many of so many bytes the device has left: takes them inside error scopes and gives them back.
+    async fn probe(&self, bytes: u64) -> u64 {
+        let mut chunk = self.caps().limits.max_buffer_size.min(PROBE_CHUNK) & !3;
+        let (mut granted, mut taken) = (0, Vec::new());
+        while granted < bytes {
+            let size = (bytes - granted).min(chunk).next_multiple_of(4);
             let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-            taken.push(self.storage("probe", size));
-            granted = scope.pop().await.is_none();
-            left = left.saturating_sub(size);
+            let buffer = self.storage("probe", size);
+            if scope.pop().await.is_none() {
+                granted += size;
+                taken.push(buffer);
+            } else if size / 2 >= PROBE_LEAST {
+                chunk = (size / 2) & !3;
+            } else {
+                break;
+            }
         }
         taken.iter().for_each(wgpu::Buffer::destroy);
         drop(taken);

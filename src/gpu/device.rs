@@ -1,12 +1,11 @@
 //! Opening a device with what the adapter really offers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::Recorder;
 use super::allocator::{Allocator, byte_size};
 use super::pipeline::PipelineCache;
-use super::tensor::{Counted, Dtype, Part, PartLimits, Tensor};
+use super::tensor::{Allocated, Counted, Dtype, Part, PartLimits, Tensor};
+use super::{Recorder, human_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -94,7 +93,7 @@ pub struct Gpu {
     pub(super) pipelines: PipelineCache,
     caps: Caps,
     failure: Arc<Mutex<Option<Error>>>,
-    allocated: Arc<AtomicU64>,
+    allocated: Arc<Allocated>,
     absent: wgpu::Buffer,
 }
 
@@ -210,7 +209,43 @@ impl Gpu {
 
     /// Bytes of the tensors that there are on this device.
     pub fn allocated_bytes(&self) -> u64 {
-        self.allocated.load(Ordering::Relaxed)
+        self.allocated.now()
+    }
+
+    /// The most that these ever were.
+    pub fn peak_allocated_bytes(&self) -> u64 {
+        self.allocated.peak()
+    }
+
+    /// Runs `make`, which makes tensors (and may record plans on them), and reports if the device has no room for
+    /// them. The device goes on then, and what was made is given back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`]; `make`'s own.
+    pub async fn make_room<T>(&self, what: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let taken = self.allocated_bytes();
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        // What uses a buffer that was not granted is invalid.
+        let validity = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = make();
+        let needed = self.allocated_bytes().saturating_sub(taken);
+        let invalid = validity.pop().await;
+        if memory.pop().await.is_some() {
+            return Err(Error::new(
+                ErrorKind::OutOfMemory,
+                format!(
+                    "the GPU is out of memory: {what} takes {} beside the {} in use, and \"{}\" does not grant them. \
+                     Make it smaller, or close other programs that use the GPU",
+                    human_bytes(needed),
+                    human_bytes(taken),
+                    self.caps.adapter.name
+                ),
+            ));
+        }
+        match invalid {
+            Some(error) => Err(Error::new(ErrorKind::Device, format!("the GPU reported an error: {error}"))),
+            None => made,
+        }
     }
 
     /// The first error that the device reported, if any. Errors arrive late: ask after a read-back.

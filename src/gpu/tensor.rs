@@ -38,23 +38,41 @@ pub(super) struct Part {
     pub _counted: Option<Arc<Counted>>,
 }
 
-/// A share of the bytes that a device holds for tensors.
+/// Bytes that a device holds for tensors.
+#[derive(Debug, Default)]
+pub(super) struct Allocated {
+    now: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Allocated {
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// A share of them.
 #[derive(Debug)]
 pub(super) struct Counted {
     bytes: u64,
-    total: Arc<AtomicU64>,
+    total: Arc<Allocated>,
 }
 
 impl Counted {
-    pub(super) fn new(bytes: u64, total: &Arc<AtomicU64>) -> Arc<Self> {
-        total.fetch_add(bytes, Ordering::Relaxed);
+    pub(super) fn new(bytes: u64, total: &Arc<Allocated>) -> Arc<Self> {
+        let before = total.now.fetch_add(bytes, Ordering::Relaxed);
+        total.peak.fetch_max(before + bytes, Ordering::Relaxed);
         Arc::new(Self { bytes, total: Arc::clone(total) })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.total.now.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lora, Model, heads};
+use super::{Lora, heads};
 use crate::config::{ModelConfig, NormRole, Projection, Role};
 use crate::data::Batch;
 use crate::error::Result;
@@ -308,8 +308,13 @@ impl PassBuffers {
     }
 
     /// One set of activations that all layers share.
-    pub fn for_inference(model: &Model, lora: Option<&Lora>, rows: usize) -> Result<Self> {
-        let (gpu, config) = (model.gpu(), model.config());
+    pub fn for_inference(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: Option<&Lora>,
+        rows: usize,
+    ) -> Result<Self> {
+        gpu.begin(MemoryUse::Activations);
         let layer = LayerBuffers::new(gpu, config, lora, rows, None)?;
         let qkv = fused(gpu, config, "qkv", rows)?;
         Ok(Self { out: layer.x.clone(), qkv, layers: vec![layer], recomputed: false })

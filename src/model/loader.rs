@@ -34,12 +34,14 @@ pub(super) struct Loader<'a> {
     names: Vec<String>,
     jobs: Vec<(Tensor, Put)>,
     total: u64,
+    /// Of the largest tensor that is there twice while it is read; it is one at a time.
+    passing: u64,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(memory: &'a dyn Allocator, source: &'a dyn TensorSource) -> Self {
         memory.begin(MemoryUse::Weights);
-        Self { memory, source, names: Vec::new(), jobs: Vec::new(), total: 0 }
+        Self { memory, source, names: Vec::new(), jobs: Vec::new(), total: 0, passing: 0 }
     }
 
     /// Whether the source has a tensor of this name.
@@ -62,7 +64,14 @@ impl<'a> Loader<'a> {
     /// A matrix that is stored as `[rows, columns]`, as `[columns, rows]`.
     pub(super) fn transposed(&mut self, name: &str, rows: usize, columns: usize) -> Result<Tensor> {
         let dtype = self.check(name, &[rows, columns])?;
-        self.add(name, &[columns, rows], dtype, Put::Transposed(None))
+        let tensor = self.add(name, &[columns, rows], dtype, Put::Transposed(None))?;
+        self.passing = self.passing.max(tensor.bytes());
+        Ok(tensor)
+    }
+
+    /// Bytes of GPU memory that reading takes beside the tensors.
+    pub(super) fn passing_bytes(&self) -> u64 {
+        self.passing
     }
 
     fn add(&mut self, name: &str, shape: &[usize], dtype: Dtype, put: Put) -> Result<Tensor> {
@@ -112,7 +121,7 @@ impl<'a> Loader<'a> {
         while let Some(slice) = slices.next().await? {
             let bytes = slice.bytes.len() as u64;
             hash.update(&slice.bytes);
-            self.put(gpu, &slice)?;
+            self.put(gpu, &slice).await?;
             unsettled += bytes;
             if unsettled >= SETTLE {
                 // Errors of the device (out of memory above all) show here rather than at the end.
@@ -125,7 +134,7 @@ impl<'a> Loader<'a> {
         Ok(format!("{:016x}", hash.digest()))
     }
 
-    fn put(&mut self, gpu: &Gpu, slice: &Slice) -> Result<()> {
+    async fn put(&mut self, gpu: &Gpu, slice: &Slice) -> Result<()> {
         let (tensor, put) = &mut self.jobs[slice.tensor];
         match put {
             Put::AsStored => gpu.write_at(tensor, slice.offset, &slice.bytes),
@@ -139,7 +148,8 @@ impl<'a> Loader<'a> {
                     Some(whole) => whole,
                     None => {
                         let shape = [tensor.columns(), tensor.rows()];
-                        stored.insert(gpu.tensor("to be transposed", &shape, tensor.dtype())?)
+                        let make = || gpu.tensor("to be transposed", &shape, tensor.dtype());
+                        stored.insert(gpu.make_room("loading the model", make).await?)
                     }
                 };
                 gpu.write_at(whole, slice.offset, &slice.bytes);
@@ -151,6 +161,8 @@ impl<'a> Loader<'a> {
                     recorder.run(&plan.finish(), None);
                     recorder.submit();
                     *stored = None;
+                    // The driver gives its memory back before the next one is made.
+                    gpu.settle().await?;
                 }
             }
         }

@@ -18,7 +18,7 @@ pub use forward::{Cache, Forward, record_forward};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, record_loss};
 pub use norm::NormWeight;
-pub use weights::{LayerWeights, LinearWeight, Weights};
+pub use weights::{LayerWeights, LinearWeight, WeightBytes, Weights};
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,22 +56,26 @@ impl Model {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Rc<Self>> {
         let source = Canonical::new(source)?;
-        let weight_bytes = Weights::bytes(gpu, &config, &source)?;
+        let weight_bytes = Weights::bytes(gpu, &config, &source)?.kept;
         let (weights, fingerprint) = Weights::load(gpu, &config, &source, progress).await?;
         Ok(Rc::new(Self { gpu: Arc::clone(gpu), config, weights, weight_bytes, fingerprint }))
     }
 
-    /// Bytes of GPU memory that [`Self::load`] would take.
+    /// The GPU memory that [`Self::load`] would take.
     ///
     /// # Errors
     /// Those of [`Self::load`] that need no weight to be read.
-    pub fn plan_weights(gpu: &dyn Allocator, config: &ModelConfig, source: &dyn TensorSource) -> Result<u64> {
+    pub fn plan_weights(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        source: &dyn TensorSource,
+    ) -> Result<WeightBytes> {
         Weights::bytes(gpu, config, &Canonical::new(source)?)
     }
 
-    /// Bytes of GPU memory that the weights take.
-    pub fn weight_bytes(&self) -> u64 {
-        self.weight_bytes
+    /// The GPU memory that the weights take; they are loaded.
+    pub fn weight_bytes(&self) -> WeightBytes {
+        WeightBytes { kept: self.weight_bytes, loading: 0 }
     }
 
     /// Tells these weights from any others: a hash of their names and bytes.
@@ -123,7 +127,8 @@ impl Model {
     }
 }
 
-fn heads(config: &ModelConfig) -> Heads {
+/// Number and width of the attention heads.
+pub fn heads(config: &ModelConfig) -> Heads {
     Heads {
         heads: config.num_attention_heads,
         kv_heads: config.num_key_value_heads,

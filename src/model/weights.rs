@@ -35,6 +35,22 @@ impl LayerWeights {
     }
 }
 
+/// GPU memory of a base.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WeightBytes {
+    /// Bytes of the weights.
+    pub kept: u64,
+    /// Bytes beside them while they are loaded.
+    pub loading: u64,
+}
+
+impl WeightBytes {
+    /// The most at any time, bytes.
+    pub fn peak(self) -> u64 {
+        self.kept.saturating_add(self.loading)
+    }
+}
+
 /// All weights of a decoder.
 pub struct Weights {
     /// `[vocab_size, hidden_size]`, in the file's type.
@@ -50,11 +66,16 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Bytes of GPU memory that they take.
-    pub(super) fn bytes(gpu: &dyn Allocator, config: &ModelConfig, source: &dyn TensorSource) -> Result<u64> {
+    /// The GPU memory that they take.
+    pub(super) fn bytes(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        source: &dyn TensorSource,
+    ) -> Result<WeightBytes> {
         let tally = Tally::new(gpu);
-        Self::ask(&mut Loader::new(&tally, source), config)?;
-        Ok(tally.bytes(MemoryUse::Weights))
+        let mut loader = Loader::new(&tally, source);
+        Self::ask(&mut loader, config)?;
+        Ok(WeightBytes { kept: tally.bytes(MemoryUse::Weights), loading: loader.passing_bytes() })
     }
 
     pub(super) async fn load(
@@ -64,7 +85,7 @@ impl Weights {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, String)> {
         let mut loader = Loader::new(gpu, source);
-        let weights = Self::ask(&mut loader, config)?;
+        let weights = gpu.make_room("the model", || Self::ask(&mut loader, config)).await?;
         let fingerprint = loader.run(gpu, progress).await?;
         Ok((weights, fingerprint))
     }

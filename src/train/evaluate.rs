@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::config::ModelConfig;
+use crate::config::{LoraConfig, ModelConfig};
 use crate::data::{Batch, Rows};
 use crate::error::{Error, Result};
 use crate::gpu::{Allocator, MemoryUse, Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
 use crate::kernels::step::Step;
+use crate::memory::MemoryPlan;
 use crate::model::{
-    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, empty_rope_tables,
-    record_forward, record_loss,
+    Forward, Inputs, Lora, LossBuffers, LossPlans, Model, PassBuffers, ROW_MULTIPLE, WeightBytes,
+    empty_rope_tables, record_forward, record_loss,
 };
 
 /// Token rows that hold the `batch_size` longest of some rows, and the longest example's length, all cut to
@@ -51,6 +52,19 @@ impl Workspace {
         })
     }
 
+    /// For the loss of these rows alone.
+    fn for_evaluation(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: Option<&Lora>,
+        rows: &Rows,
+        batch_size: usize,
+    ) -> Result<Self> {
+        let (rows, positions) = largest_batch(rows, batch_size, usize::MAX);
+        let buffers = PassBuffers::for_inference(gpu, config, lora, rows)?;
+        Self::new(gpu, config, buffers, rows, positions)
+    }
+
     /// Uploads what describes a batch.
     pub fn upload(&self, model: &Model, batch: &Batch) {
         self.inputs.write(model.gpu(), model.config(), batch);
@@ -76,14 +90,32 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
+    /// What [`Self::new`] takes, beside the weights of the base and with an adapter.
+    ///
+    /// # Errors
+    /// Those of [`MemoryPlan::of`].
+    pub fn plan(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: Option<&LoraConfig>,
+        weights: WeightBytes,
+        rows: &Rows,
+        batch_size: usize,
+    ) -> Result<MemoryPlan> {
+        MemoryPlan::of(gpu, weights, |tally| {
+            let lora = lora.map(|lora| Lora::allocate(tally, lora, config)).transpose()?;
+            Workspace::for_evaluation(tally, config, lora.as_ref(), rows, batch_size)?;
+            Ok(())
+        })
+    }
+
     /// With buffers for these rows in batches of `batch_size`.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
     pub fn new(model: &Rc<Model>, lora: Option<Rc<Lora>>, rows: &Rows, batch_size: usize) -> Result<Self> {
-        let (rows, positions) = largest_batch(rows, batch_size, usize::MAX);
-        let buffers = PassBuffers::for_inference(model, lora.as_deref(), rows)?;
-        let workspace = Workspace::new(model.gpu(), model.config(), buffers, rows, positions)?;
+        let workspace =
+            Workspace::for_evaluation(model.gpu(), model.config(), lora.as_deref(), rows, batch_size)?;
         model.fill_rope_tables(&workspace.rope_tables);
         let step = Rc::new(StepBuffer::new(model.gpu(), &Step::default()));
         Ok(Self::sharing(model, lora, workspace, step))

@@ -1,6 +1,6 @@
 //! From records and settings to a run that is ready for its first step.
 
-use super::memory::{Demand, MemoryReport};
+use super::memory::Demand;
 use super::state::Checkpoint;
 use super::trainer::{Trainer, TrainingData, as_rows, session_options};
 use crate::base::Base;
@@ -8,8 +8,9 @@ use crate::checkpoint::Adapter;
 use crate::config::{LoraConfig, ModelConfig, TrainConfig};
 use crate::data::{DataReport, Dataset, PrepareOptions, Prepared, prepare, split};
 use crate::error::{Context, Error, Result};
-use crate::gpu::{Gpu, MemoryBudget, human_bytes};
-use crate::model::{Lora, ROW_MULTIPLE};
+use crate::gpu::{Gpu, MemoryBudget};
+use crate::memory::MemoryReport;
+use crate::model::{Lora, ROW_MULTIPLE, WeightBytes};
 use crate::tokenizer::Tokenizer;
 
 /// Where the adapter comes from.
@@ -39,10 +40,10 @@ pub struct Job {
 }
 
 /// How much memory a run may take, and what to do if it wants more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryOptions {
-    /// Bytes; `None` is the default for the device's kind, raised to what the device grants.
-    pub budget: Option<u64>,
+    /// Corrected by what the device grants when the run is planned.
+    pub budget: MemoryBudget,
     /// Make the changes that a run that is too large needs.
     pub auto: bool,
 }
@@ -52,6 +53,14 @@ pub struct TokenizedJob {
     job: Job,
     tokenized: Tokenized,
     warnings: Vec<String>,
+}
+
+/// A run against its budget.
+pub struct Fit {
+    /// As it goes.
+    pub report: MemoryReport,
+    /// As its settings were, if they were changed by the chosen proposal.
+    pub before: Option<MemoryReport>,
 }
 
 /// What became of the records.
@@ -150,13 +159,13 @@ impl Job {
     /// Everything at once, for a base that is loaded already.
     ///
     /// # Errors
-    /// Those of [`Self::tokenize`], [`TokenizedJob::fit`] and [`TokenizedJob::start`].
+    /// Those of [`Self::tokenize`], [`MemoryReport::checked`] and [`TokenizedJob::start`].
     pub async fn prepare(self, base: &Base) -> Result<ReadyJob> {
-        let (model, gpu) = (base.model.config(), base.model.gpu());
-        let weights = base.model.weight_bytes();
-        let mut job = self.tokenize(model, &base.tokenizer)?;
-        job.fit(gpu, model, &base.tokenizer, weights, weights).await?;
-        job.start(base)
+        let model = &base.model;
+        let mut job = self.tokenize(model.config(), &base.tokenizer)?;
+        let fit = job.fit(model.gpu(), model.config(), &base.tokenizer, model.weight_bytes()).await?;
+        fit.report.checked()?;
+        job.start(base).await
     }
 
     fn lora_config(&self) -> &LoraConfig {
@@ -174,20 +183,18 @@ impl TokenizedJob {
         &self.warnings
     }
 
-    /// What the run takes on `gpu`, beside `weights` bytes of the base, of which `taken` are allocated, and what
-    /// it may take.
+    /// What the run takes on `gpu`, beside the weights of the base, and what it may take.
     ///
     /// # Errors
     /// What no device with these limits can hold.
     pub async fn memory(
-        &self,
+        &mut self,
         gpu: &Gpu,
         model: &ModelConfig,
-        weights: u64,
-        taken: u64,
+        weights: WeightBytes,
     ) -> Result<MemoryReport> {
-        let (Job { train, memory, .. }, data) = (&self.job, &self.tokenized.data);
-        let lora = self.job.lora_config();
+        let (job, data) = (&self.job, &self.tokenized.data);
+        let (train, lora) = (&job.train, job.lora_config());
         let held_out = data.evaluation.clone().unwrap_or_else(|| data.train.choose([]));
         let (rows, held_out) = (as_rows(train, data.train.clone()), as_rows(train, held_out));
         let options = |changed: &TrainConfig| {
@@ -201,50 +208,47 @@ impl TokenizedJob {
             options
         };
         let demand = Demand { gpu, model, lora, weights, options: &options };
-        let mut budget = memory.budget.map_or_else(|| MemoryBudget::default_for(gpu), MemoryBudget::given);
-        budget.raise(gpu, demand.plan(train)?.total, taken).await;
-        demand.report(train, budget)
+        let mut budget = job.memory.budget.clone();
+        budget.correct(gpu, demand.plan(train)?.peak).await;
+        let report = demand.report(train, budget)?;
+        // What was found out holds for the next plan.
+        self.job.memory.budget.clone_from(&report.budget);
+        Ok(report)
     }
 
-    /// Makes sure that the run fits, by changes of its settings if it may; they are among the warnings then.
+    /// The plan of the run, with changes of its settings if it needs and may have them. Whether it fits then is
+    /// for the host to look at, which knows how to say it.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory) with the plan and what would help.
+    /// Those of [`Self::memory`].
     pub async fn fit(
         &mut self,
         gpu: &Gpu,
         model: &ModelConfig,
         tokenizer: &Tokenizer,
-        weights: u64,
-        taken: u64,
-    ) -> Result<MemoryReport> {
-        let report = self.memory(gpu, model, weights, taken).await?;
-        if report.fits {
-            return Ok(report);
-        }
-        let Some(choice) = report.choice().filter(|_| self.job.memory.auto) else {
-            return Err(report.error());
+        weights: WeightBytes,
+    ) -> Result<Fit> {
+        let report = self.memory(gpu, model, weights).await?;
+        let Some(proposal) = report.chosen().filter(|_| self.job.memory.auto) else {
+            return Ok(Fit { report, before: None });
         };
-        let shortened = choice.train.max_length != self.job.train.max_length;
-        self.job.train = choice.train.clone();
-        self.warnings.push(format!(
-            "to fit {} of GPU memory instead of {}, the run goes with {}",
-            human_bytes(report.budget.bytes),
-            human_bytes(report.plan.total),
-            choice.changes.join(", ")
-        ));
-        if shortened {
+        self.job.train = proposal.changes.applied(&self.job.train);
+        if proposal.changes.max_length.is_some() {
             self.tokenized = self.job.examples(model, tokenizer)?;
         }
-        let report = self.memory(gpu, model, weights, taken).await?;
-        if report.fits { Ok(report) } else { Err(report.error()) }
+        let now = self.memory(gpu, model, weights).await?;
+        Ok(Fit { report: now, before: Some(report) })
     }
 
     /// Makes the buffers.
     ///
     /// # Errors
     /// A device without room; a checkpoint of another run.
-    pub fn start(self, base: &Base) -> Result<ReadyJob> {
+    pub async fn start(self, base: &Base) -> Result<ReadyJob> {
+        base.model.gpu().make_room("the run", || self.make(base)).await
+    }
+
+    fn make(self, base: &Base) -> Result<ReadyJob> {
         let Self { job, tokenized, mut warnings } = self;
         let Tokenized { data, warnings: of_data, target_tokens, report, evaluation } = tokenized;
         warnings.extend(of_data);

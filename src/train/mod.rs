@@ -15,8 +15,7 @@ mod trainer;
 mod run_dir;
 
 pub use evaluate::{Evaluation, Evaluator};
-pub use job::{Job, MemoryOptions, ReadyJob, Start, TokenizedJob, prepare_for};
-pub use memory::{MemoryItem, MemoryPlan, MemoryReport, Proposal};
+pub use job::{Fit, Job, MemoryOptions, ReadyJob, Start, TokenizedJob, prepare_for};
 #[cfg(not(target_arch = "wasm32"))]
 pub use run_dir::{RunDir, latest_checkpoint};
 pub use session::{Session, SessionOptions};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::evaluate::{Evaluator, Workspace};
-use crate::config::ModelConfig;
+use crate::config::{LoraConfig, ModelConfig};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{
@@ -14,8 +14,10 @@ use crate::gpu::{
 use crate::kernels::adamw::adamw;
 use crate::kernels::reduce::{NORM_PARTS, norm};
 use crate::kernels::step::Step;
+use crate::memory::MemoryPlan;
 use crate::model::{
-    Forward, Gradients, Lora, LossPlans, Model, PassBuffers, record_backward, record_forward, record_loss,
+    Forward, Gradients, Lora, LossPlans, Model, PassBuffers, WeightBytes, record_backward, record_forward,
+    record_loss,
 };
 
 /// The plans of one number of rows.
@@ -84,7 +86,25 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes everything; see [`MemoryPlan`](super::MemoryPlan) for how much that is.
+    /// What a run takes under `options`, beside the weights of the base.
+    ///
+    /// # Errors
+    /// Those of [`MemoryPlan::of`].
+    pub fn plan(
+        gpu: &dyn Allocator,
+        model: &ModelConfig,
+        lora: &LoraConfig,
+        weights: WeightBytes,
+        options: &SessionOptions,
+    ) -> Result<MemoryPlan> {
+        MemoryPlan::of(gpu, weights, |tally| {
+            let lora = Lora::allocate(tally, lora, model)?;
+            SessionBuffers::new(tally, model, &lora, options)?;
+            Ok(())
+        })
+    }
+
+    /// Makes everything; see [`Self::plan`] for how much that is.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory) when a buffer passes a limit of

@@ -1,5 +1,5 @@
 //! Imports go one way: error <- config <- {source, checkpoint, tokenizer, data, gpu} <- kernels <- model
-//! <- {base, hub} <- {train, generate} <- {demo, main, web}. (`hub`, `demo` and `cli` are native only.)
+//! <- {base, memory, hub} <- {train, generate} <- {demo, main, web}. (`hub`, `demo` and `cli` are native only.)
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 9] = [
     &["source", "checkpoint", "tokenizer", "data", "gpu"],
     &["kernels"],
     &["model"],
-    &["base", "hub"],
+    &["base", "memory", "hub"],
     &["train", "generate"],
     &["demo", "web"],
     &["main", "cli", "lib"],

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use postil::ErrorKind;
 use postil::config::TrainConfig;
 use postil::gpu::{Gpu, GpuOptions};
-use postil::train::{MemoryPlan, SessionOptions, Trainer};
+use postil::model::WeightBytes;
+use postil::train::{Session, SessionOptions, Trainer};
 
 use super::golden::{GoldenCase, load_model};
 
@@ -37,7 +38,8 @@ pub async fn out_of_memory(_: &Arc<Gpu>) {
     let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits) }).await.unwrap();
     let options =
         SessionOptions { rows: 1024, positions: 100, dropout: false, gradient_checkpointing: false };
-    let error = MemoryPlan::new(&gpu, &golden.config, &golden.adapter.config, 0, &options)
+    let weights = WeightBytes::default();
+    let error = Session::plan(&gpu, &golden.config, &golden.adapter.config, weights, &options)
         .expect_err("more than the device allows");
     assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
     let message = error.to_string();

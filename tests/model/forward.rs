@@ -23,7 +23,7 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
     let inputs = Inputs::new(gpu, config, rows).unwrap();
     inputs.write(gpu, config, &batch);
     let rope_tables = model.rope_tables(config.max_position_embeddings).unwrap();
-    let buffers = PassBuffers::for_inference(model, lora, rows).unwrap();
+    let buffers = PassBuffers::for_inference(model.gpu(), config, lora, rows).unwrap();
     let float = |columns| gpu.tensor("test", &[rows, columns], Dtype::F32).unwrap();
     let (normed, rstd, logits) = (float(config.hidden_size), float(1), float(config.vocab_size));
     let pass = Forward {

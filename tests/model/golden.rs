@@ -9,7 +9,7 @@ use postil::checkpoint::{Adapter, AdapterModule, SafetensorsFile};
 use postil::config::{ModelConfig, TrainConfig};
 use postil::data::{Example, Examples};
 use postil::gpu::Gpu;
-use postil::model::{Lora, Model};
+use postil::model::{Lora, Model, WeightBytes};
 use postil::source::MemorySource;
 use postil::train::TrainingData;
 use safetensors::tensor::TensorView;
@@ -121,6 +121,13 @@ impl GoldenCase {
     /// The base model.
     pub async fn model(&self, gpu: &Arc<Gpu>) -> Rc<Model> {
         load_model(gpu, &self.config, self.weights.to_vec()).await.unwrap()
+    }
+
+    /// The memory that the base's weights will take.
+    pub async fn planned_weights(&self, gpu: &Gpu) -> WeightBytes {
+        let source = MemorySource::new("model.safetensors", self.weights.to_vec());
+        let file = SafetensorsFile::open(Rc::new(source)).await.unwrap();
+        Model::plan_weights(gpu, &self.config, &file).unwrap()
     }
 
     /// The adapter in GPU memory.

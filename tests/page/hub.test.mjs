@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { build, file, here, openPage, panel, remove, serve, unnamed } from "./harness.mjs";
+import { build, file, here, openPage, panel, remove, serve, setNumber, unnamed } from "./harness.mjs";
 import { COMMIT, startHub, TOKEN } from "./hub-server.mjs";
 
 const REPO = "owner/story-model";
@@ -87,6 +87,20 @@ async function ask(page, name) {
 async function loaded(page, ...parts) {
   await facts(page).getByText(shown(...parts)).or(facts(page).filter({ hasText: shown(...parts) })).first().waitFor();
 }
+
+onPage("a model that is too large for the GPU is refused before it is downloaded", async (page, hub, weights) => {
+  const name = await model(page).locator(".model-name").textContent();
+  await setNumber(page, "Memory budget (GiB)", 2 / 1024);
+  await ask(page, REPO);
+  await says(page, /needs 3145728 bytes of GPU memory.*Memory budget, under Train/);
+  // Its size was asked for, and no more.
+  assert.equal(hub.state.storage.length, 1);
+  assert.equal(await model(page).locator(".model-name").textContent(), name);
+  assert.equal(await model(page).locator(".kept-models").count(), 0);
+  await setNumber(page, "Memory budget (GiB)", 1);
+  await ask(page, REPO);
+  await loaded(page, weights);
+});
 
 onPage("a model is downloaded once, kept, listed, and deleted", async (page, hub, weights) => {
   await ask(page, REPO);

@@ -171,6 +171,73 @@ onPage("counts parameters as the settings change, and warns", async (page) => {
   assert.ok(await trainButton(page).isDisabled());
 });
 
+const memory = (page) => page.getByRole("region", { name: "GPU memory (estimate)" });
+
+onPage("shows what a run takes of the memory, by part, and whether it fits", async (page) => {
+  const shown = memory(page);
+  await shown.getByText("522 MiB of 2048 MiB: fits").waitFor();
+  const parts = await shown.locator(".memory-parts > div").allTextContents();
+  assert.deepEqual(parts, [
+    "Weights4.0 MiB",
+    "Adapter1.0 MiB",
+    "Gradients1.0 MiB",
+    "Moments2.0 MiB",
+    "Activations512 MiB",
+    "Workspace2.0 MiB",
+  ]);
+  await shown.getByText("as browsers do not tell how much there is: the default for a fake GPU").waitFor();
+  await setNumber(page, "Batch size", 4);
+  await shown.getByText("266 MiB of 2048 MiB: fits").waitFor();
+});
+
+onPage("a run that does not fit is refused, and can be made to", async (page) => {
+  const shown = memory(page);
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Memory budget (GiB)", 0.1);
+  const alert = shown.getByRole("alert");
+  await alert.getByText("The run needs 522 MiB of GPU memory, and 102 MiB may be taken. With one of these changes it fits:").waitFor();
+  await shown.getByText("Now 102 MiB: what you allow").waitFor();
+  await page.getByText("The run does not fit the memory budget.").waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+  assert.deepEqual(await alert.locator("li").allTextContents(), [
+    "Batch size 1, Accumulation 8: 74.0 MiB (fits) Apply",
+    "Gradient checkpointing on: 266 MiB (not enough) ",
+  ]);
+  assert.deepEqual(await unnamed(page), []);
+  await page.getByRole("button", { name: "Make it fit" }).focus();
+  await page.keyboard.press("Enter");
+  await shown.getByText("74.0 MiB of 102 MiB: fits").waitFor();
+  assert.equal(await alert.count(), 0);
+  assert.equal(await page.getByRole("spinbutton", { name: "Batch size" }).inputValue(), "1");
+  assert.equal(await page.getByRole("spinbutton", { name: "Accumulation" }).inputValue(), "8");
+  assert.ok(await trainButton(page).isEnabled());
+
+  // One that is enough can be taken by itself.
+  await setNumber(page, "Batch size", 2);
+  await alert.getByRole("button", { name: "Apply: Gradient checkpointing on" }).click();
+  await shown.getByText("74.0 MiB of 102 MiB: fits").waitFor();
+
+  // Nothing is left to change.
+  await setNumber(page, "Batch size", 1);
+  await setNumber(page, "Memory budget (GiB)", 0.01);
+  await alert.getByText("Use a lower rank, fewer target modules or a smaller model, or allow more memory").waitFor();
+  assert.equal(await alert.getByRole("button").count(), 0);
+  await setNumber(page, "Memory budget (GiB)", "");
+  await shown.getByText("42.0 MiB of 2048 MiB: fits").waitFor();
+});
+
+onPage("a model that is too large is not loaded, and the one before stays", async (page) => {
+  await setNumber(page, "Memory budget (GiB)", 0.001);
+  await page.getByText("Use another model").click();
+  await page.getByLabel("Model files").setInputFiles(file("large.gguf", Buffer.alloc(2 * 2 ** 20)));
+  const model = panel(page, "Model");
+  await model.getByRole("alert").getByText(/needs 2097152 bytes of GPU memory.*Memory budget, under Train/).waitFor();
+  await model.locator(".model-name").getByText("built in").waitFor();
+  await setNumber(page, "Memory budget (GiB)", 1);
+  await page.getByLabel("Model files").setInputFiles(file("large.gguf", Buffer.alloc(2 * 2 ** 20)));
+  await model.locator(".model-name").getByText("large.gguf").waitFor();
+});
+
 onPage("shows a field that is wrong, even in a closed section", async (page) => {
   await page.getByText("Advanced").click();
   await setNumber(page, "Accumulation", 0);

@@ -184,6 +184,44 @@ onPage(
   { viewport: { width: 1360, height: 1180 } },
 );
 
+onPage("plans the memory of a run, refuses one that does not fit and makes it fit", async (page) => {
+  await smallRun(page, 2);
+  await setNumber(page, "Batch size", 16);
+  const memory = page.getByRole("region", { name: "GPU memory (estimate)" });
+  const status = memory.getByRole("status");
+  await page.waitForTimeout(1000);
+  await status.getByText(/: fits/).waitFor();
+  const planned = Number((await status.textContent()).match(/^([\d.]+) MiB of/)[1]);
+  assert.equal(await memory.locator(".memory-parts dd").count(), 6);
+  await memory.getByText(/as browsers do not tell how much there is: the default for/).waitFor();
+
+  await setNumber(page, "Memory budget (GiB)", (planned - 1) / 1024);
+  await memory.getByRole("alert").getByText(/The run needs .* With one of these changes it fits/).waitFor();
+  await memory.getByText(/Batch size 8, Accumulation 2: .* \(fits\)/).waitFor();
+  assert.ok(await trainButton(page).isDisabled());
+  await page.getByRole("button", { name: "Make it fit" }).click();
+  await memory.getByRole("alert").waitFor({ state: "detached" });
+  await status.getByText(/: fits/).waitFor();
+  await page.getByText("Ready.").waitFor();
+  await trainButton(page).click();
+  await done(page);
+
+  // Less than the weights of any model.
+  await setNumber(page, "Memory budget (GiB)", 0.001);
+  await memory.getByRole("alert").getByText(/None of these changes is enough/).waitFor();
+  const name = await panel(page, "Model").locator(".model-name").textContent();
+  await page.getByText("Use another model").click();
+  const files = await page.evaluate(async () => {
+    const names = ["config.json", "tokenizer.json", "model.safetensors"];
+    const read = async (name) => [...new Uint8Array(await (await fetch(`demo/${name}`)).arrayBuffer())];
+    return await Promise.all(names.map(async (name) => [name, await read(name)]));
+  });
+  await page.getByLabel("Model files").setInputFiles(files.map(([name, bytes]) => file(name, Uint8Array.from(bytes))));
+  const refused = panel(page, "Model").getByRole("alert");
+  await refused.getByText(/the model needs .* of GPU memory, but the budget is 1.0 MiB \(given\).*Memory budget, under Train/s).waitFor();
+  assert.equal(await panel(page, "Model").locator(".model-name").textContent(), name);
+});
+
 onPage("stops a run, and the adapter so far can be had", async (page) => {
   await smallRun(page, 100_000);
   await trainButton(page).click();

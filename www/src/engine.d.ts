@@ -147,30 +147,34 @@ declare module "postil-engine" {
     lora: LoraOptions;
     train: TrainOptions;
     init_adapter?: AdapterFiles;
-    /** Bytes of GPU memory that the run may take; by default what the device grants. */
-    memory_budget?: number;
-    /** Change the settings of a run that does not fit; the changes are among the warnings. */
-    auto?: boolean;
   }
 
-  /** What a run takes in GPU memory, in bytes. */
+  /** What a run, or a model's weights, take in GPU memory, in bytes. */
   export interface MemoryReport {
     items: {
       purpose: "weights" | "adapter" | "gradients" | "moments" | "activations" | "workspace";
       bytes: number;
     }[];
     total: number;
+    /** The most at any time. */
+    peak: number;
+    /** `source` is "given" or says what the number is a guess by. */
     budget: { bytes: number; source: string };
     fits: boolean;
     /** Empty if it fits. */
     proposals: {
-      /** As `name value`. */
-      changes: string[];
-      /** All training settings with these changes. */
-      train: TrainOptions;
-      total: number;
+      /** The settings that differ. */
+      changes: {
+        gradient_checkpointing?: boolean;
+        per_device_train_batch_size?: number;
+        gradient_accumulation_steps?: number;
+        max_length?: number;
+      };
+      peak: number;
       fits: boolean;
     }[];
+    /** The proposal that is enough and costs least. */
+    choice: number | null;
   }
 
   export interface DataFile {
@@ -237,6 +241,11 @@ declare module "postil-engine" {
     device(): DeviceInfo;
     /** The device has failed: every later call fails too. */
     has_failed(): boolean;
+    /** Bytes of GPU memory that may be taken; without a number, what the device is thought to have. */
+    set_memory_budget(bytes?: number): void;
+    /** Throws `OverBudget` for weights of so many bytes that do not fit. */
+    check_weights(bytes: number): Promise<MemoryReport>;
+    /** `OverBudget` leaves the model that was loaded before in place. */
     load_model(
       files: ModelFiles,
       on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,

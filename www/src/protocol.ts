@@ -12,6 +12,7 @@ import type {
   FinishReport,
   GenerateOptions,
   GenerateReport,
+  MemoryReport,
   ModelInfo,
   ParameterCount,
   RunOptions,
@@ -36,10 +37,19 @@ export type ModelSource =
 /** The training settings that decide what examples are. */
 export type DataOptions = Pick<TrainOptions, "max_length"> & Required<Pick<TrainOptions, "assistant_only_loss">>;
 
+/** What is to be trained. */
+export interface RunArguments {
+  options: RunOptions;
+  train: DataFile;
+  evaluation?: DataFile;
+}
+
 /** Every command: what it takes and what it gives back. */
 export interface Commands {
   create: { args: Record<never, never>; result: DeviceInfo };
-  /** Failures of the kinds `Download` and `Cancelled` leave the model that was loaded before in place. */
+  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. */
+  set_memory_budget: { args: { bytes?: number }; result: null };
+  /** Failures of the kinds `Download`, `Cancelled` and `OverBudget` leave the model that was loaded before in place. */
   load_model: { args: { source: ModelSource }; result: ModelInfo };
   /** Models from the Hub that are kept in this browser. */
   kept_models: { args: Record<never, never>; result: KeptModel[] };
@@ -47,9 +57,11 @@ export interface Commands {
   inspect_data: { args: { file: DataFile; options: DataOptions }; result: DataReport };
   data_columns: { args: { file: DataFile }; result: string[] };
   count_parameters: { args: { r: number; lora_alpha: number; target_modules: string[] }; result: ParameterCount };
+  /** What a run would take of the GPU's memory. */
+  plan_memory: { args: RunArguments; result: MemoryReport };
   has_adapter: { args: Record<never, never>; result: boolean };
   load_adapter: { args: { adapter: AdapterFiles }; result: null };
-  start: { args: { options: RunOptions; train: DataFile; evaluation?: DataFile }; result: StartReport };
+  start: { args: RunArguments; result: StartReport };
   /** Ends the run after the step in progress. */
   stop: { args: Record<never, never>; result: null };
   generate: { args: { prompt: string; options: GenerateOptions }; result: GenerateReport };

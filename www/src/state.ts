@@ -5,6 +5,7 @@ import type {
   DataFile,
   DataReport,
   DeviceInfo,
+  MemoryReport,
   ModelInfo,
   ParameterCount,
   StartReport,
@@ -117,6 +118,11 @@ export const settings = signal<Settings>({
 
 export type CountState = { count?: ParameterCount; error?: string };
 export const parameterCount = signal<CountState>({});
+
+/** What the run would take of the GPU's memory; empty while that is not known. */
+export const memoryPlan = signal<{ report?: MemoryReport; error?: string }>({});
+/** GiB of it that the user allows; nothing: what the engine thinks that there is. */
+export const memoryBudget = signal<number | undefined>(undefined);
 
 /** An adapter the user brought, to start from and to compare with. */
 export interface InitAdapter {

@@ -32,6 +32,10 @@ const handlers: Handlers = {
     engine = await Engine.create();
     return engine.device();
   },
+  async set_memory_budget({ bytes }) {
+    ready().set_memory_budget(bytes);
+    return null;
+  },
   async load_model({ source }, id) {
     const download = new AbortController();
     downloads.set(id, download);
@@ -42,6 +46,7 @@ const handlers: Handlers = {
         signal: download.signal,
         onProgress: throttled((done, total) => emit({ event: "download", ...pace.at(done, total) })),
         onNotice: (text) => emit({ event: "notice", text }),
+        checkSize: async (bytes) => void (await ready().check_weights(bytes)),
       });
       const onProgress = throttled((done, total, bytesPerSecond: number, secondsLeft?: number) =>
         emit({ event: "upload", done, total, bytesPerSecond, secondsLeft }),
@@ -68,6 +73,9 @@ const handlers: Handlers = {
   },
   async count_parameters(lora) {
     return ready().count_parameters(lora);
+  },
+  async plan_memory({ options, train, evaluation }) {
+    return await ready().plan_memory(options, train, evaluation);
   },
   async has_adapter() {
     return ready().has_adapter();

@@ -14,6 +14,9 @@ const LASTING = ["device-lost.jsonl", "out-of-memory.jsonl"];
 /** A buffer larger than the device's limits: refused before anything is made. */
 const TOO_LARGE = "too-large.jsonl";
 
+/** What a run takes beside its weights, for each example of a batch; half of it with checkpointing. */
+const EXAMPLE_BYTES = 64 * 2 ** 20;
+
 /** The held-out loss rises again. */
 const OVERFITTED = "overfitted.jsonl";
 
@@ -60,6 +63,7 @@ export class Engine {
   #run;
   #busy = false;
   #failure;
+  #budget = { bytes: 2 ** 31, source: "the default for a fake GPU" };
 
   static async create() {
     return new Engine();
@@ -73,7 +77,56 @@ export class Engine {
     return this.#failure !== undefined;
   }
 
+  set_memory_budget(bytes) {
+    this.#alone();
+    this.#budget = bytes === undefined ? { bytes: 2 ** 31, source: "the default for a fake GPU" } : { bytes, source: "given" };
+  }
+
+  async check_weights(bytes) {
+    return this.#exclusive(async () => this.#checkWeights(bytes));
+  }
+
+  #checkWeights(bytes) {
+    if (bytes > this.#budget.bytes) {
+      throw failure("OverBudget", `the model needs ${bytes} bytes of GPU memory, but the budget is ${this.#budget.bytes} (fake)`);
+    }
+  }
+
+  async plan_memory({ train }, file) {
+    return this.#exclusive(async () => {
+      if (file.name === TOO_LARGE) throw failure("OutOfMemory", "x [1024, 64] needs 4 GiB in one buffer, but 2 GiB are allowed");
+      const peak = (changes) => {
+        const { per_device_train_batch_size: size, gradient_checkpointing: again } = { ...train, ...changes };
+        return 10 * 2 ** 20 + (size * EXAMPLE_BYTES) / (again ? 2 : 1);
+      };
+      const { bytes } = this.#budget;
+      const total = peak({});
+      const items = { weights: 4, adapter: 1, gradients: 1, moments: 2, activations: 0, workspace: 2 };
+      const changes = [];
+      const { per_device_train_batch_size: size } = train;
+      if (size > 1) changes.push({ per_device_train_batch_size: 1, gradient_accumulation_steps: size });
+      if (!train.gradient_checkpointing) changes.push({ gradient_checkpointing: true });
+      const fits = total <= bytes;
+      const proposals = fits ? [] : changes.map((changes) => ({ changes, peak: peak(changes), fits: peak(changes) <= bytes }));
+      const choice = proposals.findIndex((proposal) => proposal.fits);
+      return {
+        work: "training",
+        items: Object.entries(items).map(([purpose, mebibytes]) => ({
+          purpose,
+          bytes: purpose === "activations" ? total - 10 * 2 ** 20 : mebibytes * 2 ** 20,
+        })),
+        total,
+        peak: total,
+        budget: this.#budget,
+        fits,
+        proposals,
+        choice: choice < 0 ? null : choice,
+      };
+    });
+  }
+
   async load_model(files, onProgress) {
+    this.#checkWeights(files.weights.reduce((sum, { blob }) => sum + blob.size, 0));
     // A single .gguf file has its configuration inside.
     const config = files.config ? JSON.parse(new TextDecoder().decode(files.config)) : { ...GGUF };
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);

@@ -9,13 +9,18 @@ interface NumberFieldProps {
   max?: number;
   /** Absent: any number; 1: whole numbers. */
   step?: number;
+  /** May be left empty, which is not a number. */
+  isOptional?: boolean;
+  /** What holds while it is empty. */
+  placeholder?: string;
   onChange: (value: number) => void;
 }
 
 const parse = (text: string) => (text.trim() === "" ? Number.NaN : Number(text));
 
 /** A labelled number. What is typed stays as typed; an unfinished number counts as not a number. */
-export function NumberField({ label, hint, value, min, max, step, onChange }: NumberFieldProps) {
+export function NumberField(props: NumberFieldProps) {
+  const { label, hint, value, min, max, step, isOptional = false, placeholder, onChange } = props;
   const id = useId();
   const text = useSignal(String(value));
   if (!Object.is(parse(text.value), value)) text.value = Number.isNaN(value) ? "" : String(value);
@@ -26,8 +31,9 @@ export function NumberField({ label, hint, value, min, max, step, onChange }: Nu
         id={id}
         type="number"
         inputMode="decimal"
-        required
+        required={!isOptional}
         value={text.value}
+        placeholder={placeholder}
         min={min}
         max={max}
         step={step ?? "any"}

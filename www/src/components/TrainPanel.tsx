@@ -4,6 +4,7 @@ import {
   active,
   evalFile,
   evaluations,
+  memoryPlan,
   modelInfo,
   parameterCount,
   run,
@@ -14,6 +15,7 @@ import {
 } from "../state";
 import { LossPlot } from "./LossPlot";
 import { LossTable } from "./LossTable";
+import { MemoryBar } from "./MemoryBar";
 import { Notice, Panel, Warnings } from "./Panel";
 import { Announcer } from "./Announcer";
 import { SETTINGS_FORM } from "./SettingsPanel";
@@ -24,6 +26,7 @@ export function TrainPanel() {
   const missing = blocker();
   return (
     <Panel number={4} title="Train">
+      <MemoryBar />
       <p class="actions">
         <StartStop
           running={active.value}
@@ -57,6 +60,7 @@ function blocker(): string | undefined {
   if (!train.report) return "Reading the data…";
   if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
   if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
+  if (memoryPlan.value.report?.fits === false) return "The run does not fit the memory budget.";
   return undefined;
 }
 

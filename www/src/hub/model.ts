@@ -11,6 +11,8 @@ export interface Listener {
   onProgress: (done: number, total: number) => void;
   /** Something that a person should know. */
   onNotice: (text: string) => void;
+  /** Throws if weights of so many bytes are too large for the GPU's memory. */
+  checkSize: (bytes: number) => Promise<void>;
 }
 
 /** Downloads what the store lacks of a model. */
@@ -39,6 +41,7 @@ export async function fromHub(model: HubModel, token: string | undefined, listen
   const large = index ? shards(index) : weights;
   const sizes = new Map<string, Sized>();
   await Promise.all(large.map(async (name) => void sizes.set(name, await client.size(commit, name))));
+  await listener.checkSize([...sizes.values()].reduce((sum, { size }) => sum + size, 0));
 
   if (stored && store) {
     const kept = await keep(store, stored, model, client, texts, sizes, listener);

@@ -4,6 +4,7 @@ import type { Event, Failure, ModelSource } from "../protocol";
 import { adapterLoaded, device, model, modelNotices, phase, settings, type Unsupported } from "../state";
 import { inspectData, loadDataSets } from "./data";
 import { client, useClient } from "./engine";
+import { sendBudget } from "./memory";
 import { listKept } from "./models";
 import { countParameters, dropAdapter } from "./settings";
 import { onTrainingEvent, trainingCrashed } from "./training";
@@ -23,6 +24,7 @@ export async function start(): Promise<void> {
   useClient(new Client(onEvent, onCrash));
   try {
     device.value = await client().call("create", {});
+    await sendBudget();
   } catch (error) {
     if (error instanceof EngineError && error.fatal) return;
     const message = error instanceof Error ? error.message : String(error);
@@ -66,14 +68,16 @@ export async function loadModel(source: ModelSource): Promise<void> {
     model.value = { name: "loaded", info };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (error instanceof EngineError && ["Download", "Cancelled"].includes(error.kind) && before.name === "loaded") {
+    const kind = error instanceof EngineError ? error.kind : "";
+    const text = kind === "OverBudget" ? `${message} (Memory budget, under Train).` : message;
+    if (["Download", "Cancelled", "OverBudget"].includes(kind) && before.name === "loaded") {
       chosen = chosenBefore;
       model.value = before;
-      modelNotices.value = [{ kind: error.kind === "Cancelled" ? "note" : "error", text: message }];
+      modelNotices.value = [{ kind: kind === "Cancelled" ? "note" : "error", text }];
       return;
     }
     forgetAdapter();
-    model.value = { name: "failed", message };
+    model.value = { name: "failed", message: text };
     return;
   } finally {
     void listKept();

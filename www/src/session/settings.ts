@@ -4,12 +4,12 @@ import { client } from "./engine";
 import { inspectData } from "./data";
 import { readAdapter, readLoraConfig } from "./adapter";
 
-/** Long enough not to count while a number is being typed. */
+/** Long enough not to count or plan while a number is being typed. */
 const SETTLE_MS = 200;
 
 const timers = new Map<() => Promise<void>, ReturnType<typeof setTimeout>>();
 
-function settle(act: () => Promise<void>): void {
+export function settle(act: () => Promise<void>): void {
   clearTimeout(timers.get(act));
   timers.set(
     act,

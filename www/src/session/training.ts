@@ -61,7 +61,7 @@ export async function stopTraining(): Promise<void> {
   await client().call("stop", {}).catch(() => {});
 }
 
-function runOptions(chosen: Settings, init: AdapterFiles | undefined): RunOptions {
+export function runOptions(chosen: Settings, init: AdapterFiles | undefined): RunOptions {
   const { r, lora_alpha, lora_dropout, target_modules, ...train } = chosen;
   return {
     lora: { r, lora_alpha, lora_dropout, target_modules },
