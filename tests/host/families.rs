@@ -6,6 +6,7 @@ use postil::config::{
     parameter_report,
 };
 use postil::data::{Columns, DataFormat, Dataset};
+use postil::gpu::MemoryBudget;
 use postil::train::{Job, MemoryOptions, Start};
 use postil::{ErrorKind, demo};
 use serde_json::{Value, json};
@@ -396,7 +397,7 @@ fn the_dropout_that_is_left_out_is_named() {
             data: data.expect("a row"),
             evaluation: None,
             eval_split: None,
-            memory: MemoryOptions::default(),
+            memory: MemoryOptions { budget: MemoryBudget::given(1 << 30), auto: false },
         };
         let job = job.tokenize(model, &tokenizer).expect("a job");
         job.warnings().iter().filter(|warning| warning.contains("own dropout")).count()
