@@ -9,8 +9,7 @@ use crate::data::{Columns, DataFormat, Dataset};
 use crate::error::Result;
 use crate::source::MemorySource;
 
-/// The built-in model's and data's name.
-pub const NAME: &str = "demo";
+pub use crate::config::DEMO as NAME;
 
 macro_rules! asset {
     ($path:literal) => {

@@ -8,7 +8,7 @@ use postil::base::Base;
 use postil::checkpoint::Adapter;
 use postil::config::{TrainConfig, parameter_report};
 use postil::data::Rows;
-use postil::generate::{Prompt, SamplingOptions};
+use postil::generate::{Adapted, Prompt, SamplingOptions};
 use postil::gpu::{Gpu, human_bytes, list_adapters};
 use postil::model::Lora;
 use postil::tokenizer::Message;
@@ -41,7 +41,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
-    let base = load_base(&gpu, &args.model.model, json).await?;
+    let base = load_base(&gpu, args.model.name(), json).await?;
     let lora = load_adapter(&base, args.adapter.as_deref())?;
     let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &config)?;
     warn_of_rows(data.name(), &prepared.report);
@@ -82,7 +82,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         Prompt::Text(args.prompt.clone())
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
-    let base = load_base(&gpu, &args.model.model, json).await?;
+    let base = load_base(&gpu, args.model.name(), json).await?;
     let lora = load_adapter(&base, args.adapter.as_deref())?;
     let mut out = std::io::stdout();
     let mut failed = None;
@@ -95,7 +95,8 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         failed = written.err();
         failed.is_none()
     };
-    let result = postil::generate::generate(&base, lora.as_deref(), &prompt, &options, &mut on_text).await?;
+    let adapter = lora.as_deref().map(|lora| Adapted { lora, scale: args.adapter_scale });
+    let result = postil::generate::generate(&base, adapter, &prompt, &options, &mut on_text).await?;
     if let Some(error) = failed.filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
         return Err(Error::io("writing to the terminal", &error));
     }
@@ -113,7 +114,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
 /// Trainable and total parameters, as PEFT's `print_trainable_parameters` counts them.
 pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
     let lora = args.lora.config()?;
-    let model = model_config(&args.model.model, json).await?;
+    let model = model_config(args.model.name(), json).await?;
     let report = parameter_report(&lora, &model)?;
     lora.warnings(&model).iter().for_each(|warning| warn(warning));
     if json {

@@ -30,7 +30,7 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
         Some(demo) => args.read.refuse().and_then(|()| demo.train())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
-    let files = base_files(&args.model.model, json).await?;
+    let files = base_files(args.model.name(), json).await?;
     let model = ModelConfig::from_json(&files.config).context(|| format!("{}: config.json", files.name))?;
     let template = files.chat_template.as_deref();
     let tokenizer_config = files.tokenizer_config.as_deref();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Plan, PlanBuilder, Recorder, Tensor};
 use crate::kernels::NONE;
 use crate::kernels::gather::gather;
@@ -13,6 +13,7 @@ use crate::model::{Cache, Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPL
 pub struct Decoder<'a> {
     model: &'a Model,
     lora: Option<&'a Lora>,
+    adapter_scale: f32,
     rope_tables: Vec<Tensor>,
     inputs: Inputs,
     buffers: PassBuffers,
@@ -39,6 +40,7 @@ impl<'a> Decoder<'a> {
         Ok(Self {
             model,
             lora,
+            adapter_scale: 1.0,
             rope_tables: model.rope_tables(capacity)?,
             inputs: Inputs::new(gpu, config, rows)?,
             buffers: PassBuffers::for_inference(model, lora, rows)?,
@@ -54,6 +56,25 @@ impl<'a> Decoder<'a> {
             plans: HashMap::new(),
             len: 0,
         })
+    }
+
+    /// With the adapter `adapter_scale` times as strong as it was trained: a factor on its alpha/r. At 0 it takes no
+    /// part, and the logits are the base's to the bit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) for what is no finite number from 0 on.
+    pub fn with_adapter_scale(mut self, adapter_scale: f64) -> Result<Self> {
+        if !(adapter_scale >= 0.0 && (adapter_scale as f32).is_finite()) {
+            return Err(Error::config(format!(
+                "adapter_scale is {adapter_scale}; expected a finite number, 0 or more"
+            )));
+        }
+        self.adapter_scale = adapter_scale as f32;
+        if self.adapter_scale == 0.0 {
+            self.lora = None;
+        }
+        self.plans.clear();
+        Ok(self)
     }
 
     /// Adds tokens (never none, and no more than there is room for) and returns the logits
@@ -106,6 +127,7 @@ impl<'a> Decoder<'a> {
         let pass = Forward {
             model,
             lora: self.lora,
+            adapter_scale: self.adapter_scale,
             dropout: false,
             rope_tables: &self.rope_tables,
             inputs: &inputs,

@@ -1,8 +1,10 @@
 //! Generation: a key-value cache, sampling, and text as it comes.
 
+mod adapted;
 mod decoder;
 mod sampler;
 
+pub use adapted::{Adapted, logit_difference};
 pub use decoder::Decoder;
 pub use sampler::{Sampler, SamplingOptions};
 
@@ -10,7 +12,6 @@ use web_time::Instant;
 
 use crate::base::Base;
 use crate::error::{Error, Result};
-use crate::model::Lora;
 use crate::tokenizer::{Message, StreamDecoder};
 
 /// What to go on from.
@@ -20,6 +21,36 @@ pub enum Prompt {
     Text(String),
     /// A conversation, put into the model's chat template.
     Chat(Vec<Message>),
+}
+
+impl Prompt {
+    /// Its tokens, which leave room for one more.
+    ///
+    /// # Errors
+    /// An empty prompt, one that leaves no room in the model's context, or a conversation for a model without
+    /// chat template.
+    pub fn encode(&self, base: &Base) -> Result<Vec<u32>> {
+        let ids = match self {
+            Self::Text(text) => base.tokenizer.encode(text, true)?,
+            Self::Chat(messages) => {
+                let text = base.tokenizer.render_chat(messages, true)?;
+                base.tokenizer.encode(&text, false)?
+            }
+        };
+        let context = base.model.config().max_position_embeddings;
+        base.check_ids(&ids)?;
+        if ids.is_empty() {
+            return Err(Error::data("the prompt is empty; give the model at least one token to go on from"));
+        }
+        if ids.len() >= context {
+            return Err(Error::data(format!(
+                "the prompt has {} tokens, but the model's context (max_position_embeddings) holds {context}. \
+                 Shorten the prompt",
+                ids.len()
+            )));
+        }
+        Ok(ids)
+    }
 }
 
 /// Why generation ended.
@@ -53,36 +84,18 @@ pub struct Generated {
 /// (a character may take several tokens) and returns false to stop.
 ///
 /// # Errors
-/// An empty prompt, one that leaves no room in the model's context, or bad options.
+/// Those of [`Prompt::encode`], or bad options.
 pub async fn generate(
     base: &Base,
-    lora: Option<&Lora>,
+    adapter: Option<Adapted<'_>>,
     prompt: &Prompt,
     options: &SamplingOptions,
     on_text: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Generated> {
     let mut sampler = Sampler::new(options)?;
-    let ids = match prompt {
-        Prompt::Text(text) => base.tokenizer.encode(text, true)?,
-        Prompt::Chat(messages) => {
-            let text = base.tokenizer.render_chat(messages, true)?;
-            base.tokenizer.encode(&text, false)?
-        }
-    };
-    let context = base.model.config().max_position_embeddings;
-    base.check_ids(&ids)?;
-    if ids.is_empty() {
-        return Err(Error::data("the prompt is empty; give the model at least one token to go on from"));
-    }
-    if ids.len() >= context {
-        return Err(Error::data(format!(
-            "the prompt has {} tokens, but the model's context (max_position_embeddings) holds {context}. \
-             Shorten the prompt",
-            ids.len()
-        )));
-    }
-    let room = options.max_new_tokens.min(context - ids.len());
-    let mut decoder = Decoder::new(&base.model, lora, ids.len() + room)?;
+    let ids = prompt.encode(base)?;
+    let room = options.max_new_tokens.min(base.model.config().max_position_embeddings - ids.len());
+    let mut decoder = Adapted::decoder(adapter, base, ids.len() + room)?;
     let mut logits = decoder.feed(&ids).await?;
     let start = Instant::now();
     let mut stream = StreamDecoder::new(&base.tokenizer);

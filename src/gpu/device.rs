@@ -1,12 +1,11 @@
 //! Opening a device with what the adapter really offers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Recorder;
 use super::allocator::{Allocator, byte_size};
 use super::pipeline::PipelineCache;
-use super::tensor::{Counted, Dtype, Part, PartLimits, Tensor};
+use super::tensor::{Counted, Dtype, Meter, Part, PartLimits, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -94,7 +93,7 @@ pub struct Gpu {
     pub(super) pipelines: PipelineCache,
     caps: Caps,
     failure: Arc<Mutex<Option<Error>>>,
-    allocated: Arc<AtomicU64>,
+    allocated: Arc<Meter>,
     absent: wgpu::Buffer,
 }
 
@@ -210,7 +209,18 @@ impl Gpu {
 
     /// Bytes of the tensors that there are on this device.
     pub fn allocated_bytes(&self) -> u64 {
-        self.allocated.load(Ordering::Relaxed)
+        self.allocated.now()
+    }
+
+    /// The most bytes that there were at once.
+    pub fn peak_bytes(&self) -> u64 {
+        self.allocated.peak()
+    }
+
+    /// Ends the device as a driver's reset would: the loss is noticed with the next thing that is asked of it, and
+    /// every later call fails.
+    pub fn destroy(&self) {
+        self.device.destroy();
     }
 
     /// The first error that the device reported, if any. Errors arrive late: ask after a read-back.
@@ -346,9 +356,7 @@ fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<Error>>>) {
         note(&slot, error);
     }));
     let slot = Arc::clone(failure);
-    device.set_device_lost_callback(move |reason, message| {
-        if reason != wgpu::DeviceLostReason::Destroyed {
-            note(&slot, Error::new(ErrorKind::Device, format!("the GPU was lost: {message}")));
-        }
+    device.set_device_lost_callback(move |_, message| {
+        note(&slot, Error::new(ErrorKind::Device, format!("the GPU was lost: {message}")));
     });
 }

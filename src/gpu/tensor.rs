@@ -42,19 +42,37 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct Counted {
     bytes: u64,
-    total: Arc<AtomicU64>,
+    meter: Arc<Meter>,
+}
+
+/// Bytes that a device holds for tensors.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    now: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
 }
 
 impl Counted {
-    pub(super) fn new(bytes: u64, total: &Arc<AtomicU64>) -> Arc<Self> {
-        total.fetch_add(bytes, Ordering::Relaxed);
-        Arc::new(Self { bytes, total: Arc::clone(total) })
+    pub(super) fn new(bytes: u64, meter: &Arc<Meter>) -> Arc<Self> {
+        let before = meter.now.fetch_add(bytes, Ordering::Relaxed);
+        meter.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        Arc::new(Self { bytes, meter: Arc::clone(meter) })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.meter.now.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -109,7 +109,7 @@ pub async fn resume(gpu: &Arc<Gpu>) {
     let checkpoint = Checkpoint::from_files(adapter, optimizer, &state).await.unwrap();
     let data = golden.training_data();
     let model = golden.model(gpu).await;
-    let mut resumed = Trainer::resume(&model, config.clone(), data, &checkpoint).unwrap();
+    let mut resumed = Trainer::resume(&model, config.clone(), data, &checkpoint, false).unwrap();
     reports.extend(run(&mut resumed).await);
     assert_eq!(reports.len(), expected.len());
     assert_eq!(bits(&reports), bits(&expected));
@@ -119,6 +119,6 @@ pub async fn resume(gpu: &Arc<Gpu>) {
     // Another run's checkpoint is refused, with the setting that tells them apart.
     let other = TrainConfig { learning_rate: 1e-3, ..config };
     let data = golden.training_data();
-    let error = Trainer::resume(&model, other, data, &checkpoint).err().expect("another run");
+    let error = Trainer::resume(&model, other, data, &checkpoint, false).err().expect("another run");
     assert!(error.to_string().contains("learning_rate"), "{error}");
 }
