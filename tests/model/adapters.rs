@@ -6,7 +6,7 @@ use postil::base::Base;
 use postil::checkpoint::Adapter;
 use postil::config::{LoraConfig, LoraOptions};
 use postil::generate::{Adapted, Prompt, SamplingOptions, generate, logit_difference};
-use postil::gpu::Gpu;
+use postil::gpu::{Dtype, Gpu};
 use postil::model::Lora;
 use postil::{ErrorKind, demo};
 
@@ -95,4 +95,8 @@ pub async fn counted_memory(_: &Arc<Gpu>) {
     assert!(gpu.peak_bytes() > with, "the cache and the activations were allocated");
     drop(lora);
     assert_eq!(gpu.allocated_bytes(), before);
+    let large = gpu.tensor("more than all before", &[1 << 22], Dtype::F32).unwrap();
+    assert_eq!((gpu.allocated_bytes(), gpu.peak_bytes()), (before + (16 << 20), before + (16 << 20)));
+    drop(large);
+    assert_eq!((gpu.allocated_bytes(), gpu.peak_bytes()), (before, before + (16 << 20)));
 }
