@@ -10,8 +10,7 @@ use crate::error::Result;
 use crate::source::MemorySource;
 use crate::tokenizer::TokenizerFiles;
 
-/// The built-in model's and data's name.
-pub const NAME: &str = "demo";
+pub use crate::config::DEMO as NAME;
 
 macro_rules! asset {
     ($path:literal) => {

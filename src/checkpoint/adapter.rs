@@ -88,8 +88,13 @@ impl Adapter {
         Ok(AdapterFiles { config: config.to_json()?, model: write_safetensors(&tensors, &metadata)? })
     }
 
+    /// Number of its weights.
+    pub fn parameters(&self) -> usize {
+        self.modules.iter().map(|module| module.a.len() + module.b.len()).sum()
+    }
+
     /// The last parts of the modules' names, each once, in the order of execution.
-    fn module_names(&self) -> Vec<String> {
+    pub fn module_names(&self) -> Vec<String> {
         let projections: BTreeSet<_> = self.modules.iter().map(|module| module.id.projection).collect();
         let mut names: Vec<String> = Vec::new();
         for projection in projections {

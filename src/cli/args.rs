@@ -1,10 +1,11 @@
 //! The arguments of `postil`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use postil::config::{LoraConfig, Schedule, TargetModules, TrainConfig};
+use postil::config::{DEMO, LoraConfig, LoraOptions, Schedule, TargetModules, TrainConfig};
 use postil::data::{Columns, DataFormat};
 use postil::generate::SamplingOptions;
 use postil::{Error, Result};
@@ -59,9 +60,16 @@ fn byte_size(text: &str) -> Result<u64, String> {
 pub struct ModelArg {
     /// Base model: "demo" (built in); a folder with config.json, model.safetensors and tokenizer.json; a GGUF
     /// file; or the name of a model on the Hugging Face Hub, owner/name[@revision] or
-    /// owner/name/file.gguf[@revision] (downloaded once, with HF_TOKEN if that is set)
-    #[arg(long, default_value = "demo", value_name = "MODEL")]
-    pub model: String,
+    /// owner/name/file.gguf[@revision] (downloaded once, with HF_TOKEN if that is set) [default: demo]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+}
+
+impl ModelArg {
+    /// The model that is meant.
+    pub fn name(&self) -> &str {
+        self.model.as_deref().unwrap_or(DEMO)
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -103,41 +111,71 @@ pub struct LoraArgs {
     /// [default: all-linear]
     #[arg(long, value_name = "NAMES")]
     pub target_modules: Option<String>,
+    /// Another rank for some modules, as in layers.0.self_attn.q_proj=4; the key is the end of a module's name, or a
+    /// regular expression for it, as in PEFT's rank_pattern. May be given several times
+    #[arg(long, value_name = "KEY=R", value_parser = pattern::<usize>)]
+    pub rank_pattern: Vec<(String, usize)>,
+    /// Another alpha for some modules, likewise
+    #[arg(long, value_name = "KEY=ALPHA", value_parser = pattern::<f64>)]
+    pub alpha_pattern: Vec<(String, f64)>,
+}
+
+/// A module's name and a number, with `=` between them.
+fn pattern<T: FromStr>(text: &str) -> Result<(String, T), String> {
+    match text.rsplit_once('=').map(|(key, value)| (key.trim(), value.trim().parse())) {
+        Some((key, Ok(value))) if !key.is_empty() => Ok((key.to_owned(), value)),
+        _ => Err("expected a module's name and a number, as in layers.0.self_attn.q_proj=4".to_owned()),
+    }
 }
 
 impl LoraArgs {
     /// Whether any of them was given.
     pub fn any(&self) -> bool {
-        self.rank.is_some() || self.alpha.is_some() || self.dropout.is_some() || self.target_modules.is_some()
+        let patterns = self.rank_pattern.len() + self.alpha_pattern.len();
+        let options = [self.rank.is_some(), self.alpha.is_some(), self.dropout.is_some()];
+        options.contains(&true) || self.target_modules.is_some() || patterns > 0
+    }
+
+    /// `options` with those that were given in place of theirs.
+    pub fn over(&self, options: LoraOptions) -> Result<LoraOptions> {
+        let target_modules = match &self.target_modules {
+            Some(text) => TargetModules::parse(text)?,
+            None => options.target_modules,
+        };
+        let mut merged = LoraOptions {
+            r: self.rank.unwrap_or(options.r),
+            lora_alpha: self.alpha.or(options.lora_alpha),
+            lora_dropout: self.dropout.unwrap_or(options.lora_dropout),
+            target_modules,
+            ..options
+        };
+        if !self.rank_pattern.is_empty() {
+            merged.rank_pattern = self.rank_pattern.iter().cloned().collect();
+        }
+        if !self.alpha_pattern.is_empty() {
+            merged.alpha_pattern = self.alpha_pattern.iter().cloned().collect();
+        }
+        Ok(merged)
     }
 
     /// The configuration that they describe.
     pub fn config(&self) -> Result<LoraConfig> {
-        let default = LoraConfig::default();
-        let r = self.rank.unwrap_or(default.r);
-        let target_modules = match &self.target_modules {
-            Some(text) => TargetModules::parse(text)?,
-            None => default.target_modules.clone(),
-        };
-        let config = LoraConfig {
-            r,
-            lora_alpha: self.alpha.unwrap_or(2.0 * r as f64),
-            lora_dropout: self.dropout.unwrap_or(default.lora_dropout),
-            target_modules,
-            ..default
-        };
-        config.validate()?;
-        Ok(config)
+        self.over(LoraOptions::default())?.config()
     }
 }
 
+/// Text that can be read as a `T`.
+fn checked<T: FromStr>(text: &str) -> Result<String, T::Err> {
+    text.parse::<T>().map(|_| text.to_owned())
+}
+
 /// How data files are read.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ReadArgs {
     /// Do not detect the data's format: a kind of file (jsonl, json, csv, tsv, parquet, txt), a format of
     /// records (messages, sharegpt, prompt-completion, alpaca, text), or both as in csv,text
-    #[arg(long, value_name = "FORMAT")]
-    pub data_format: Option<DataFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = checked::<DataFormat>)]
+    pub data_format: Option<String>,
     /// Columns with other names, as in prompt=question,completion=answer. Fields are text, prompt, completion,
     /// instruction, input, output, messages, conversations and system
     #[arg(long, value_name = "FIELD=COLUMN,…")]
@@ -159,12 +197,16 @@ impl ReadArgs {
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct TrainArgs {
+    /// Everything that decides the run, in a JSON file: what the page downloads, or the run.json in the --out of another
+    /// run. Other options take precedence over what it says
+    #[arg(long, value_name = "FILE.json")]
+    pub run: Option<PathBuf>,
     #[command(flatten)]
     pub model: ModelArg,
     /// Data to train on: built in ("demo:pirate", which is "demo", "demo:headline", "demo:json"), or a file: JSON Lines, JSON, CSV,
-    /// TSV, Parquet or plain text
-    #[arg(long, default_value = "demo", value_name = "demo|FILE")]
-    pub data: String,
+    /// TSV, Parquet or plain text [default: demo]
+    #[arg(long, value_name = "demo|FILE")]
+    pub data: Option<String>,
     #[command(flatten)]
     pub read: ReadArgs,
     /// Folder for the adapter and checkpoints; not needed for --plan
@@ -174,7 +216,7 @@ pub struct TrainArgs {
     pub lora: LoraArgs,
     /// Start from this PEFT adapter instead of a new one
     #[arg(long, value_name = "DIR")]
-    pub init_adapter: Option<PathBuf>,
+    pub init_adapter: Option<String>,
     /// Passes over the data [default: 3]
     #[arg(long, value_name = "N", conflicts_with = "max_steps")]
     pub epochs: Option<f64>,
@@ -233,19 +275,20 @@ pub struct TrainArgs {
     /// Train on every token of chat data, not only on what the assistant says
     #[arg(long)]
     pub train_on_all: bool,
-    /// Held-out data to evaluate on, a file as for --data
-    #[arg(long, value_name = "FILE", conflicts_with = "eval_split")]
-    pub eval_data: Option<PathBuf>,
+    /// Held-out data to evaluate on: a file as for --data, or the held-out rows of built-in data
+    #[arg(long, value_name = "demo|FILE", conflicts_with = "eval_split")]
+    pub eval_data: Option<String>,
     /// Hold out this share of the data to evaluate on
     #[arg(long, value_name = "F")]
     pub eval_split: Option<f64>,
     /// Evaluate every N steps [default: ten times in the run, at least 10 steps apart]
     #[arg(long, value_name = "N")]
     pub eval_steps: Option<usize>,
-    /// Write a checkpoint every N steps
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub save_steps: usize,
-    /// Go on from the newest checkpoint in --out (same options and data), or begin if there is none
+    /// Write a checkpoint every N steps [default: 100]
+    #[arg(long, value_name = "N")]
+    pub save_steps: Option<usize>,
+    /// Go on from the newest checkpoint in --out (same options and data), or begin if there is none. With more --max-steps or
+    /// --epochs than before it goes on for longer: the learning rate is then that of a run with all these steps
     #[arg(long, requires = "out")]
     pub resume: bool,
     /// Arithmetic of the matrix products
@@ -259,44 +302,6 @@ pub struct TrainArgs {
     pub profile: bool,
     #[command(flatten)]
     pub device: DeviceArg,
-}
-
-impl TrainArgs {
-    /// The training settings that they describe.
-    pub fn config(&self) -> Result<TrainConfig> {
-        let Precision::F32 = self.precision;
-        let default = TrainConfig::default();
-        let config = TrainConfig {
-            num_train_epochs: self.epochs.unwrap_or(default.num_train_epochs),
-            max_steps: self.max_steps,
-            per_device_train_batch_size: self.batch_size.unwrap_or(default.per_device_train_batch_size),
-            gradient_accumulation_steps: self.grad_accum.unwrap_or(default.gradient_accumulation_steps),
-            max_length: self.max_length.unwrap_or(default.max_length),
-            learning_rate: self.lr.unwrap_or(default.learning_rate),
-            lr_scheduler_type: self.schedule.map_or(default.lr_scheduler_type, Into::into),
-            warmup_steps: self.warmup_steps,
-            weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
-            max_grad_norm: self.max_grad_norm.unwrap_or(default.max_grad_norm),
-            seed: self.seed.unwrap_or(default.seed),
-            shuffle: !self.no_shuffle,
-            assistant_only_loss: !self.train_on_all,
-            gradient_checkpointing: self.gradient_checkpointing,
-            packing: self.packing,
-            group_by_length: self.group_by_length,
-            eval_steps: self.eval_steps,
-            save_steps: Some(self.save_steps),
-            ..default
-        };
-        config.validate()?;
-        if let Some(fraction) = self.eval_split
-            && !(fraction > 0.0 && fraction < 1.0)
-        {
-            return Err(Error::config(format!(
-                "--eval-split is {fraction}; expected a share between 0 and 1"
-            )));
-        }
-        Ok(config)
-    }
 }
 
 #[derive(Args)]
@@ -354,6 +359,9 @@ pub struct GenerateArgs {
     /// PEFT adapter to put on the model
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+    /// How strongly the adapter acts: 1 as it was trained, 0 not at all
+    #[arg(long, value_name = "FACTOR", requires = "adapter", default_value_t = 1.0)]
+    pub adapter_scale: f64,
     /// Text to go on from
     #[arg(long)]
     pub prompt: String,

@@ -8,7 +8,7 @@ use postil::base::{Base, OpenedBase};
 use postil::checkpoint::Adapter;
 use postil::config::{ModelConfig, TrainConfig, parameter_report};
 use postil::data::Rows;
-use postil::generate::{Decoder, Prompt, SamplingOptions, capacity};
+use postil::generate::{Adapted, Decoder, Prompt, SamplingOptions, capacity};
 use postil::gpu::{Gpu, human_bytes, list_adapters};
 use postil::memory::Work;
 use postil::model::Lora;
@@ -47,7 +47,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
-    let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
+    let opened = OpenedBase::open(base_files(args.model.name(), json).await?)?;
     let adapter = read_adapter(args.adapter.as_deref(), &opened.config)?;
     let prepared = prepare_for(&opened.config, &opened.tokenizer, &data, &config)?;
     warn_of_rows(data.name(), &prepared.report);
@@ -94,7 +94,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         Prompt::Text(args.prompt.clone())
     };
     let gpu = Gpu::open(args.device.device.as_deref()).await?;
-    let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
+    let opened = OpenedBase::open(base_files(args.model.name(), json).await?)?;
     let adapter = read_adapter(args.adapter.as_deref(), &opened.config)?;
     let tokens = prompt.encode(&opened.tokenizer)?.len();
     let capacity = capacity(&opened.config, tokens, &options)?;
@@ -114,7 +114,8 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         failed = written.err();
         failed.is_none()
     };
-    let result = postil::generate::generate(&base, lora.as_deref(), &prompt, &options, &mut on_text).await?;
+    let adapter = lora.as_deref().map(|lora| Adapted { lora, scale: args.adapter_scale });
+    let result = postil::generate::generate(&base, adapter, &prompt, &options, &mut on_text).await?;
     if let Some(error) = failed.filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
         return Err(Error::io("writing to the terminal", &error));
     }
@@ -132,7 +133,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
 /// Trainable and total parameters, as PEFT's `print_trainable_parameters` counts them.
 pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
     let lora = args.lora.config()?;
-    let model = model_config(&args.model.model, json).await?;
+    let model = model_config(args.model.name(), json).await?;
     let report = parameter_report(&lora, &model)?;
     lora.warnings(&model).iter().for_each(|warning| warn(warning));
     if json {

@@ -29,7 +29,7 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
         Some(demo) => args.read.refuse().and_then(|()| demo.train())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
-    let model = &args.model.model;
+    let model = args.model.name();
     let (model, tokenizer) = text_files(model, json).await?.read().context(|| model)?;
     let prepared = prepare_for(&model, &tokenizer, &data, &config)?;
     let shown = preview(&prepared.examples, &tokenizer, args.rows)?;

@@ -6,6 +6,7 @@ mod data;
 mod log;
 mod memory;
 mod model;
+mod run_file;
 mod train;
 
 use std::path::Path;
@@ -67,7 +68,8 @@ fn bar(json: bool, template: &str) -> ProgressBar {
 
 /// Looks at a data set, and says what it is.
 fn read_data(path: &Path, args: &ReadArgs, json: bool) -> Result<Dataset> {
-    let (format, columns) = (args.data_format.unwrap_or_default(), args.columns.clone().unwrap_or_default());
+    let format = args.data_format.as_deref().map(str::parse).transpose()?.unwrap_or_default();
+    let columns = args.columns.clone().unwrap_or_default();
     let data = Dataset::open(path, format, columns)?;
     say(json, format!("{}: {}", data.name(), data.describe()));
     Ok(data)

@@ -8,41 +8,45 @@ use std::time::Instant;
 
 use postil::base::{Base, OpenedBase};
 use postil::checkpoint::Adapter;
-use postil::data::Dataset;
+use postil::config::RunData;
+use postil::data::{Columns, Dataset};
 use postil::gpu::{Gpu, human_bytes};
 use postil::memory::MemoryReport;
 use postil::train::{Job, MemoryOptions, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint};
 use postil::{Error, Result};
 
-use super::args::TrainArgs;
+use super::args::{ReadArgs, TrainArgs};
 use super::log::Log;
 use super::memory::{adjustment, checked, print_plan};
 use super::model::{base_files, load_opened};
+use super::run_file::repeatable;
 use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     // Everything that can be wrong without a GPU is found before one is opened.
-    let config = args.config()?;
-    let lora = args.lora.config()?;
-    let (data, evaluation) = read(args, json)?;
-    if args.init_adapter.is_some() && args.lora.any() {
-        return Err(Error::config(
-            "--init-adapter brings its own rank, alpha, dropout and target modules; leave --rank, --alpha, \
-             --dropout and --target-modules out",
-        ));
-    }
-    let init = args.init_adapter.as_deref().map(Adapter::load).transpose()?;
+    let run_file = args.run_file()?;
+    let config = run_file.train.clone();
+    let (data, evaluation) = read(&run_file.data, json)?;
+    let first = match (&run_file.init_adapter, &run_file.lora) {
+        (Some(dir), _) => Start::Adapter(Adapter::load(Path::new(dir))?),
+        (None, lora) => Start::New(lora.clone().unwrap_or_default().config()?),
+    };
     // A plan leaves no trace.
     let out = args.out.as_deref();
     let dir = match out.filter(|_| !args.plan) {
         Some(out) => Some((out, RunDir::open(out, args.resume)?)),
         None => None,
     };
-    let resumed = out.filter(|_| args.resume);
-    let start = start(resumed, lora, init, json).await?;
+    let start = match out.filter(|_| args.resume) {
+        Some(out) => resume(out, first, json).await?,
+        None => first,
+    };
     if let Some(log) = &args.log {
-        Log::check(log, [Some(Path::new(&args.data)), args.eval_data.as_deref()])?;
+        Log::check(
+            log,
+            [Some(&*run_file.data.train), run_file.data.eval.as_deref()].map(|data| data.map(Path::new)),
+        )?;
     }
 
     let stop = Stop::new()?;
@@ -50,9 +54,9 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let packing = config.packing;
     let memory = MemoryOptions { budget: args.memory.budget(&gpu), auto: args.auto };
-    let job = Job { start, train: config, data, evaluation, eval_split: args.eval_split, memory };
+    let job = Job { start, train: config, data, evaluation, eval_split: run_file.data.eval_split, memory };
     // Whether it fits is known before the weights are loaded.
-    let opened = OpenedBase::open(base_files(&args.model.model, json).await?)?;
+    let opened = OpenedBase::open(base_files(&run_file.model, json).await?)?;
     let mut job = job.tokenize(&opened.config, &opened.tokenizer)?;
     let weights = opened.weight_bytes(&gpu)?;
     let fit = job.fit(&gpu, &opened.config, &opened.tokenizer, weights).await?;
@@ -65,13 +69,14 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
     let base = load_opened(&gpu, opened, json).await?;
     let mut job = job.start(&base).await?;
+    dir.save_run(&repeatable(&run_file, &job.trainer, out)?)?;
     adjustment.iter().for_each(|warning| warn(warning));
-    warn_of_rows(&args.data, &job.data);
-    if let (Some(report), Some(path)) = (&job.evaluation, &args.eval_data) {
-        warn_of_rows(&path.display().to_string(), report);
+    warn_of_rows(&run_file.data.train, &job.data);
+    if let (Some(report), Some(name)) = (&job.evaluation, &run_file.data.eval) {
+        warn_of_rows(name, report);
     }
     job.warnings.iter().for_each(|warning| warn(warning));
-    if args.eval_steps.is_some() && job.eval_examples == 0 {
+    if run_file.train.eval_steps.is_some() && job.eval_examples == 0 {
         warn("--eval-steps does nothing without held-out data; add --eval-data or --eval-split");
     }
     let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
@@ -107,38 +112,41 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     finish(out, &base, &gpu, &job, &outcome, memory, json)
 }
 
-fn read(args: &TrainArgs, json: bool) -> Result<(Dataset, Option<Dataset>)> {
-    let own = args.eval_data.as_deref().map(|path| read_data(path, &args.read, json)).transpose()?;
-    let Some(demo) = demo_data(&args.data)? else {
-        return Ok((read_data(Path::new(&args.data), &args.read, json)?, own));
+/// The data to train on and the held-out data, each built in or a file.
+fn read(data: &RunData, json: bool) -> Result<(Dataset, Option<Dataset>)> {
+    let columns = (!data.columns.is_empty()).then(|| Columns::new(data.columns.clone())).transpose()?;
+    let read = ReadArgs { data_format: data.format.clone(), columns };
+    let own = data.eval.as_deref().map(|name| match demo_data(name)? {
+        Some(demo) => demo.evaluation(),
+        None => read_data(Path::new(name), &read, json),
+    });
+    let own = own.transpose()?;
+    let Some(demo) = demo_data(&data.train)? else {
+        return Ok((read_data(Path::new(&data.train), &read, json)?, own));
     };
-    if own.is_none() {
-        args.read.refuse()?;
+    if data.eval.as_deref().is_none_or(|name| matches!(demo_data(name), Ok(Some(_)))) {
+        read.refuse()?;
     }
-    let data = demo.train()?;
-    let evaluation = match (own, args.eval_split) {
+    let evaluation = match (own, data.eval_split) {
         (None, None) => Some(demo.evaluation()?),
         (own, _) => own,
     };
-    Ok((data, evaluation))
+    Ok((demo.train()?, evaluation))
 }
 
-/// `resumed` is the folder of the run that goes on, if one may.
-async fn start(
-    resumed: Option<&Path>,
-    lora: postil::config::LoraConfig,
-    init: Option<Adapter>,
-    json: bool,
-) -> Result<Start> {
-    if let Some(out) = resumed {
-        if let Some((path, checkpoint)) = latest_checkpoint(out).await? {
-            say(json, format!("resuming from {}", path.display()));
-            let expected = init.map_or(lora, |adapter| adapter.config);
-            return Ok(Start::Checkpoint(Box::new(checkpoint), expected));
-        }
+/// The newest checkpoint in `out`, for a run that was to start as `first`; `first` if there is none.
+async fn resume(out: &Path, first: Start, json: bool) -> Result<Start> {
+    let Some((path, checkpoint)) = latest_checkpoint(out).await? else {
         warn(&format!("{} has no checkpoint yet; the run starts from its beginning", out.display()));
-    }
-    Ok(init.map_or_else(|| Start::New(lora), Start::Adapter))
+        return Ok(first);
+    };
+    say(json, format!("resuming from {}", path.display()));
+    let lora = match first {
+        Start::New(config) => Some(config),
+        Start::Adapter(adapter) => Some(adapter.config),
+        Start::Checkpoint { lora, .. } => lora,
+    };
+    Ok(Start::Checkpoint { checkpoint: Box::new(checkpoint), lora, extend: true })
 }
 
 /// What Ctrl-C does: ends the program at once while there is nothing to save, and during the steps asks them to

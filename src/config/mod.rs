@@ -1,6 +1,6 @@
 //! What a run is made of, before any byte of a model is read: the model's `config.json`
-//! ([`ModelConfig`]), the adapter ([`LoraConfig`], PEFT's field names) and the training run
-//! ([`TrainConfig`], the Hugging Face trainer's field names).
+//! ([`ModelConfig`]), the adapter ([`LoraConfig`], PEFT's field names), the training run
+//! ([`TrainConfig`], the Hugging Face trainer's field names), and the file that names them all ([`RunFile`]).
 //!
 //! Everything here comes from files and forms that others wrote: a value is checked when it is read,
 //! and what the engine cannot do is refused by the name of its field.
@@ -16,6 +16,7 @@ mod module;
 mod report;
 mod resolve;
 mod rope;
+mod run;
 mod tensors;
 mod train;
 
@@ -28,5 +29,6 @@ pub use module::{ModuleId, Projection, Role};
 pub use report::{ModuleParameters, ParameterReport, parameter_report};
 pub use resolve::AdaptedModule;
 pub use rope::{RopeParameters, RopeScaling};
+pub use run::{DEMO, LoraOptions, RUN_FILE, RunData, RunFile};
 pub use tensors::{LM_HEAD, TensorKind, TensorSpec};
 pub use train::{Schedule, TrainConfig};

@@ -39,6 +39,11 @@ impl Columns {
         Ok(Self(columns))
     }
 
+    /// Fields and their columns.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(field, column)| (field.as_str(), column.as_str()))
+    }
+
     /// The columns that are read, by their names in the data set.
     pub(super) fn sources(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(_, column)| column.as_str())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::config::{LoraConfig, ModelConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Allocator, Dtype, MemoryUse, Plan, PlanBuilder, Recorder, Tensor};
 use crate::kernels::NONE;
 use crate::kernels::gather::gather;
@@ -55,6 +55,7 @@ impl DecoderBuffers {
 pub struct Decoder<'a> {
     model: &'a Model,
     lora: Option<&'a Lora>,
+    adapter_scale: f32,
     buffers: DecoderBuffers,
     plans: HashMap<usize, Plan>,
     len: usize,
@@ -86,7 +87,26 @@ impl<'a> Decoder<'a> {
     pub fn new(model: &'a Model, lora: Option<&'a Lora>, capacity: usize) -> Result<Self> {
         let buffers = DecoderBuffers::new(model.gpu(), model.config(), lora, capacity)?;
         model.fill_rope_tables(&buffers.rope_tables);
-        Ok(Self { model, lora, buffers, plans: HashMap::new(), len: 0 })
+        Ok(Self { model, lora, adapter_scale: 1.0, buffers, plans: HashMap::new(), len: 0 })
+    }
+
+    /// With the adapter `adapter_scale` times as strong as it was trained: a factor on its alpha/r. At 0 it takes no
+    /// part, and the logits are the base's to the bit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) for what is no finite number from 0 on.
+    pub fn with_adapter_scale(mut self, adapter_scale: f64) -> Result<Self> {
+        if !(adapter_scale >= 0.0 && (adapter_scale as f32).is_finite()) {
+            return Err(Error::config(format!(
+                "adapter_scale is {adapter_scale}; expected a finite number, 0 or more"
+            )));
+        }
+        self.adapter_scale = adapter_scale as f32;
+        if self.adapter_scale == 0.0 {
+            self.lora = None;
+        }
+        self.plans.clear();
+        Ok(self)
     }
 
     /// Adds tokens (never none, and no more than there is room for) and returns the logits
@@ -140,6 +160,7 @@ impl<'a> Decoder<'a> {
         let pass = Forward {
             model,
             lora: self.lora,
+            adapter_scale: self.adapter_scale,
             dropout: false,
             rope_tables: &own.rope_tables,
             inputs: &inputs,

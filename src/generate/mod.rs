@@ -1,8 +1,10 @@
 //! Generation: a key-value cache, sampling, and text as it comes.
 
+mod adapted;
 mod decoder;
 mod sampler;
 
+pub use adapted::{Adapted, logit_difference};
 pub use decoder::Decoder;
 pub use sampler::{Sampler, SamplingOptions};
 
@@ -11,7 +13,6 @@ use web_time::Instant;
 use crate::base::Base;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::model::Lora;
 use crate::tokenizer::{Message, StreamDecoder, Tokenizer};
 
 /// What to go on from.
@@ -86,10 +87,10 @@ pub struct Generated {
 /// (a character may take several tokens) and returns false to stop.
 ///
 /// # Errors
-/// An empty prompt, one that leaves no room in the model's context, or bad options.
+/// Those of [`Prompt::encode`], or bad options.
 pub async fn generate(
     base: &Base,
-    lora: Option<&Lora>,
+    adapter: Option<Adapted<'_>>,
     prompt: &Prompt,
     options: &SamplingOptions,
     on_text: &mut dyn FnMut(&str) -> bool,
@@ -99,7 +100,7 @@ pub async fn generate(
     base.check_ids(&ids)?;
     let capacity = capacity(base.model.config(), ids.len(), options)?;
     let room = capacity - ids.len();
-    let make = || Decoder::new(&base.model, lora, capacity);
+    let make = || Adapted::decoder(adapter, base, capacity);
     let mut decoder = base.model.gpu().make_room("generating text", make).await?;
     let mut logits = decoder.feed(&ids).await?;
     let start = Instant::now();

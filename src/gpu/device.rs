@@ -217,6 +217,12 @@ impl Gpu {
         self.allocated.peak()
     }
 
+    /// Ends the device as a driver's reset would: the loss is noticed with the next thing that is asked of it, and
+    /// every later call fails.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
     /// Runs `make`, which makes tensors (and may record plans on them), and reports if the device has no room for
     /// them. The device goes on then, and what was made is given back.
     ///
@@ -381,9 +387,7 @@ fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<Error>>>) {
         note(&slot, error);
     }));
     let slot = Arc::clone(failure);
-    device.set_device_lost_callback(move |reason, message| {
-        if reason != wgpu::DeviceLostReason::Destroyed {
-            note(&slot, Error::new(ErrorKind::Device, format!("the GPU was lost: {message}")));
-        }
+    device.set_device_lost_callback(move |_, message| {
+        note(&slot, Error::new(ErrorKind::Device, format!("the GPU was lost: {message}")));
     });
 }

@@ -232,7 +232,7 @@ impl Backward<'_> {
         let dxa = self.gradients.xa.narrowed(r);
         matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None);
         let b = module.b(lora.values());
-        Nn { scale: module.module.scale, ..Nn::new(dy, &b, &dxa) }.add_to(plan);
+        Nn { scale: self.pass.scale_of(module), ..Nn::new(dy, &b, &dxa) }.add_to(plan);
         matmul_tn(plan, &dxa, x, &module.a(&self.gradients.adapter), dropout);
         dxa
     }

@@ -1,6 +1,6 @@
 //! The forward pass: embedding, decoder layers, and the residual stream that the head reads.
 
-use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, Model, PassBuffers};
+use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, LoraModule, Model, PassBuffers};
 use crate::config::{Activation, ModuleId, NormRole, Projection, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::add_rows;
@@ -27,6 +27,8 @@ pub struct Forward<'a> {
     pub model: &'a Model,
     /// The adapter, if it is to act.
     pub lora: Option<&'a Lora>,
+    /// How strongly it acts: a factor on its alpha/r, 1 as it is trained.
+    pub adapter_scale: f32,
     /// Draw dropout masks on the adapter's inputs (their probability is one of the step's values).
     pub dropout: bool,
     /// Rotary tables ([`Model::rope_tables`]), at least as long as the largest position.
@@ -224,6 +226,11 @@ impl Forward<'_> {
         }
     }
 
+    /// s: alpha/r, as strong as the adapter acts in this pass.
+    pub(super) fn scale_of(&self, module: &LoraModule) -> f32 {
+        self.adapter_scale * module.module.scale
+    }
+
     /// `xa = s·dropout(x)·Aᵀ`, and B; `None` if the projection is not adapted.
     fn low_rank(
         &self,
@@ -236,7 +243,7 @@ impl Forward<'_> {
         let module = lora.module(ModuleId { layer, projection })?;
         let a = module.a(lora.values());
         let xa = self.buffers.layer(layer).xa(projection, module.module.r);
-        let scale = module.module.scale;
+        let scale = self.scale_of(module);
         Nt { scale, dropout: self.dropout.then_some(module.index), ..Nt::new(x, &a, &xa) }.add_to(plan);
         Some((xa, module.b(lora.values())))
     }

@@ -191,6 +191,7 @@ impl Evaluator {
         let pass = Forward {
             model: &self.model,
             lora: self.lora.as_deref(),
+            adapter_scale: 1.0,
             dropout: false,
             rope_tables: &w.rope_tables,
             inputs: &inputs,

@@ -19,8 +19,15 @@ pub enum Start {
     New(LoraConfig),
     /// An adapter from a file, with its own configuration.
     Adapter(Adapter),
-    /// An interrupted run of the same settings and data; the adapter settings are those expected.
-    Checkpoint(Box<Checkpoint>, LoraConfig),
+    /// A run of the same settings and data that goes on.
+    Checkpoint {
+        /// Where it was.
+        checkpoint: Box<Checkpoint>,
+        /// The adapter settings that are expected there; `None` takes what it has.
+        lora: Option<LoraConfig>,
+        /// Whether it may have more steps than it had (see [`Trainer::resume`]).
+        extend: bool,
+    },
 }
 
 /// What is to be done.
@@ -115,7 +122,7 @@ impl Job {
         let mut warnings = self.train.warnings();
         let lora_config = self.lora_config();
         let modules = lora_config.resolve(model)?;
-        if let Start::Checkpoint(checkpoint, _) = &self.start {
+        if let Start::Checkpoint { checkpoint, .. } = &self.start {
             let found = &checkpoint.adapter.config;
             if found.resolve(model)? != modules || found.lora_dropout != lora_config.lora_dropout {
                 return Err(Error::config(
@@ -172,7 +179,7 @@ impl Job {
         match &self.start {
             Start::New(config) => config,
             Start::Adapter(adapter) => &adapter.config,
-            Start::Checkpoint(_, config) => config,
+            Start::Checkpoint { checkpoint, lora, .. } => lora.as_ref().unwrap_or(&checkpoint.adapter.config),
         }
     }
 }
@@ -254,7 +261,7 @@ impl TokenizedJob {
         warnings.extend(of_data);
         let (model, gpu) = (base.model.config(), base.model.gpu());
         let (examples, eval_examples) = (data.train.len(), data.evaluation.as_ref().map_or(0, |e| e.len()));
-        if let Start::Checkpoint(checkpoint, _) = &job.start {
+        if let Start::Checkpoint { checkpoint, .. } = &job.start {
             let (before, now) = (&checkpoint.state.device, gpu.caps().adapter.describe());
             if *before != now {
                 warnings.push(format!(
@@ -263,7 +270,17 @@ impl TokenizedJob {
             }
         }
         let trainer = match job.start {
-            Start::Checkpoint(checkpoint, _) => Trainer::resume(&base.model, job.train, data, &checkpoint)?,
+            Start::Checkpoint { checkpoint, extend, .. } => {
+                let trainer = Trainer::resume(&base.model, job.train, data, &checkpoint, extend)?;
+                let (before, now) = (checkpoint.state.max_steps, trainer.progress().total);
+                if now > before {
+                    warnings.push(format!(
+                        "the run had {before} steps and now has {now}: from here on the learning rate is that of a \
+                         run of {now} steps"
+                    ));
+                }
+                trainer
+            }
             Start::New(mut config) => {
                 config.base_model_name_or_path = Some(base.name.clone());
                 config.revision.clone_from(&base.revision);

@@ -7,6 +7,7 @@
 mod evaluate;
 mod job;
 mod memory;
+mod report;
 mod session;
 mod state;
 mod trainer;
@@ -16,8 +17,9 @@ mod run_dir;
 
 pub use evaluate::{Evaluation, Evaluator};
 pub use job::{Fit, Job, MemoryOptions, ReadyJob, Start, TokenizedJob, prepare_for};
+pub use report::{Progress, StepReport};
 #[cfg(not(target_arch = "wasm32"))]
 pub use run_dir::{RunDir, latest_checkpoint};
 pub use session::{Session, SessionOptions};
 pub use state::{Checkpoint, TrainerState};
-pub use trainer::{Progress, StepReport, Trainer, TrainingData};
+pub use trainer::{Trainer, TrainingData};

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::state::{Checkpoint, OPTIMIZER_FILE, STATE_FILE};
-use crate::checkpoint::atomic::{check_replaceable, clean_temporaries, write_dir};
+use super::state::Checkpoint;
+use crate::checkpoint::atomic::{check_replaceable, clean_temporaries, write_dir, write_file};
 use crate::checkpoint::{ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter};
+use crate::config::{RUN_FILE, RunFile};
 use crate::error::{Error, Result};
 
 /// Checkpoints kept: the newest, and the one before it should that be damaged.
@@ -50,26 +51,26 @@ impl RunDir {
 
     /// Replaces the best adapter, in `best/`.
     pub fn save_best(&self, adapter: &Adapter) -> Result<()> {
-        write_dir(&self.path.join(BEST), &adapter_files(adapter)?)
+        let files = adapter.to_files()?;
+        let files = [(ADAPTER_CONFIG_FILE, files.config), (ADAPTER_MODEL_FILE, files.model)];
+        write_dir(&self.path.join(BEST), &files)
+    }
+
+    /// Writes what repeats the run; its paths are relative to the folder.
+    pub fn save_run(&self, run: &RunFile) -> Result<()> {
+        write_file(&self.path.join(RUN_FILE), &run.to_json()?)
     }
 
     /// Adds `checkpoint-N/`, then removes all but the newest.
     pub fn save_checkpoint(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
-        let mut files = adapter_files(&checkpoint.adapter)?;
-        files.extend(checkpoint.to_files()?);
         let path = self.path.join(format!("{PREFIX}{}", checkpoint.state.global_step));
-        write_dir(&path, &files)?;
+        write_dir(&path, &checkpoint.to_files()?)?;
         for (_, old) in checkpoints(&self.path)?.into_iter().rev().skip(KEEP) {
             std::fs::remove_dir_all(&old)
                 .map_err(|error| Error::io(format!("{}: cannot be removed", old.display()), &error))?;
         }
         Ok(path)
     }
-}
-
-fn adapter_files(adapter: &Adapter) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let files = adapter.to_files()?;
-    Ok(vec![(ADAPTER_CONFIG_FILE, files.config), (ADAPTER_MODEL_FILE, files.model)])
 }
 
 /// Checkpoint folders by step, lowest first.
@@ -100,10 +101,7 @@ pub async fn latest_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoin
         let file = dir.join(name);
         std::fs::read(&file).map_err(|error| Error::io(file.display(), &error))
     };
-    let load = async || {
-        Checkpoint::from_files(Adapter::load(&dir)?, read(OPTIMIZER_FILE)?, &read(STATE_FILE)?).await
-    };
-    match load().await {
+    match Checkpoint::from_files(read).await {
         Ok(checkpoint) => Ok(Some((dir, checkpoint))),
         Err(error) => Err(error.context(format!(
             "{} (delete this folder to go on from the checkpoint before it)",

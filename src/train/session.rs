@@ -229,6 +229,7 @@ impl Session {
         let pass = Forward {
             model: &self.model,
             lora: Some(&self.lora),
+            adapter_scale: 1.0,
             dropout: self.dropout,
             rope_tables: &w.rope_tables,
             inputs: &inputs,

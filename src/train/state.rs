@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Adapter, SafetensorsFile, TensorSource, write_safetensors};
+use crate::checkpoint::{
+    ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, SafetensorsFile, TensorSource, write_safetensors,
+};
 use crate::config::TrainConfig;
 use crate::data::Example;
 use crate::error::{Context, Error, Result};
@@ -39,14 +41,16 @@ pub struct TrainerState {
 }
 
 /// Settings that may differ when a run goes on: its results are the same bits.
-const CHANGES_NO_BIT: [&str; 1] = ["gradient_checkpointing"];
+const CHANGES_NO_BIT: [&str; 2] = ["gradient_checkpointing", "save_steps"];
+/// Settings that say how many steps a run has.
+const NUMBER_OF_STEPS: [&str; 2] = ["max_steps", "num_train_epochs"];
 
 impl TrainerState {
-    /// Refuses `run` unless it is the run that this state is of.
+    /// Refuses `run` unless it is the run that this state is of, or with `extend` that run with more steps.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config), naming the first difference.
-    pub(super) fn check_same_run(&self, run: &Self) -> Result<()> {
+    pub(super) fn check_same_run(&self, run: &Self, extend: bool) -> Result<()> {
         let differs = |what: String| {
             Err(Error::config(format!(
                 "the checkpoint is of another run: {what}. Use the same options and data to resume, or start \
@@ -58,6 +62,7 @@ impl TrainerState {
             && let Some((key, value)) = mine
                 .iter()
                 .filter(|(key, _)| !CHANGES_NO_BIT.contains(&key.as_str()))
+                .filter(|(key, _)| !(extend && NUMBER_OF_STEPS.contains(&key.as_str())))
                 .find(|(key, value)| theirs.get(*key) != Some(value))
         {
             let before = theirs.get(key).map_or("absent".to_owned(), ToString::to_string);
@@ -69,7 +74,14 @@ impl TrainerState {
         if run.data_fingerprint != self.data_fingerprint {
             return differs("the data are not the same".to_owned());
         }
-        if run.max_steps != self.max_steps {
+        if extend && run.max_steps < self.max_steps {
+            return Err(Error::config(format!(
+                "the checkpoint's run has {} steps, which cannot become {}: a run goes on with as many steps or \
+                 with more (max_steps)",
+                self.max_steps, run.max_steps
+            )));
+        }
+        if !extend && run.max_steps != self.max_steps {
             return differs(format!("it has {} steps, this one {}", self.max_steps, run.max_steps));
         }
         Ok(())
@@ -86,14 +98,18 @@ pub struct Checkpoint {
     pub state: TrainerState,
 }
 
-/// File names in a checkpoint's folder, next to the adapter's own two.
-pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
-/// See [`OPTIMIZER_FILE`].
-pub const STATE_FILE: &str = "trainer_state.json";
+/// AdamW's moments in a checkpoint.
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// A checkpoint's [`TrainerState`].
+const STATE_FILE: &str = "trainer_state.json";
 
 impl Checkpoint {
-    /// The optimizer's and the state's files.
-    pub fn to_files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
+    /// Its files by name: the adapter's two, `optimizer.safetensors` and `trainer_state.json`.
+    ///
+    /// # Errors
+    /// Those of [`Adapter::to_files`].
+    pub fn to_files(&self) -> Result<[(&'static str, Vec<u8>); 4]> {
+        let adapter = self.adapter.to_files()?;
         let tensors: Vec<_> = ["exp_avg", "exp_avg_sq"]
             .into_iter()
             .zip(&self.moments)
@@ -102,14 +118,29 @@ impl Checkpoint {
         let optimizer = write_safetensors(&tensors, &Default::default())?;
         let state = serde_json::to_vec_pretty(&self.state)
             .map_err(|error| Error::config(format!("the run's state cannot be written: {error}")))?;
-        Ok([(OPTIMIZER_FILE, optimizer), (STATE_FILE, state)])
+        Ok([
+            (ADAPTER_CONFIG_FILE, adapter.config),
+            (ADAPTER_MODEL_FILE, adapter.model),
+            (OPTIMIZER_FILE, optimizer),
+            (STATE_FILE, state),
+        ])
     }
 
-    /// Puts a checkpoint together from its files' contents.
-    pub async fn from_files(adapter: Adapter, optimizer: Vec<u8>, state: &[u8]) -> Result<Self> {
-        let state: TrainerState = serde_json::from_slice(state)
+    /// Puts a checkpoint together from its files, which `read` gives by name.
+    ///
+    /// # Errors
+    /// Those of `read`, and [`ErrorKind::Format`](crate::error::ErrorKind::Format) for a file that is damaged.
+    pub async fn from_files(mut read: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<Self> {
+        let adapter = Adapter::from_files(&read(ADAPTER_CONFIG_FILE)?, &read(ADAPTER_MODEL_FILE)?)?;
+        let state: TrainerState = serde_json::from_slice(&read(STATE_FILE)?)
             .map_err(|error| Error::format(format!("{STATE_FILE}: not a run's state: {error}")))?;
-        let source = std::rc::Rc::new(MemorySource::new(OPTIMIZER_FILE, optimizer));
+        if state.global_step > state.max_steps {
+            return Err(Error::format(format!(
+                "{STATE_FILE}: global_step is {}, more than the {} of max_steps",
+                state.global_step, state.max_steps
+            )));
+        }
+        let source = std::rc::Rc::new(MemorySource::new(OPTIMIZER_FILE, read(OPTIMIZER_FILE)?));
         let file = SafetensorsFile::open(source).await?;
         let mut moments = [Vec::new(), Vec::new()];
         for (name, values) in ["exp_avg", "exp_avg_sq"].into_iter().zip(&mut moments) {

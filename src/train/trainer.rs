@@ -6,6 +6,7 @@ use std::rc::Rc;
 use web_time::Instant;
 
 use super::evaluate::{Evaluator, largest_batch};
+use super::report::{Progress, StepReport};
 use super::session::{Session, SessionOptions};
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
@@ -29,38 +30,6 @@ pub struct TrainingData {
 
 /// Steps over which the speed is averaged: reports come in pairs when steps overlap.
 const SPEED_WINDOW: usize = 8;
-
-/// What one optimizer step did.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct StepReport {
-    /// Step, from 1.
-    pub step: usize,
-    /// Mean loss over the step's target tokens, in nats.
-    pub loss: f64,
-    /// Learning rate that the step used.
-    pub lr: f64,
-    /// Global L2 norm of the gradient, before clipping.
-    pub grad_norm: f64,
-    /// Tokens that went through the model in this step.
-    pub tokens: usize,
-    /// Over the last few steps, evaluation left out.
-    pub tokens_per_second: f64,
-    /// Mean loss over the held-out target tokens after this step, where it was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_loss: Option<f64>,
-    /// Whether that is the lowest so far.
-    #[serde(skip)]
-    pub improved: bool,
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Steps reported.
-    pub step: usize,
-    /// Steps of the whole run.
-    pub total: usize,
-}
 
 struct Pending {
     step: usize,
@@ -157,7 +126,10 @@ impl Trainer {
         })
     }
 
-    /// Goes on from a checkpoint of the same run.
+    /// Goes on from a checkpoint of the same run. With `extend` the run may have more steps than it had: from here on
+    /// the learning rate is that of a run with all these steps, as transformers' `Trainer` has it that is resumed
+    /// with a larger `max_steps` (its scheduler is made for the new total and set to the step). A run that had
+    /// decayed to 0 starts again from where the longer schedule is.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if settings or data differ from the checkpoint's, naming the first difference.
@@ -166,12 +138,13 @@ impl Trainer {
         config: TrainConfig,
         data: TrainingData,
         checkpoint: &Checkpoint,
+        extend: bool,
     ) -> Result<Self> {
         let gpu = model.gpu();
         let lora = Lora::from_adapter(gpu, &checkpoint.adapter, model.config())?;
         let mut run = Self::new(model, lora, config, data)?;
         let state = &checkpoint.state;
-        state.check_same_run(&run.state())?;
+        state.check_same_run(&run.state(), extend)?;
         for (tensor, values) in run.session.moments().iter().zip(&checkpoint.moments) {
             if values.len() != tensor.len() {
                 return Err(Error::format(format!(
@@ -188,6 +161,11 @@ impl Trainer {
         run.best = state.best_step.zip(state.best_metric);
         run.evaluation_due = state.evaluation_due;
         Ok(run)
+    }
+
+    /// The run's settings.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
     }
 
     /// How far the run is.
@@ -232,6 +210,18 @@ impl Trainer {
         {
             self.submit().await?;
         }
+        self.report().await
+    }
+
+    /// As [`Self::step`], but nothing is under way afterwards.
+    ///
+    /// # Errors
+    /// Those of [`Self::step`].
+    pub async fn step_alone(&mut self) -> Result<Option<StepReport>> {
+        if self.pending.is_empty() && self.submitted < self.total {
+            self.submit().await?;
+        }
+        // Between two calls one step is under way at most.
         self.report().await
     }
 
@@ -380,10 +370,14 @@ impl Trainer {
 
     /// The run's state after the last reported step.
     ///
-    /// # Panics
-    /// If a step is under way: [`Self::drain`] first.
+    /// # Errors
+    /// [`ErrorKind::Config`] while a step is under way: [`Self::drain`] first.
     pub async fn checkpoint(&self) -> Result<Checkpoint> {
-        assert!(self.pending.is_empty(), "a checkpoint is taken between steps");
+        if !self.pending.is_empty() {
+            return Err(Error::config(
+                "a checkpoint is taken between steps, and one is under way: drain it first",
+            ));
+        }
         let gpu = self.session.model().gpu();
         let [m, v] = self.session.moments();
         Ok(Checkpoint {

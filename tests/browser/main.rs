@@ -1,4 +1,5 @@
-//! The kernel and model cases again, in a browser's WebGPU (see tests/README.md).
+//! The kernel and model cases again, in a browser's WebGPU, and the facade that its page calls (see
+//! tests/README.md).
 #![cfg(target_arch = "wasm32")]
 
 /// Makes a browser test of each `async fn case(gpu: &Gpu)`; the native targets have their own version.
@@ -16,6 +17,7 @@ macro_rules! cases {
     };
 }
 
+mod facade;
 #[path = "../kernels/mod.rs"]
 mod kernels;
 #[path = "../model/mod.rs"]

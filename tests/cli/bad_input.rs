@@ -111,7 +111,7 @@ fn settings_that_cannot_be_used() {
     fails(&["--dropout", "1"], &["dropout"]);
     fails(&["--lr", "-1"], &["learning_rate", "-1"]);
     fails(&["--batch-size", "0"], &["batch_size"]);
-    fails(&["--eval-split", "1.5"], &["--eval-split", "1.5"]);
+    fails(&["--eval-split", "1.5"], &["eval_split", "1.5"]);
     fails(&["--device", "no such gpu"], &["no such gpu"]);
     assert!(!postil(&["train", "--out", "x", "--precision", "f64"]).ok);
     assert!(!dir.path().join("out/adapter_model.safetensors").exists(), "nothing was written");

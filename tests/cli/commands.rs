@@ -46,6 +46,38 @@ fn generate_is_reproducible() {
 }
 
 #[test]
+fn an_adapter_acts_as_strongly_as_it_is_told() {
+    let dir = folder();
+    let (data, out) = (arg(&write_data(dir.path())), arg(&dir.path().join("out")));
+    postil(&[
+        "train",
+        "--data",
+        &data,
+        "--out",
+        &out,
+        "--max-steps",
+        "3",
+        "--warmup-steps",
+        "0",
+        "--lr",
+        "0.02",
+    ])
+    .expect_ok();
+    let text = |more: &[&str]| {
+        let args = ["generate", "--prompt", "Once upon a time", "--max-new-tokens", "24", "--json"];
+        postil(&[&args, more].concat()).json()["text"].as_str().expect("text").to_owned()
+    };
+    let (base, tuned) = (text(&[]), text(&["--adapter", &out]));
+    assert_ne!(base, tuned);
+    assert_eq!(text(&["--adapter", &out, "--adapter-scale", "0"]), base);
+    assert_eq!(text(&["--adapter", &out, "--adapter-scale", "1"]), tuned);
+    postil(&["generate", "--prompt", "x", "--adapter", &out, "--adapter-scale", "-1"])
+        .expect_error(&["adapter_scale is -1"]);
+    // No adapter to be scaled.
+    assert!(!postil(&["generate", "--prompt", "x", "--adapter-scale", "0.5"]).ok);
+}
+
+#[test]
 fn generate_refuses_what_it_cannot_do() {
     postil(&["generate", "--prompt", ""]).expect_error(&["empty"]);
     postil(&["generate", "--prompt", "x", "--temperature", "-1"]).expect_error(&["temperature"]);

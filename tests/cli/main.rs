@@ -10,4 +10,5 @@ mod hub;
 mod hub_server;
 mod memory;
 mod resume;
+mod run_file;
 mod train;

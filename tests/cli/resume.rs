@@ -112,7 +112,7 @@ fn resuming_needs_the_same_run() {
     for (option, value, said) in [
         ("--lr", "1e-5", "learning_rate"),
         ("--seed", "1", "seed"),
-        ("--epochs", "5", "num_train_epochs"),
+        ("--epochs", "3", "12 steps, which cannot become 9"),
         ("--rank", "8", "rank"),
         ("--dropout", "0.2", "dropout"),
     ] {
@@ -163,7 +163,7 @@ fn a_finished_run_has_a_checkpoint_of_its_last_step() {
     let done = adapter(&out);
     with("3", &["--resume"]).expect_ok();
     assert_eq!(adapter(&out), done);
-    with("4", &["--resume"]).expect_error(&["max_steps"]);
+    with("2", &["--resume"]).expect_error(&["max_steps"]);
     // Without it there is nothing to go on from, and the adapter stays.
     std::fs::remove_dir_all(out.join("checkpoint-3")).expect("a checkpoint at the end");
     with("3", &["--resume"]).expect_error(&["no checkpoint", "--init-adapter"]);
@@ -208,4 +208,29 @@ fn what_a_killed_write_left_is_put_right() {
     assert!(newest.is_dir() && !out.join(".checkpoint-14.1-0.postil-new").exists());
     assert_eq!(adapter(&out), done);
     assert_eq!(lines(&log), 12);
+}
+
+#[test]
+fn a_run_goes_on_with_more_steps() {
+    let dir = folder();
+    let data = arg(&write_data(dir.path()));
+    let run = |out: &Path, log: &Path, more: &[&str]| {
+        let (out, log) = (arg(out), arg(log));
+        // With warm-up and a schedule that do not depend on the number of steps the results may not either.
+        let mut args = vec!["train", "--data", &data, "--out", &out, "--log", &log, "--batch-size", "2"];
+        args.extend(["--schedule", "constant", "--warmup-steps", "2"]);
+        args.extend(more);
+        postil(&args)
+    };
+    let path = |name: &str| dir.path().join(name);
+    run(&path("whole"), &path("whole.jsonl"), &["--max-steps", "6"]).expect_ok();
+    run(&path("more"), &path("more.jsonl"), &["--max-steps", "4"]).expect_ok();
+    run(&path("more"), &path("more.jsonl"), &["--max-steps", "6", "--resume"])
+        .expect_ok()
+        .expect_warning("had 4 steps and now has 6");
+    assert_eq!(losses(&path("more.jsonl")), losses(&path("whole.jsonl")));
+    assert_eq!(adapter(&path("more")), adapter(&path("whole")));
+    // By epochs as well: 16 examples in batches of 2.
+    run(&path("more"), &path("more.jsonl"), &["--epochs", "1", "--resume"]).expect_ok();
+    assert_eq!(lines(&path("more.jsonl")), 8);
 }

@@ -18,6 +18,7 @@ mod imports;
 mod lora;
 mod order;
 mod packing;
+mod run_file;
 mod safetensors;
 mod schedule;
 mod shards;

@@ -62,7 +62,7 @@ pub async fn goes_on_with_it(gpu: &Arc<Gpu>) {
     let checkpoint = stopped.checkpoint().await.unwrap();
     let data = golden.training_data();
     let without = TrainConfig { gradient_checkpointing: false, ..with };
-    let mut resumed = Trainer::resume(&golden.model(gpu).await, without, data, &checkpoint).unwrap();
+    let mut resumed = Trainer::resume(&golden.model(gpu).await, without, data, &checkpoint, false).unwrap();
     reports.extend(run(&mut resumed).await);
     assert_eq!(bits(&reports), bits(&expected));
 }

@@ -62,7 +62,8 @@ pub async fn called_off(gpu: &Arc<Gpu>) {
     let report = stopped.step().await.unwrap().unwrap();
     assert_eq!((report.loss, report.eval_loss), (first.loss, None));
     assert_eq!(stopped.best(), None);
-    let mut resumed = Trainer::resume(&model, config, data(), &stopped.checkpoint().await.unwrap()).unwrap();
+    let mut resumed =
+        Trainer::resume(&model, config, data(), &stopped.checkpoint().await.unwrap(), false).unwrap();
     assert_eq!(resumed.evaluate_if_due().await.unwrap(), first.eval_loss.map(|loss| (loss, true)));
     assert_eq!(resumed.evaluate_if_due().await.unwrap(), None, "once");
     assert_eq!(resumed.best(), whole.best());

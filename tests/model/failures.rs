@@ -10,7 +10,7 @@ use postil::train::{Session, SessionOptions, Trainer};
 
 use super::golden::{GoldenCase, load_model};
 
-cases!(not_finite, out_of_memory);
+cases!(not_finite, out_of_memory, lost_device);
 
 /// An infinite weight in the base: the step is reported, and the adapter is the one before it.
 pub async fn not_finite(gpu: &Arc<Gpu>) {
@@ -48,4 +48,22 @@ pub async fn out_of_memory(_: &Arc<Gpu>) {
     }
     assert_eq!(gpu.allocated_bytes(), 0);
     gpu.check().expect("the device goes on");
+}
+
+/// A device that is lost in a run: every call says so, and none panics.
+pub async fn lost_device(_: &Arc<Gpu>) {
+    let gpu = Gpu::open(None).await.unwrap();
+    let golden = GoldenCase::load("gqa_f32_untied");
+    let model = golden.model(&gpu).await;
+    let data = golden.training_data();
+    let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();
+    trainer.step().await.unwrap();
+    gpu.destroy();
+    for _ in 0..2 {
+        let error = trainer.step().await.expect_err("the device is gone");
+        assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+    }
+    assert_eq!(gpu.check().expect_err("it stays so").kind(), ErrorKind::Device);
+    assert!(trainer.adapter().await.is_err());
+    assert!(gpu.tensor("late", &[64], postil::gpu::Dtype::F32).is_err());
 }

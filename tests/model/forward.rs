@@ -29,6 +29,7 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
     let pass = Forward {
         model,
         lora,
+        adapter_scale: 1.0,
         dropout: false,
         rope_tables: &rope_tables,
         inputs: &inputs,

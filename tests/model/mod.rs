@@ -22,6 +22,8 @@ mod compare;
 mod gguf_writer;
 mod golden;
 
+#[cfg(not(target_arch = "wasm32"))]
+mod adapters;
 mod checkpointing;
 mod evaluation;
 #[cfg(not(target_arch = "wasm32"))]

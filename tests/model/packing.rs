@@ -111,6 +111,7 @@ pub async fn steps(gpu: &Arc<Gpu>) {
     assert_eq!(tokens, (0..examples.len()).map(|i| examples.tokens(i)).sum::<usize>());
 
     let checkpoint = packed.checkpoint().await.unwrap();
-    let error = Trainer::resume(&model, config(false), data(), &checkpoint).err().expect("another run");
+    let error =
+        Trainer::resume(&model, config(false), data(), &checkpoint, false).err().expect("another run");
     assert!(error.to_string().contains("packing is false"), "{error}");
 }

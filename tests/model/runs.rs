@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use postil::checkpoint::Adapter;
-use postil::config::TrainConfig;
+use postil::config::{Schedule, TrainConfig};
 use postil::data::Examples;
 use postil::gpu::Gpu;
 use postil::train::{Checkpoint, StepReport, Trainer, TrainingData};
+use postil::{Error, ErrorKind};
 
 use super::compare::assert_close;
 use super::golden::GoldenCase;
 use super::training::run;
 
-cases!(seed, accumulation, resume);
+cases!(seed, accumulation, resume, one_step_at_a_time, more_steps, damaged_checkpoints);
 
 /// A run with every source of randomness: shuffled epochs of uneven batches, dropout.
 pub fn random(golden: &mut GoldenCase) -> TrainConfig {
@@ -80,6 +80,21 @@ pub async fn accumulation(gpu: &Arc<Gpu>) {
     assert_close("adapter", &runs[0].1, &wide(&runs[1].1), 1, 1e-5);
 }
 
+type Files = Vec<(&'static str, Vec<u8>)>;
+
+async fn read_checkpoint(files: &Files) -> Result<Checkpoint, Error> {
+    Checkpoint::from_files(|name| {
+        let found = files.iter().find(|(other, _)| *other == name);
+        found.map(|(_, bytes)| bytes.clone()).ok_or_else(|| Error::format(format!("no {name}")))
+    })
+    .await
+}
+
+/// The state of a run between two steps, by way of its files.
+async fn written_and_read(trainer: &Trainer) -> Checkpoint {
+    read_checkpoint(&trainer.checkpoint().await.unwrap().to_files().unwrap().into()).await.unwrap()
+}
+
 /// A run that is stopped, written to files and read again goes on to the bit like one that is not.
 pub async fn resume(gpu: &Arc<Gpu>) {
     let mut golden = GoldenCase::load("tied_f16");
@@ -95,21 +110,17 @@ pub async fn resume(gpu: &Arc<Gpu>) {
     while let Some(report) = stopped.drain().await.unwrap() {
         reports.push(report);
     }
-    let checkpoint = stopped.checkpoint().await.unwrap();
+    let checkpoint = written_and_read(&stopped).await;
     assert_eq!(checkpoint.state.global_step, reports.len());
     assert!(
         checkpoint.state.batch_in_epoch > 0,
         "in the middle of an epoch, where the data's cursor matters"
     );
-    let [(_, optimizer), (_, state)] = checkpoint.to_files().unwrap();
-    let files = checkpoint.adapter.to_files().unwrap();
-    drop((stopped, checkpoint));
+    drop(stopped);
 
-    let adapter = Adapter::from_files(&files.config, &files.model).unwrap();
-    let checkpoint = Checkpoint::from_files(adapter, optimizer, &state).await.unwrap();
     let data = golden.training_data();
     let model = golden.model(gpu).await;
-    let mut resumed = Trainer::resume(&model, config.clone(), data, &checkpoint).unwrap();
+    let mut resumed = Trainer::resume(&model, config.clone(), data, &checkpoint, false).unwrap();
     reports.extend(run(&mut resumed).await);
     assert_eq!(reports.len(), expected.len());
     assert_eq!(bits(&reports), bits(&expected));
@@ -119,6 +130,97 @@ pub async fn resume(gpu: &Arc<Gpu>) {
     // Another run's checkpoint is refused, with the setting that tells them apart.
     let other = TrainConfig { learning_rate: 1e-3, ..config };
     let data = golden.training_data();
-    let error = Trainer::resume(&model, other, data, &checkpoint).err().expect("another run");
+    let error = Trainer::resume(&model, other, data, &checkpoint, false).err().expect("another run");
     assert!(error.to_string().contains("learning_rate"), "{error}");
+}
+
+/// Steps taken one at a time, and those that were under way when a run was paused, are those of a run that never
+/// stands still; a checkpoint is refused while a step is under way.
+pub async fn one_step_at_a_time(gpu: &Arc<Gpu>) {
+    let mut golden = GoldenCase::load("tied_f16");
+    let config = random(&mut golden);
+    let mut whole = trainer(gpu, &golden, config.clone()).await;
+    let expected = run(&mut whole).await;
+
+    let mut paused = trainer(gpu, &golden, config).await;
+    let mut reports = vec![paused.step_alone().await.unwrap().unwrap()];
+    assert!(paused.drain().await.unwrap().is_none(), "nothing is under way");
+    paused.checkpoint().await.unwrap();
+    reports.push(paused.step().await.unwrap().unwrap());
+    let error = paused.checkpoint().await.err().expect("a step is under way");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    // The step that is under way is the one that is taken.
+    reports.push(paused.step_alone().await.unwrap().unwrap());
+    assert!(paused.drain().await.unwrap().is_none(), "nothing is under way");
+    while let Some(report) = paused.step_alone().await.unwrap() {
+        reports.push(report);
+    }
+    assert_eq!(bits(&reports), bits(&expected));
+    let (paused, whole) = (paused.adapter().await.unwrap(), whole.adapter().await.unwrap());
+    assert!(paused.modules == whole.modules, "the adapters differ");
+}
+
+/// A finished run goes on with more steps: to the bit like one that had them from the start where the schedule does
+/// not depend on their number, and otherwise with the learning rates of the longer schedule.
+pub async fn more_steps(gpu: &Arc<Gpu>) {
+    let mut golden = GoldenCase::load("tied_f16");
+    let longer = random(&mut golden);
+    let model = golden.model(gpu).await;
+    for schedule in [Schedule::Constant, Schedule::Linear] {
+        let longer = TrainConfig { lr_scheduler_type: schedule, ..longer.clone() };
+        let shorter = TrainConfig { max_steps: Some(4), ..longer.clone() };
+        let mut first = trainer(gpu, &golden, shorter.clone()).await;
+        let mut reports = run(&mut first).await;
+        let checkpoint = written_and_read(&first).await;
+        let resume = |config: &TrainConfig, extend| {
+            Trainer::resume(&model, config.clone(), golden.training_data(), &checkpoint, extend)
+        };
+        let mut more = resume(&longer, true).unwrap();
+        assert_eq!((more.progress().step, more.progress().total), (4, 9));
+        reports.extend(run(&mut more).await);
+        for report in &reports[4..] {
+            assert_eq!(report.lr, longer.learning_rate_at(report.step - 1, 9), "step {}", report.step);
+        }
+        if schedule == Schedule::Constant {
+            let whole = run(&mut trainer(gpu, &golden, longer.clone()).await).await;
+            assert_eq!(bits(&reports), bits(&whole));
+        }
+        // By epochs too; not with fewer steps, not with other settings, and not unasked.
+        let epochs = TrainConfig { max_steps: None, num_train_epochs: 40.0, ..longer.clone() };
+        assert!(resume(&epochs, true).unwrap().progress().total > 9);
+        assert!(resume(&shorter, true).is_ok());
+        for (config, extend, said) in [
+            (TrainConfig { max_steps: Some(3), ..longer.clone() }, true, "cannot become 3"),
+            (TrainConfig { learning_rate: 1e-3, ..longer.clone() }, true, "learning_rate"),
+            (longer.clone(), false, "max_steps"),
+        ] {
+            let error = resume(&config, extend).err().expect(said);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+}
+
+/// Files that are no checkpoint are refused by name.
+pub async fn damaged_checkpoints(gpu: &Arc<Gpu>) {
+    let mut golden = GoldenCase::load("tied_f16");
+    let config = TrainConfig { max_steps: Some(2), ..random(&mut golden) };
+    let mut trainer = trainer(gpu, &golden, config).await;
+    trainer.step_alone().await.unwrap();
+    let files: Files = trainer.checkpoint().await.unwrap().to_files().unwrap().into();
+    for (at, (name, bytes)) in files.iter().enumerate() {
+        let mut without = files.clone();
+        without.remove(at);
+        let error = read_checkpoint(&without).await.err().expect("a missing file");
+        assert!(error.to_string().contains(name), "{error}");
+        let mut cut = files.clone();
+        cut[at].1 = bytes[..bytes.len() / 2].to_vec();
+        let error = read_checkpoint(&cut).await.err().expect("half a file");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let mut beyond = files.clone();
+    let text = String::from_utf8(files[3].1.clone()).unwrap();
+    assert!(text.contains("\"global_step\": 1,"), "{text}");
+    beyond[3].1 = text.replace("\"global_step\": 1,", "\"global_step\": 3,").into_bytes();
+    let error = read_checkpoint(&beyond).await.err().expect("more steps than the run has");
+    assert_eq!(error.kind(), ErrorKind::Format, "{error}");
 }

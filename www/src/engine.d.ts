@@ -117,6 +117,10 @@ declare module "postil-engine" {
     lora_alpha: number;
     lora_dropout: number;
     target_modules: string[] | string;
+    /** Ranks of modules that differ from `r`, by PEFT's keys: the end of a module's name, or a regular expression for it. */
+    rank_pattern?: Record<string, number>;
+    /** Alphas of modules that differ from `lora_alpha`, likewise. */
+    alpha_pattern?: Record<string, number>;
   }
 
   export interface TrainOptions {
@@ -143,10 +147,39 @@ declare module "postil-engine" {
     model: Uint8Array;
   }
 
+  /** By name: adapter_config.json, adapter_model.safetensors, optimizer.safetensors, trainer_state.json. */
+  export type CheckpointFiles = Record<string, Uint8Array>;
+
+  export interface AdapterInfo {
+    r: number;
+    lora_alpha: number;
+    /** Names of the modules that it is on. */
+    target_modules: string[];
+    parameters: number;
+  }
+
+  /** Bytes on the GPU by the program's own count. */
+  export interface MemoryUse {
+    allocated: number;
+    /** The most that there was since the engine was made. */
+    peak: number;
+  }
+
   export interface RunOptions {
+    /** The id of the run's adapter; replaces one of that id. */
+    adapter: string;
+    /** Not used with `init_adapter` or `checkpoint`, which bring their own. */
     lora: LoraOptions;
     train: TrainOptions;
+    /** Start from this adapter instead of a new one. Not used with `checkpoint`. */
     init_adapter?: AdapterFiles;
+    /** Go on from there: the same settings, data and model as the checkpoint's run, or `start` says what differs. */
+    checkpoint?: CheckpointFiles;
+    /**
+     * With `checkpoint`: `max_steps` may be larger than the checkpoint's. From there on the learning rate is the one that
+     * a run of the new total has at that step, as transformers does it: a run that had decayed to 0 rises again.
+     */
+    extend?: boolean;
   }
 
   /** What a run, or a model's weights, take in GPU memory, in bytes. */
@@ -188,11 +221,13 @@ declare module "postil-engine" {
   }
 
   export interface StartReport {
+    /** Steps done already: 0 for a new run. */
+    step: number;
     total_steps: number;
     examples: number;
     eval_examples: number;
     warnings: string[];
-    /** Held-out loss before the first step. */
+    /** Held-out loss before the first step. With a checkpoint only if that was taken before its step was evaluated. */
     eval_loss?: number;
   }
 
@@ -208,6 +243,8 @@ declare module "postil-engine" {
     /** `eval_loss` is the lowest of the run so far. */
     improved: boolean;
     done: boolean;
+    /** As `MemoryUse.allocated`. */
+    memory: number;
   }
 
   export interface FinishReport {
@@ -223,19 +260,33 @@ declare module "postil-engine" {
     top_k: number;
     top_p: number;
     seed: number;
-    /** With the adapter, or the base alone. */
-    adapter: boolean;
-    /** Put the prompt through the model's chat template. */
+    /** An adapter's id, or the base alone. */
+    adapter: string | null;
+    /** A factor on the adapter's alpha/r: 1 (the default) as trained, 0 gives the base's text bit for bit, 1.5 is 150 %. */
+    adapter_scale?: number;
+    /** Put a prompt that is text through the model's chat template, as a user's message. */
     chat: boolean;
+  }
+
+  export interface Message {
+    /** "system", "user", "assistant", or what else the model's template knows. */
+    role: string;
+    content: string;
   }
 
   export interface GenerateReport {
     text: string;
     tokens: number;
+    prompt_tokens: number;
     tokens_per_second: number;
     stopped: "eos" | "length" | "caller";
   }
 
+  /**
+   * One GPU, one base, any number of adapters by id, and at most one run. The run's adapter is one of them, under the id
+   * that `start` was given. Loading, dropping or generating with adapters never disturbs a run that is paused or between
+   * two steps.
+   */
   export class Engine {
     static create(): Promise<Engine>;
     device(): DeviceInfo;
@@ -243,9 +294,12 @@ declare module "postil-engine" {
     has_failed(): boolean;
     /** Bytes of GPU memory that may be taken; without a number, what the device is thought to have. */
     set_memory_budget(bytes?: number): void;
+    memory(): MemoryUse;
+    /** Ends the GPU device as a driver's reset would: for tests of what follows. `has_failed` tells a moment later. */
+    lose_device(): void;
     /** Throws `OverBudget` for weights of so many bytes that do not fit. */
     check_weights(bytes: number): Promise<MemoryReport>;
-    /** `OverBudget` leaves the model that was loaded before in place. */
+    /** Ends the run and frees all adapters; `OverBudget` leaves everything in place. */
     load_model(
       files: ModelFiles,
       on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
@@ -253,16 +307,35 @@ declare module "postil-engine" {
     inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
     /** The file's own names; none for plain text. */
     data_columns(file: DataFile): string[];
-    count_parameters(lora: { r: number; lora_alpha: number; target_modules: string[] | string }): ParameterCount;
+    count_parameters(lora: Omit<LoraOptions, "lora_dropout">): ParameterCount;
     /** Before `start`, with the same arguments. */
     plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
+    /** In place of another run, whose adapter stays. */
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
-    /** `null` when the run is over or, with `stopping`, when no step is under way any more. */
-    step(stopping: boolean): Promise<StepReport | null>;
+    /**
+     * "ahead": keeps the next step under way while this one is reported; "one": nothing is under way afterwards;
+     * "drain": reports what is under way, `null` when nothing is. `null` too when the run is over. All three give the same
+     * steps.
+     */
+    step(mode: "ahead" | "one" | "drain"): Promise<StepReport | null>;
+    /** State after the last reported step; an error while a step is under way (drain first). */
+    checkpoint(): Promise<CheckpointFiles>;
+    /** Ends the run, now or when it is over; its adapter stays under its id. */
     finish(): Promise<FinishReport>;
-    has_adapter(): boolean;
-    load_adapter(config: Uint8Array, model: Uint8Array): Promise<void>;
-    generate(prompt: string, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
-    export_adapter(): Promise<AdapterFiles>;
+    /** In place of one of that id; an error for the run's own. */
+    load_adapter(id: string, config: Uint8Array, model: Uint8Array): Promise<AdapterInfo>;
+    /** An unknown id: nothing happens. The run's own adapter while there is a run: an error. */
+    drop_adapter(id: string): void;
+    /** Their ids, sorted. */
+    adapters(): string[];
+    export_adapter(id: string): Promise<AdapterFiles>;
+    /** Loads the written files afresh and compares next-token logits of `prompt` with those of the adapter in memory. */
+    check_adapter(id: string, files: AdapterFiles, prompt: string): Promise<{ max_difference: number }>;
+    /** A list of messages goes through the model's chat template. */
+    generate(
+      prompt: string | Message[],
+      options: GenerateOptions,
+      on_text: (piece: string) => boolean,
+    ): Promise<GenerateReport>;
   }
 }
