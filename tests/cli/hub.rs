@@ -1,8 +1,9 @@
 //! Models by name: against a server that behaves as the Hub, with the cache in a folder of the test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -57,12 +58,22 @@ impl Place {
         self.home.path().join("hub/models--owner--story-model")
     }
 
-    /// What has come of the weights; other files' parts are there for a moment as well.
-    fn partial(&self) -> Option<PathBuf> {
-        let name = format!("{}.incomplete", etag(&demo_files()["model.safetensors"]));
-        Some(self.cache().join("blobs").join(name)).filter(|path| path.exists())
+    /// Names and lengths of what has come of a content; other files' parts are there for a moment as well.
+    fn parts(&self, content: &[u8]) -> Vec<(String, u64)> {
+        let etag = etag(content);
+        let entries = std::fs::read_dir(self.cache().join("blobs")).into_iter().flatten().flatten();
+        let mut parts: Vec<_> = entries
+            .map(|entry| (entry.file_name().into_string().expect("UTF-8"), entry))
+            .filter(|(name, _)| name.starts_with(&etag) && name.ends_with(".incomplete"))
+            .map(|(name, entry)| (name, entry.metadata().map_or(0, |meta| meta.len())))
+            .collect();
+        parts.sort();
+        parts
     }
 }
+
+/// How long to wait for what comes at some time even on a busy machine.
+const LONG: Duration = Duration::from_secs(300);
 
 const GENERATE: [&str; 8] =
     ["generate", "--prompt", "Once upon a time", "--max-new-tokens", "4", "--temperature", "0", "--json"];
@@ -157,28 +168,130 @@ fn a_connection_that_breaks_goes_on_from_there() {
     assert_eq!(ranges, expected);
 }
 
-#[test]
-fn an_interrupted_download_goes_on_with_the_next_run() {
-    let place = Place::new();
-    place.server.state().slow = true;
-    let mut child = place.command(&GENERATE);
-    let mut child = child.args(["--model", REPO]).spawn().expect("the binary runs");
+/// Starts the command against a server that stalls, and kills it when `bytes` of the content are on the disk.
+fn kill_after(place: &Place, mut command: Command, content: &[u8], bytes: usize) {
+    let mut child = command.spawn().expect("the binary runs");
     let begun = Instant::now();
-    let enough = |path: PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 100_000);
-    while !place.partial().is_some_and(enough) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no bytes came");
+    while place.parts(content).iter().map(|(_, len)| *len as usize).sum::<usize>() < bytes {
+        assert!(begun.elapsed() < LONG, "the bytes did not come");
         assert!(child.try_wait().expect("a state").is_none(), "it ended");
         std::thread::sleep(Duration::from_millis(10));
     }
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    let kept = std::fs::metadata(place.partial().expect("a part")).expect("a part").len();
-    place.server.state().slow = false;
+}
+
+#[test]
+fn an_interrupted_download_goes_on_with_the_next_run() {
+    let place = Place::new();
+    let content = &demo_files()["model.safetensors"];
+    place.server.state().stalls_after = Some(100_001);
+    let mut command = place.command(&GENERATE);
+    command.args(["--model", REPO]);
+    kill_after(&place, command, content, 100_001);
+    // Other tools of the cache go on from this file, too.
+    assert_eq!(place.parts(content), [(format!("{}.incomplete", etag(content)), 100_001)]);
+    place.server.state().stalls_after = None;
     place.server.state().storage_log.clear();
     place.generate(REPO, &[]).expect_ok();
-    assert_eq!(place.server.state().storage_log[0].headers["range"], format!("bytes={kept}-"));
-    assert_eq!(weights(&place.cache()), demo_files()["model.safetensors"]);
-    assert_eq!(place.partial(), None);
+    assert_eq!(place.server.state().storage_log[0].headers["range"], "bytes=100001-");
+    assert_eq!(weights(&place.cache()), *content);
+    assert_eq!(place.parts(content), []);
+}
+
+/// As in the source: what is larger comes in segments.
+const SEGMENT: usize = 32 << 20;
+
+/// A model in one file of three segments, the last of which is short.
+fn large_gguf() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf/llama-smollm.gguf");
+    let mut file = std::fs::read(path).expect("the fixture");
+    // No two places alike, so that none can be taken for another.
+    file.extend((0u32..).flat_map(u32::to_le_bytes).take(2 * SEGMENT + 5_000_001 - file.len()));
+    file
+}
+
+const LARGE: &str = "owner/story-model/large.gguf";
+
+fn large_place() -> (Place, Vec<u8>) {
+    let (place, content) = (Place::new(), large_gguf());
+    place.server.add(REPO, HashMap::from([("large.gguf".to_owned(), content.clone())]));
+    (place, content)
+}
+
+fn is_whole(place: &Place, content: &[u8]) {
+    let path = place.cache().join("snapshots").join(COMMIT).join("large.gguf");
+    // Not `assert_eq`: nobody wants to read the difference.
+    assert!(std::fs::read(path).expect("the file") == content);
+    assert_eq!(place.parts(content), []);
+}
+
+#[test]
+fn a_large_file_comes_over_several_connections() {
+    let (place, content) = large_place();
+    // Answers nobody before three have asked.
+    place.server.state().together = Some(Arc::new(Barrier::new(3)));
+    place.params(LARGE, &[]).expect_ok();
+    is_whole(&place, &content);
+    let expected = [
+        format!("bytes=0-{}", SEGMENT - 1),
+        format!("bytes={SEGMENT}-{}", 2 * SEGMENT - 1),
+        format!("bytes={}-", 2 * SEGMENT),
+    ];
+    assert_eq!(place.server.ranges(), BTreeSet::from(expected));
+}
+
+#[test]
+fn a_large_file_goes_on_after_a_kill() {
+    let (place, content) = large_place();
+    place.server.state().stalls_after = Some(300_001);
+    kill_after(&place, place.command(&["params", "--model", LARGE]), &content, 3 * 300_001);
+    let before = place.parts(&content);
+    assert_eq!(before.iter().filter(|(_, len)| *len > 0).count(), 3, "{before:?}");
+    // The last answers break off, and are asked for again.
+    let mut state = place.server.state();
+    (state.stalls_after, state.drops) = (None, 2);
+    state.storage_log.clear();
+    drop(state);
+    place.params(LARGE, &[]).expect_ok().expect_warning("trying again");
+    is_whole(&place, &content);
+    let ranges = place.server.ranges();
+    let expected = [
+        format!("bytes=300001-{}", SEGMENT - 1),
+        format!("bytes={}-{}", SEGMENT + 300_001, 2 * SEGMENT - 1),
+        format!("bytes={}-", 2 * SEGMENT + 300_001),
+    ];
+    assert!(expected.iter().all(|range| ranges.contains(range)), "{ranges:?}");
+    assert_eq!(ranges.len(), 5, "{ranges:?}");
+}
+
+#[test]
+fn a_large_file_comes_from_a_server_without_ranges() {
+    let (place, content) = large_place();
+    place.server.state().ignores_ranges = true;
+    place.server.state().drops = 1;
+    place.params(LARGE, &[]).expect_ok();
+    is_whole(&place, &content);
+}
+
+#[test]
+fn lengths_of_large_files_are_checked() {
+    let (place, content) = large_place();
+    for lie in [-1, 1] {
+        place.server.state().lie = lie;
+        place.params(LARGE, &[]).expect_error(&["large.gguf", "asked for bytes"]);
+    }
+    place.server.state().lie = 0;
+    place.params(LARGE, &[]).expect_ok();
+    is_whole(&place, &content);
+}
+
+#[test]
+fn sizes_beyond_every_number_are_refused() {
+    let place = Place::new();
+    place.server.add(REPO, sharded());
+    place.server.state().lie = i64::MAX;
+    place.generate(REPO, &[]).expect_error(&[REPO, "disk"]);
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn bad_lines_are_skipped_with_number_and_reason() {
         skipped(8, "expected \"text\" as in the records before, found an empty object"),
         skipped(9, "a JSON list where one JSON object a line is expected"),
         skipped(10, "no JSON object but a string"),
-        skipped(11, "no valid JSON: EOF while parsing a string at column 13"),
+        skipped(11, "no valid JSON: EOF while parsing a string at character 13"),
     ];
     assert_eq!(data.skipped, expected);
 

@@ -4,6 +4,7 @@ mod json;
 mod parquet;
 mod table;
 mod text;
+mod value;
 
 use std::cell::Cell;
 #[cfg(not(target_arch = "wasm32"))]
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 
 pub(super) use parquet::column_names;
 pub(super) use table::header;
+pub(super) use value::parse_list;
 
 /// The most bytes a row may have. It ends what would otherwise fill the memory: a file without line breaks, or a
 /// quote that is never closed.
