@@ -13,11 +13,11 @@ use postil::gpu::{Gpu, human_bytes, list_adapters};
 use postil::model::Lora;
 use postil::tokenizer::Message;
 use postil::train::{Evaluator, prepare_for};
-use postil::{Error, ErrorKind, Result, kernels};
+use postil::{Error, ErrorKind, Result, counted, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
 use super::model::{load_base, model_config};
-use super::{demo_data, read_data, say, warn, warn_of_rows};
+use super::{demo_data, open_gpu, read_data, say, warn, warn_of_rows};
 
 fn load_adapter(base: &Base, dir: Option<&Path>) -> Result<Option<Rc<Lora>>> {
     let Some(dir) = dir else { return Ok(None) };
@@ -40,7 +40,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         Some(demo) => args.read.refuse().and_then(|()| demo.evaluation())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
-    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let gpu = open_gpu(&args.device).await?;
     let base = load_base(&gpu, &args.model.model, json).await?;
     let lora = load_adapter(&base, args.adapter.as_deref())?;
     let prepared = prepare_for(base.model.config(), &base.tokenizer, &data, &config)?;
@@ -58,10 +58,10 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         );
     } else {
         println!(
-            "loss {:.6} nats per target token over {} target tokens in {} examples",
+            "loss {:.6} nats per target token over {} in {}",
             result.loss,
-            result.targets,
-            rows.len()
+            counted(result.targets, "target token"),
+            counted(rows.len(), "example")
         );
     }
     Ok(())
@@ -81,7 +81,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
     } else {
         Prompt::Text(args.prompt.clone())
     };
-    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let gpu = open_gpu(&args.device).await?;
     let base = load_base(&gpu, &args.model.model, json).await?;
     let lora = load_adapter(&base, args.adapter.as_deref())?;
     let mut out = std::io::stdout();
@@ -105,7 +105,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         println!("{line}");
     } else {
         let _ = writeln!(out);
-        say(json, format!("[{} tokens, {:.1} tokens/s]", result.tokens, result.tokens_per_second));
+        say(json, format!("[{}, {:.1} tokens/s]", counted(result.tokens, "token"), result.tokens_per_second));
     }
     Ok(())
 }
@@ -132,6 +132,34 @@ pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
         report.trainable, report.total, report.percent
     );
     Ok(())
+}
+
+/// Kernels and their variants, labelled `kernel/variant`, a kernel a paragraph and no line too long.
+fn kernel_table(labels: &[String]) -> String {
+    const NAME: usize = 24;
+    const WIDTH: usize = 100;
+    let mut kernels: Vec<(&str, Vec<&str>)> = Vec::new();
+    for label in labels {
+        let (kernel, variant) = label.split_once('/').unwrap_or((label, ""));
+        match kernels.iter_mut().find(|(name, _)| *name == kernel) {
+            Some((_, variants)) => variants.push(variant),
+            None => kernels.push((kernel, vec![variant])),
+        }
+    }
+    let mut text = String::new();
+    for (kernel, variants) in kernels {
+        let mut line = format!("  {kernel:<NAME$}");
+        for (i, variant) in variants.iter().enumerate() {
+            let word = format!(" {variant}{}", if i + 1 < variants.len() { "," } else { "" });
+            if line.len() + word.len() > WIDTH {
+                text += &format!("{line}\n");
+                line = " ".repeat(NAME + 2);
+            }
+            line += &word;
+        }
+        text += &format!("{}\n", line.trim_end());
+    }
+    text
 }
 
 /// What this machine has, and what would run on it.
@@ -161,7 +189,7 @@ pub async fn doctor(args: &DeviceArg, json: bool) -> Result<()> {
         }
         if let Ok(gpu) = &opened {
             println!("would run on: {}", gpu.caps().adapter.name);
-            println!("kernel variants (f32 arithmetic, WebGPU's default limits): {}", shaders.join(", "));
+            print!("kernel variants (f32 arithmetic, WebGPU's default limits):\n{}", kernel_table(&shaders));
         }
     }
     match opened {

@@ -11,17 +11,17 @@ use postil::checkpoint::Adapter;
 use postil::data::Dataset;
 use postil::gpu::{Gpu, human_bytes};
 use postil::train::{
-    Job, MemoryOptions, MemoryReport, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint,
+    Job, Made, MemoryOptions, MemoryReport, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint,
 };
-use postil::{Error, Result};
+use postil::{Error, Result, counted};
 
 use super::args::TrainArgs;
 use super::log::Log;
 use super::model::{base_files, load_opened};
-use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
+use super::{End, INTERRUPTED, bar, demo_data, open_gpu, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
-pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
+pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
     // Everything that can be wrong without a GPU is found before one is opened.
     let config = args.config()?;
     let lora = args.lora.config()?;
@@ -39,8 +39,8 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         Log::check(log, [Some(Path::new(&args.data)), args.eval_data.as_deref()])?;
     }
 
-    let stop = Stop::new()?;
-    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let stop = Stop::new(dir.as_ref().map(RunDir::made).unwrap_or_default())?;
+    let gpu = open_gpu(&args.device).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let packing = config.packing;
     let memory = MemoryOptions { budget: args.memory_budget.map(|size| size.as_u64()), auto: args.auto };
@@ -56,7 +56,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
             job.memory(&gpu, &opened.config, weights, 0).await?
         };
         job.warnings().iter().for_each(|warning| warn(warning));
-        return print_plan(&report, json);
+        return print_plan(&report, json).map(|()| End::Whole);
     };
     let memory = job.fit(&gpu, &opened.config, &opened.tokenizer, weights, 0).await?;
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
@@ -70,15 +70,18 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     if args.eval_steps.is_some() && job.eval_examples == 0 {
         warn("--eval-steps does nothing without held-out data; add --eval-data or --eval-split");
     }
-    let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
+    let packed = match packing {
+        true => format!(" in {}", counted(job.trainer.rows(), "packed row")),
+        false => String::new(),
+    };
     say(
         json,
         format!(
-            "training on {} examples{packed} ({} target tokens), {} held out; {} steps",
-            job.examples,
+            "training on {}{packed} ({} target tokens), {} held out; {}",
+            counted(job.examples, "example"),
             job.target_tokens,
             job.eval_examples,
-            job.trainer.progress().total
+            counted(job.trainer.progress().total, "step")
         ),
     );
     if args.profile {
@@ -100,7 +103,8 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         Err(_) => error,
     })?;
     saved?;
-    finish(args, &base, &gpu, &job, &outcome, memory, json)
+    finish(args, &base, &gpu, &job, &outcome, memory, json)?;
+    Ok(if outcome.stopped { End::Interrupted } else { End::Whole })
 }
 
 /// The memory plan, as a table or as JSON.
@@ -161,16 +165,18 @@ struct Stop {
 }
 
 impl Stop {
-    fn new() -> Result<Self> {
+    /// `made` are the folders that are of no use without a step.
+    fn new(made: Made) -> Result<Self> {
         let stop = Self::default();
         let handler = stop.clone();
         ctrlc::set_handler(move || {
             if !handler.steps.load(Ordering::SeqCst) {
                 eprintln!("\nstopped before the first step; nothing was trained");
-                std::process::exit(130);
+                made.remove_empty();
+                std::process::exit(INTERRUPTED.into());
             }
             if handler.asked.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+                std::process::exit(INTERRUPTED.into());
             }
             eprintln!(
                 "\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)"
@@ -198,6 +204,8 @@ struct Run {
 /// How the steps ended.
 struct Outcome {
     stopped: bool,
+    /// The step of the checkpoint that was gone on from; 0 for a new run. What follows is of the steps after it.
+    from: usize,
     last: Option<StepReport>,
     first_eval: Option<f64>,
     tokens: usize,
@@ -223,7 +231,8 @@ impl Run {
             }
         }
         let start = Instant::now();
-        let mut outcome = Outcome { stopped: false, last: None, first_eval, tokens: 0, seconds: 0.0 };
+        let from = trainer.progress().step;
+        let mut outcome = Outcome { stopped: false, from, last: None, first_eval, tokens: 0, seconds: 0.0 };
         loop {
             outcome.stopped = stop.asked();
             let report = if outcome.stopped { trainer.drain().await? } else { trainer.step().await? };
@@ -315,6 +324,7 @@ fn finish(
         let profile = job.trainer.session().profiler().map(|p| p.report());
         let summary = serde_json::json!({
             "out": args.out, "model": base.name, "steps": progress.step, "total_steps": progress.total,
+            "steps_now": progress.step - outcome.from, "interrupted": outcome.stopped,
             "loss": outcome.last.as_ref().map(|r| r.loss), "eval_loss_before": outcome.first_eval,
             "eval_loss": last_eval, "best_eval_loss": best.map(|b| b.1), "best_step": best.map(|b| b.0),
             "tokens": outcome.tokens, "tokens_per_second": per_second, "seconds": outcome.seconds,
@@ -323,10 +333,14 @@ fn finish(
         println!("{summary}");
         return Ok(());
     }
+    let now = counted(progress.step - outcome.from, "step");
+    let now = match outcome.from {
+        0 => now,
+        from => format!("{now} after the first {from} of the run"),
+    };
     println!(
-        "{} steps, {} tokens in {:.1} s ({per_second:.0} tokens/s), {} of GPU memory",
-        progress.step,
-        outcome.tokens,
+        "{now}, {} in {:.1} s ({per_second:.0} tokens/s), {} of GPU memory",
+        counted(outcome.tokens, "token"),
         outcome.seconds,
         human_bytes(gpu.allocated_bytes())
     );

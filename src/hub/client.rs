@@ -5,7 +5,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 
-use super::{OnProgress, Progress, cache, env, io, is_true, name};
+use super::{HubModel, OnProgress, Progress, cache, env, io, is_true, name};
 use crate::error::{Error, Result};
 
 /// The Hub itself.
@@ -43,6 +43,11 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn fatal(error: Error) -> Self {
         Self { error, unreachable: false, wait: None }
+    }
+
+    /// The error, which names the model where it is of the connection alone.
+    pub(super) fn of(self, model: &HubModel) -> Error {
+        if self.unreachable { self.error.context(model) } else { self.error }
     }
 
     pub(super) fn broken(error: Error) -> Self {

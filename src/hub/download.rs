@@ -102,7 +102,8 @@ impl Download<'_> {
                     tries = if span.at > before { 1 } else { tries + 1 };
                     self.client.wait(tries, failure, self.on).map_err(|failure| {
                         failure.error.context(format!(
-                            "{} broke off after {} of {} bytes (they are kept; the same command goes on from there)",
+                            "{}/{} broke off after {} of {} bytes (they are kept; the same command goes on from there)",
+                            self.repo,
                             self.name,
                             self.cache.bytes_of(&self.found.etag, self.found.size),
                             self.found.size

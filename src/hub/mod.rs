@@ -163,7 +163,7 @@ impl Hub {
                 on(Progress::Note(format!("{}; using the copy in the cache", error.error)));
                 Ok((known.unwrap_or_default(), false))
             }
-            Err(error) => Err(error.error),
+            Err(error) => Err(error.of(model)),
         }
     }
 }
@@ -200,7 +200,7 @@ impl Run<'_> {
             return Ok(false);
         }
         let found = self.hub.client.look(&self.model.repo, self.commit, name, self.on);
-        match found.map_err(|failed| failed.error)? {
+        match found.map_err(|failed| failed.of(self.model))? {
             Some(found) => {
                 missing.push(Missing { name: name.to_owned(), found });
                 Ok(true)

@@ -61,5 +61,12 @@ fn doctor_lists_what_there_is() {
     assert!(
         report["kernels"].as_array().is_some_and(|list| list.iter().any(|k| k == "matmul_nt/bf16-64x64"))
     );
-    assert!(postil(&["doctor"]).expect_ok().stdout.contains("would run on"));
+    let shown = postil(&["doctor"]);
+    assert!(shown.expect_ok().stdout.contains("would run on"));
+    assert!(shown.stdout.lines().all(|line| line.len() <= 160), "{}", shown.stdout);
+    let kernels = report["kernels"].as_array().expect("a list");
+    let variants = kernels.iter().filter_map(|kernel| kernel.as_str()?.split_once('/'));
+    for (kernel, variant) in variants {
+        assert!(shown.stdout.contains(kernel) && shown.stdout.contains(variant), "{kernel}/{variant}");
+    }
 }

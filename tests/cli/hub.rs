@@ -72,9 +72,6 @@ impl Place {
     }
 }
 
-/// How long to wait for what comes at some time even on a busy machine.
-const LONG: Duration = Duration::from_secs(300);
-
 const GENERATE: [&str; 8] =
     ["generate", "--prompt", "Once upon a time", "--max-new-tokens", "4", "--temperature", "0", "--json"];
 
@@ -332,9 +329,11 @@ fn an_overloaded_hub_is_asked_again() {
 #[test]
 fn a_hub_that_is_not_there_is_named() {
     let place = Place::new();
-    place
-        .params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")])
-        .expect_error(&["http://127.0.0.1:9", "cannot be reached"]);
+    place.params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")]).expect_error(&[
+        REPO,
+        "http://127.0.0.1:9",
+        "cannot be reached",
+    ]);
     place
         .params(REPO, &[("HF_ENDPOINT", "huggingface.co")])
         .expect_error(&["HF_ENDPOINT", "expected an address"]);

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use super::columns::Columns;
 use super::file_format::FileFormat;
 use super::records::RowResult;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 pub(super) use parquet::column_names;
 pub(super) use table::header;
@@ -59,9 +59,10 @@ impl Input {
     #[cfg(not(target_arch = "wasm32"))]
     fn open_file(path: &PathBuf) -> Result<File> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = opened.map_err(|error| Error::io(path.display(), &error))?;
+        // Whoever asked puts the name before it.
+        let (metadata, file) = opened.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         if metadata.is_dir() {
-            return Err(Error::io(path.display(), &io::Error::other("a folder, not a file")));
+            return Err(Error::new(ErrorKind::Io, "a folder, not a file"));
         }
         Ok(file)
     }
