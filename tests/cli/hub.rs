@@ -1,9 +1,8 @@
 //! Models by name: against a server that behaves as the Hub, with the cache in a folder of the test.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 use super::common::*;
 use super::hub_server::{COMMIT, HubServer, TOKEN, etag};
 
-const REPO: &str = "owner/story-model";
+pub const REPO: &str = "owner/story-model";
 
 fn demo_files() -> HashMap<String, Vec<u8>> {
     let names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
@@ -19,19 +18,19 @@ fn demo_files() -> HashMap<String, Vec<u8>> {
     names.iter().map(|name| ((*name).to_owned(), read(name))).collect()
 }
 
-struct Place {
-    server: HubServer,
+pub struct Place {
+    pub server: HubServer,
     home: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self { server: HubServer::start(), home: folder() };
         place.server.add(REPO, demo_files());
         place
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command(args);
         for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
@@ -41,7 +40,7 @@ impl Place {
     }
 
     /// Counts parameters: needs `config.json` and no GPU.
-    fn params(&self, model: &str, env: &[(&str, &str)]) -> Finished {
+    pub fn params(&self, model: &str, env: &[(&str, &str)]) -> Finished {
         let mut command = self.command(&["params", "--model", model, "--json"]);
         command.envs(env.iter().copied());
         finish(command)
@@ -54,12 +53,12 @@ impl Place {
         finish(command)
     }
 
-    fn cache(&self) -> PathBuf {
+    pub fn cache(&self) -> PathBuf {
         self.home.path().join("hub/models--owner--story-model")
     }
 
     /// Names and lengths of what has come of a content; other files' parts are there for a moment as well.
-    fn parts(&self, content: &[u8]) -> Vec<(String, u64)> {
+    pub fn parts(&self, content: &[u8]) -> Vec<(String, u64)> {
         let etag = etag(content);
         let entries = std::fs::read_dir(self.cache().join("blobs")).into_iter().flatten().flatten();
         let mut parts: Vec<_> = entries
@@ -166,7 +165,7 @@ fn a_connection_that_breaks_goes_on_from_there() {
 }
 
 /// Starts the command against a server that stalls, and kills it when `bytes` of the content are on the disk.
-fn kill_after(place: &Place, mut command: Command, content: &[u8], bytes: usize) {
+pub fn kill_after(place: &Place, mut command: Command, content: &[u8], bytes: usize) {
     let mut child = command.spawn().expect("the binary runs");
     let begun = Instant::now();
     while place.parts(content).iter().map(|(_, len)| *len as usize).sum::<usize>() < bytes {
@@ -194,93 +193,6 @@ fn an_interrupted_download_goes_on_with_the_next_run() {
     assert_eq!(place.server.state().storage_log[0].headers["range"], "bytes=100001-");
     assert_eq!(weights(&place.cache()), *content);
     assert_eq!(place.parts(content), []);
-}
-
-/// As in the source: what is larger comes in segments.
-const SEGMENT: usize = 32 << 20;
-
-/// A model in one file of three segments, the last of which is short.
-fn large_gguf() -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf/llama-smollm.gguf");
-    let mut file = std::fs::read(path).expect("the fixture");
-    // No two places alike, so that none can be taken for another.
-    file.extend((0u32..).flat_map(u32::to_le_bytes).take(2 * SEGMENT + 5_000_001 - file.len()));
-    file
-}
-
-const LARGE: &str = "owner/story-model/large.gguf";
-
-fn large_place() -> (Place, Vec<u8>) {
-    let (place, content) = (Place::new(), large_gguf());
-    place.server.add(REPO, HashMap::from([("large.gguf".to_owned(), content.clone())]));
-    (place, content)
-}
-
-fn is_whole(place: &Place, content: &[u8]) {
-    let path = place.cache().join("snapshots").join(COMMIT).join("large.gguf");
-    // Not `assert_eq`: nobody wants to read the difference.
-    assert!(std::fs::read(path).expect("the file") == content);
-    assert_eq!(place.parts(content), []);
-}
-
-#[test]
-fn a_large_file_comes_over_several_connections() {
-    let (place, content) = large_place();
-    // Answers nobody before three have asked.
-    place.server.state().together = Some(Arc::new(Barrier::new(3)));
-    place.params(LARGE, &[]).expect_ok();
-    is_whole(&place, &content);
-    let expected = [
-        format!("bytes=0-{}", SEGMENT - 1),
-        format!("bytes={SEGMENT}-{}", 2 * SEGMENT - 1),
-        format!("bytes={}-", 2 * SEGMENT),
-    ];
-    assert_eq!(place.server.ranges(), BTreeSet::from(expected));
-}
-
-#[test]
-fn a_large_file_goes_on_after_a_kill() {
-    let (place, content) = large_place();
-    place.server.state().stalls_after = Some(300_001);
-    kill_after(&place, place.command(&["params", "--model", LARGE]), &content, 3 * 300_001);
-    let before = place.parts(&content);
-    assert_eq!(before.iter().filter(|(_, len)| *len > 0).count(), 3, "{before:?}");
-    // The last answers break off, and are asked for again.
-    let mut state = place.server.state();
-    (state.stalls_after, state.drops) = (None, 2);
-    state.storage_log.clear();
-    drop(state);
-    place.params(LARGE, &[]).expect_ok().expect_warning("trying again");
-    is_whole(&place, &content);
-    let ranges = place.server.ranges();
-    let expected = [
-        format!("bytes=300001-{}", SEGMENT - 1),
-        format!("bytes={}-{}", SEGMENT + 300_001, 2 * SEGMENT - 1),
-        format!("bytes={}-", 2 * SEGMENT + 300_001),
-    ];
-    assert!(expected.iter().all(|range| ranges.contains(range)), "{ranges:?}");
-    assert_eq!(ranges.len(), 5, "{ranges:?}");
-}
-
-#[test]
-fn a_large_file_comes_from_a_server_without_ranges() {
-    let (place, content) = large_place();
-    place.server.state().ignores_ranges = true;
-    place.server.state().drops = 1;
-    place.params(LARGE, &[]).expect_ok();
-    is_whole(&place, &content);
-}
-
-#[test]
-fn lengths_of_large_files_are_checked() {
-    let (place, content) = large_place();
-    for lie in [-1, 1] {
-        place.server.state().lie = lie;
-        place.params(LARGE, &[]).expect_error(&["large.gguf", "asked for bytes"]);
-    }
-    place.server.state().lie = 0;
-    place.params(LARGE, &[]).expect_ok();
-    is_whole(&place, &content);
 }
 
 #[test]

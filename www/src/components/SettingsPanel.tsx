@@ -230,7 +230,7 @@ function Advanced() {
         />
         <CheckField
           label="Group by length"
-          hint="Batches of examples of about equal length: less padding, another order. Packed rows are about equal already."
+          hint="Batches of examples of about equal length: less padding, another order. Packed rows have no use for it."
           checked={now.group_by_length}
           onChange={(group_by_length) => changeSettings({ group_by_length, ...(group_by_length ? { packing: false } : {}) })}
         />
