@@ -117,11 +117,11 @@ onPage(
     });
     // And here, where nothing but a busy machine can be at fault.
     let ownPause = 0;
-    let last = performance.now();
+    let answered = performance.now();
     const timer = setInterval(() => {
       const now = performance.now();
-      ownPause = Math.max(ownPause, now - last);
-      last = now;
+      ownPause = Math.max(ownPause, now - answered);
+      answered = now;
     }, 20);
     await trainButton(page).click();
     await done(page);
