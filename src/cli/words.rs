@@ -26,7 +26,8 @@ const OPTIONS: [(&str, &str); 21] = [
 ];
 
 /// What the library can only say in general, and what that is here.
-const PHRASES: [(&str, &str); 3] = [
+const PHRASES: [(&str, &str); 4] = [
+    ("gradient_checkpointing true", "--gradient-checkpointing"),
     ("turn assistant_only_loss off to train on all tokens", "--train-on-all trains on all tokens"),
     (
         "columns with other names can be mapped to these",

@@ -49,8 +49,8 @@ fn generate_is_reproducible() {
 fn generate_refuses_what_it_cannot_do() {
     postil(&["generate", "--prompt", ""]).expect_error(&["empty"]);
     postil(&["generate", "--prompt", "x", "--temperature", "-1"]).expect_error(&["temperature"]);
-    postil(&["generate", "--prompt", "x", "--top-p", "0"]).expect_error(&["top_p"]);
-    postil(&["generate", "--prompt", "x", "--max-new-tokens", "0"]).expect_error(&["max_new_tokens"]);
+    postil(&["generate", "--prompt", "x", "--top-p", "0"]).expect_error(&["--top-p is 0"]);
+    postil(&["generate", "--prompt", "x", "--max-new-tokens", "0"]).expect_error(&["--max-new-tokens"]);
     postil(&["generate", "--prompt", &"word ".repeat(2000)]).expect_error(&["context", "512"]);
 }
 

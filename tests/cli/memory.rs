@@ -66,8 +66,8 @@ fn a_run_that_does_not_fit() {
         "activations",
         "workspace",
         "total",
-        "per_device_train_batch_size 8, gradient_accumulation_steps 2:",
-        "gradient_checkpointing true:",
+        "--batch-size 8, --grad-accum 2:",
+        "--gradient-checkpointing:",
         "(fits)",
         "--auto",
         "--memory-budget",
@@ -77,7 +77,7 @@ fn a_run_that_does_not_fit() {
     // No single change is enough for what is left by both.
     let refused = train(least, &[]);
     assert!(refused.stderr.contains("(not enough)"), "{}", refused.stderr);
-    let both = "gradient_checkpointing true, per_device_train_batch_size";
+    let both = "--gradient-checkpointing, --batch-size";
     assert!(refused.stderr.contains(both), "{}", refused.stderr);
     // Nothing is enough for a budget below the weights.
     train(100_000, &["--auto"]).expect_error(&["needs", "97.7 KiB"]);
@@ -85,8 +85,8 @@ fn a_run_that_does_not_fit() {
     // With --auto the run goes, within the budget, and says how.
     let run = train(least, &["--auto", "--json"]);
     run.expect_ok()
-        .expect_warning("gradient_accumulation_steps")
-        .expect_warning("gradient_checkpointing true");
+        .expect_warning("--grad-accum")
+        .expect_warning("--gradient-checkpointing");
     let allocated = run.json()["allocated_bytes"].as_u64().expect("a number");
     assert!(allocated <= least, "{allocated} of {least}");
 }
