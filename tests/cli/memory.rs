@@ -84,9 +84,7 @@ fn a_run_that_does_not_fit() {
 
     // With --auto the run goes, within the budget, and says how.
     let run = train(least, &["--auto", "--json"]);
-    run.expect_ok()
-        .expect_warning("--grad-accum")
-        .expect_warning("--gradient-checkpointing");
+    run.expect_ok().expect_warning("--grad-accum").expect_warning("--gradient-checkpointing");
     let allocated = run.json()["allocated_bytes"].as_u64().expect("a number");
     assert!(allocated <= least, "{allocated} of {least}");
 }
