@@ -245,7 +245,7 @@ fn completions_are_trained_and_prompts_are_not() {
     // "Q: " and "the": the space and the word are one token, which begins in the prompt.
     let data = prepared(r#"{"prompt": "Is it: ", "completion": "the user"}"#);
     assert_eq!(trained(&chatml(), &data), ["| user<|im_end|>"]);
-    assert!(data.warnings[0].contains("In 1 of 1 examples one token holds"), "{:?}", data.warnings);
+    assert!(data.warnings[0].contains("In 1 of 1 example one token holds"), "{:?}", data.warnings);
 
     // With tokens that the post-processor adds at both ends.
     let tokenizer = bos_and_eos();
@@ -294,7 +294,7 @@ fn chats_that_the_template_refuses_are_left_out() {
     let data = prepare(&jsonl(&format!("{CHAT}\n\n{refused}")), &tokenizer, 428, &OPTIONS).unwrap();
     assert_eq!(data.examples.len(), 1);
     assert_eq!(data.refused.first[0].line, 3);
-    assert!(data.warnings[0].contains("1 of 2 records were left out (line 3: "), "{:?}", data.warnings);
+    assert!(data.warnings[0].contains("1 of 2 records was left out (line 3: "), "{:?}", data.warnings);
     let error = prepare(&jsonl(refused), &tokenizer, 428, &OPTIONS).unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("user first"), "{error}");
 }
