@@ -93,6 +93,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// `1 row`, `2 rows`: for messages.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Puts where it happened before the message of a `Result`'s error.
 pub trait Context<T> {
     /// See [`Error::context`]; the closure runs only for an error.

@@ -24,6 +24,9 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Train an adapter on a data set
+    ///
+    /// Ctrl-C ends the run after the step in progress: adapter and checkpoint are written, --resume goes on from
+    /// there, and the exit status is 130. A second Ctrl-C ends it at once.
     Train(Box<TrainArgs>),
     /// Show what a data set is and which of its tokens would be trained on
     Data(DataArgs),

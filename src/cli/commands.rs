@@ -14,11 +14,11 @@ use postil::memory::Work;
 use postil::model::Lora;
 use postil::tokenizer::Message;
 use postil::train::{Evaluator, prepare_for};
-use postil::{Context, Error, ErrorKind, Result, kernels};
+use postil::{Context, Error, ErrorKind, Result, counted, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
 use super::model::{base_files, load_opened, model_config};
-use super::{demo_data, read_data, say, warn, warn_of_rows};
+use super::{demo_data, open_gpu, read_data, say, warn, warn_of_rows};
 
 /// An adapter of the model.
 fn read_adapter(dir: Option<&Path>, model: &ModelConfig) -> Result<Option<Adapter>> {
@@ -46,7 +46,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         Some(demo) => args.read.refuse().and_then(|()| demo.evaluation())?,
         None => read_data(Path::new(&args.data), &args.read, json)?,
     };
-    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let gpu = open_gpu(&args.device).await?;
     let opened = OpenedBase::open(base_files(args.model.name(), json).await?)?;
     let adapter = read_adapter(args.adapter.as_deref(), &opened.config)?;
     let prepared = prepare_for(&opened.config, &opened.tokenizer, &data, &config)?;
@@ -70,10 +70,10 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
         );
     } else {
         println!(
-            "loss {:.6} nats per target token over {} target tokens in {} examples",
+            "loss {:.6} nats per target token over {} in {}",
             result.loss,
-            result.targets,
-            rows.len()
+            counted(result.targets, "target token"),
+            counted(rows.len(), "example")
         );
     }
     Ok(())
@@ -93,7 +93,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
     } else {
         Prompt::Text(args.prompt.clone())
     };
-    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let gpu = open_gpu(&args.device).await?;
     let opened = OpenedBase::open(base_files(args.model.name(), json).await?)?;
     let adapter = read_adapter(args.adapter.as_deref(), &opened.config)?;
     let tokens = prompt.encode(&opened.tokenizer)?.len();
@@ -125,7 +125,7 @@ pub async fn generate(args: &GenerateArgs, json: bool) -> Result<()> {
         println!("{line}");
     } else {
         let _ = writeln!(out);
-        say(json, format!("[{} tokens, {:.1} tokens/s]", result.tokens, result.tokens_per_second));
+        say(json, format!("[{}, {:.1} tokens/s]", counted(result.tokens, "token"), result.tokens_per_second));
     }
     Ok(())
 }
@@ -152,6 +152,34 @@ pub async fn params(args: &ParamsArgs, json: bool) -> Result<()> {
         report.trainable, report.total, report.percent
     );
     Ok(())
+}
+
+/// Kernels and their variants, labelled `kernel/variant`, a kernel a paragraph and no line too long.
+fn kernel_table(labels: &[String]) -> String {
+    const NAME: usize = 24;
+    const WIDTH: usize = 100;
+    let mut kernels: Vec<(&str, Vec<&str>)> = Vec::new();
+    for label in labels {
+        let (kernel, variant) = label.split_once('/').unwrap_or((label, ""));
+        match kernels.iter_mut().find(|(name, _)| *name == kernel) {
+            Some((_, variants)) => variants.push(variant),
+            None => kernels.push((kernel, vec![variant])),
+        }
+    }
+    let mut text = String::new();
+    for (kernel, variants) in kernels {
+        let mut line = format!("  {kernel:<NAME$}");
+        for (i, variant) in variants.iter().enumerate() {
+            let word = format!(" {variant}{}", if i + 1 < variants.len() { "," } else { "" });
+            if line.len() + word.len() > WIDTH {
+                text += &format!("{line}\n");
+                line = " ".repeat(NAME + 2);
+            }
+            line += &word;
+        }
+        text += &format!("{}\n", line.trim_end());
+    }
+    text
 }
 
 /// What this machine has, and what would run on it.
@@ -181,7 +209,7 @@ pub async fn doctor(args: &DeviceArg, json: bool) -> Result<()> {
         }
         if let Ok(gpu) = &opened {
             println!("would run on: {}", gpu.caps().adapter.name);
-            println!("kernel variants (f32 arithmetic, WebGPU's default limits): {}", shaders.join(", "));
+            print!("kernel variants (f32 arithmetic, WebGPU's default limits):\n{}", kernel_table(&shaders));
         }
     }
     match opened {

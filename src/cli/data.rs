@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use postil::config::TrainConfig;
 use postil::data::{Bar, DataReport, PreviewToken, preview};
 use postil::train::prepare_for;
-use postil::{Context, Error, Result};
+use postil::{Context, Error, Result, counted};
 
 use super::args::DataArgs;
 use super::model::text_files;
@@ -65,7 +65,7 @@ fn counts(report: &DataReport) -> String {
     let masked = report.total_tokens - report.target_tokens;
     let lines = [
         ("records", report.records.to_string()),
-        ("skipped", format!("{} {}s that are no record", report.skipped.count, report.unit)),
+        ("skipped", format!("{} without a record", counted(report.skipped.count, report.unit))),
         ("refused", format!("{} by the chat template", report.refused.count)),
         ("without targets", format!("{} ({} of them cut away)", report.without_targets, report.cut_away)),
         ("examples", report.examples.to_string()),
@@ -77,8 +77,8 @@ fn counts(report: &DataReport) -> String {
         (
             "packed",
             format!(
-                "{} rows of {} tokens, {:.1} % full",
-                packing.rows,
+                "{} of {} tokens, {:.1} % full",
+                counted(packing.rows, "row"),
                 packing.max_length,
                 100.0 * packing.efficiency
             ),

@@ -8,41 +8,54 @@ mod memory;
 mod model;
 mod run_file;
 mod train;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use postil::data::{DataReport, Dataset};
-use postil::{Error, ErrorKind, Result, demo};
+use postil::gpu::Gpu;
+use postil::{Error, ErrorKind, Result, counted, demo};
 
-use args::{Cli, Command, ReadArgs};
+use args::{Cli, Command, DeviceArg, ReadArgs};
+
+/// What shells expect of a program that Ctrl-C ended: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+
+/// How a command ended that did not fail.
+enum End {
+    Whole,
+    /// By Ctrl-C, with everything saved.
+    Interrupted,
+}
 
 /// Runs the command line.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = pollster::block_on(async {
         match &cli.command {
-            Command::Train(args) => train::train(args, cli.json).await,
+            Command::Train(args) => return train::train(args, cli.json).await,
             Command::Data(args) => data::data(args, cli.json).await,
             Command::Eval(args) => commands::eval(args, cli.json).await,
             Command::Generate(args) => commands::generate(args, cli.json).await,
             Command::Params(args) => commands::params(args, cli.json).await,
             Command::Doctor(args) => commands::doctor(args, cli.json).await,
         }
+        .map(|()| End::Whole)
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Whole) => ExitCode::SUCCESS,
+        Ok(End::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
+            let message = words::in_options(&error.to_string());
             if cli.json {
                 let kind = format!("{:?}", error.kind());
-                println!(
-                    "{}",
-                    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } })
-                );
+                println!("{}", serde_json::json!({ "error": { "kind": kind, "message": message } }));
             }
-            eprintln!("error: {error}");
+            eprintln!("error: {message}");
             ExitCode::FAILURE
         }
     }
@@ -50,7 +63,7 @@ pub fn run() -> ExitCode {
 
 /// Prints a warning where it does not disturb what a machine reads.
 fn warn(warning: &str) {
-    eprintln!("warning: {warning}");
+    eprintln!("warning: {}", words::in_options(warning));
 }
 
 /// One line of information, left out under `--json`.
@@ -64,6 +77,19 @@ fn bar(json: bool, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("the template is a literal");
     let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     ProgressBar::with_draw_target(None, target).with_style(style)
+}
+
+/// Opens the GPU that `--device` names.
+async fn open_gpu(device: &DeviceArg) -> Result<Arc<Gpu>> {
+    let gpu = Gpu::open(device.device.as_deref()).await?;
+    let adapter = &gpu.caps().adapter;
+    if adapter.device_type == "Cpu" {
+        warn(&format!(
+            "{} is no GPU but software on the processor, which is many times slower; `postil doctor` lists what there is",
+            adapter.name
+        ));
+    }
+    Ok(gpu)
 }
 
 /// Looks at a data set, and says what it is.
@@ -82,7 +108,8 @@ fn warn_of_rows(name: &str, report: &DataReport) {
         warn(&format!("{name}: {} {} is left out: {}", report.unit, line.line, line.reason));
     }
     if report.skipped.count > SHOWN {
-        warn(&format!("{name}: {} more {}s are left out", report.skipped.count - SHOWN, report.unit));
+        let more = counted(report.skipped.count - SHOWN, &format!("more {}", report.unit));
+        warn(&format!("{name}: {more} left out"));
     }
 }
 

@@ -12,18 +12,20 @@ use postil::config::RunData;
 use postil::data::{Columns, Dataset};
 use postil::gpu::{Gpu, human_bytes};
 use postil::memory::MemoryReport;
-use postil::train::{Job, MemoryOptions, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint};
-use postil::{Error, Result};
+use postil::train::{
+    Job, Made, MemoryOptions, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint,
+};
+use postil::{Error, Result, counted};
 
 use super::args::{ReadArgs, TrainArgs};
 use super::log::Log;
 use super::memory::{adjustment, checked, print_plan};
 use super::model::{base_files, load_opened};
 use super::run_file::repeatable;
-use super::{bar, demo_data, read_data, say, warn, warn_of_rows};
+use super::{End, INTERRUPTED, bar, demo_data, open_gpu, read_data, say, warn, warn_of_rows};
 
 /// Trains, from the first step to the written adapter.
-pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
+pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
     // Everything that can be wrong without a GPU is found before one is opened.
     let run_file = args.run_file()?;
     let config = run_file.train.clone();
@@ -49,8 +51,8 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         )?;
     }
 
-    let stop = Stop::new()?;
-    let gpu = Gpu::open(args.device.device.as_deref()).await?;
+    let stop = Stop::new(dir.as_ref().map(|(_, dir)| dir.made()).unwrap_or_default())?;
+    let gpu = open_gpu(&args.device).await?;
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let packing = config.packing;
     let memory = MemoryOptions { budget: args.memory.budget(&gpu), auto: args.auto };
@@ -63,7 +65,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     let adjustment = adjustment(&fit);
     let Some((out, dir)) = dir else {
         job.warnings().iter().chain(&adjustment).for_each(|warning| warn(warning));
-        return print_plan(fit.report, json);
+        return print_plan(fit.report, json).map(|()| End::Whole);
     };
     let memory = checked(fit.report)?;
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
@@ -79,15 +81,18 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
     if run_file.train.eval_steps.is_some() && job.eval_examples == 0 {
         warn("--eval-steps does nothing without held-out data; add --eval-data or --eval-split");
     }
-    let packed = if packing { format!(" in {} packed rows", job.trainer.rows()) } else { String::new() };
+    let packed = match packing {
+        true => format!(" in {}", counted(job.trainer.rows(), "packed row")),
+        false => String::new(),
+    };
     say(
         json,
         format!(
-            "training on {} examples{packed} ({} target tokens), {} held out; {} steps",
-            job.examples,
+            "training on {}{packed} ({} target tokens), {} held out; {}",
+            counted(job.examples, "example"),
             job.target_tokens,
             job.eval_examples,
-            job.trainer.progress().total
+            counted(job.trainer.progress().total, "step")
         ),
     );
     if args.profile {
@@ -109,7 +114,8 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<()> {
         Err(_) => error,
     })?;
     saved?;
-    finish(out, &base, &gpu, &job, &outcome, memory, json)
+    finish(out, &base, &gpu, &job, &outcome, memory, json)?;
+    Ok(if outcome.stopped { End::Interrupted } else { End::Whole })
 }
 
 /// The data to train on and the held-out data, each built in or a file.
@@ -158,16 +164,18 @@ struct Stop {
 }
 
 impl Stop {
-    fn new() -> Result<Self> {
+    /// `made` are the folders that are of no use without a step.
+    fn new(made: Made) -> Result<Self> {
         let stop = Self::default();
         let handler = stop.clone();
         ctrlc::set_handler(move || {
             if !handler.steps.load(Ordering::SeqCst) {
                 eprintln!("\nstopped before the first step; nothing was trained");
-                std::process::exit(130);
+                made.remove_empty();
+                std::process::exit(INTERRUPTED.into());
             }
             if handler.asked.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+                std::process::exit(INTERRUPTED.into());
             }
             eprintln!(
                 "\nstopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays)"
@@ -195,6 +203,8 @@ struct Run {
 /// How the steps ended.
 struct Outcome {
     stopped: bool,
+    /// The step of the checkpoint that was gone on from; 0 for a new run. What follows is of the steps after it.
+    from: usize,
     last: Option<StepReport>,
     first_eval: Option<f64>,
     tokens: usize,
@@ -220,7 +230,8 @@ impl Run {
             }
         }
         let start = Instant::now();
-        let mut outcome = Outcome { stopped: false, last: None, first_eval, tokens: 0, seconds: 0.0 };
+        let from = trainer.progress().step;
+        let mut outcome = Outcome { stopped: false, from, last: None, first_eval, tokens: 0, seconds: 0.0 };
         loop {
             outcome.stopped = stop.asked();
             let report = if outcome.stopped { trainer.drain().await? } else { trainer.step().await? };
@@ -311,6 +322,7 @@ fn finish(
         let profile = job.trainer.session().profiler().map(|p| p.report());
         let summary = serde_json::json!({
             "out": out, "model": base.name, "steps": progress.step, "total_steps": progress.total,
+            "steps_now": progress.step - outcome.from, "interrupted": outcome.stopped,
             "loss": outcome.last.as_ref().map(|r| r.loss), "eval_loss_before": outcome.first_eval,
             "eval_loss": last_eval, "best_eval_loss": best.map(|b| b.1), "best_step": best.map(|b| b.0),
             "tokens": outcome.tokens, "tokens_per_second": per_second, "seconds": outcome.seconds,
@@ -319,10 +331,14 @@ fn finish(
         println!("{summary}");
         return Ok(());
     }
+    let now = counted(progress.step - outcome.from, "step");
+    let now = match outcome.from {
+        0 => now,
+        from => format!("{now} after the first {from} of the run"),
+    };
     println!(
-        "{} steps, {} tokens in {:.1} s ({per_second:.0} tokens/s), {} of GPU memory",
-        progress.step,
-        outcome.tokens,
+        "{now}, {} in {:.1} s ({per_second:.0} tokens/s), {} of GPU memory",
+        counted(outcome.tokens, "token"),
         outcome.seconds,
         human_bytes(gpu.allocated_bytes())
     );

@@ -115,6 +115,19 @@ impl Dataset {
         found.context(|| name)
     }
 
+    /// Reads a file in every way in which it can be read, for nothing but what may go wrong on the way. On some
+    /// damaged Parquet files the crate that reads them panics, which ends a WebAssembly module: whoever has one to
+    /// spare finds out first. Arguments as in [`Dataset::from_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::columns`], [`Dataset::from_bytes`] and [`Dataset::read`].
+    pub fn check(bytes: impl Into<Bytes>, name: &str, format: DataFormat, columns: Columns) -> Result<()> {
+        let bytes = bytes.into();
+        Self::columns(bytes.clone(), name, format)?;
+        Self::from_bytes(bytes, name, format, columns)?.read(&mut |_, _| Ok(()))
+    }
+
     /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::read::parse_list;
 use crate::tokenizer::Message;
 
 /// The shape of a data set's records. Where a record fits several, the first in the order of
@@ -243,7 +244,32 @@ fn message(entry: &Value) -> RowResult<Message> {
         return Ok(Message { role: share_gpt_role(&from)?.to_owned(), content: string(entry, "value")? });
     }
     let role = not_blank(string(entry, "role")?, "role")?;
-    Ok(Message { role, content: string(entry, "content")? })
+    let content = match entry.get("content") {
+        Some(Value::Array(parts)) => joined(parts)?,
+        _ => string(entry, "content")?,
+    };
+    Ok(Message { role, content })
+}
+
+/// The text of a `content` that is a list of parts: chat templates write the text of one after the other with
+/// nothing between them.
+fn joined(parts: &[Value]) -> RowResult<String> {
+    if parts.is_empty() {
+        return Err("\"content\" is an empty list".to_owned());
+    }
+    let text = |(i, part): (usize, &Value)| {
+        let of_content = |reason| format!("\"content\", part {}: {reason}", i + 1);
+        let fields =
+            part.as_object().ok_or_else(|| of_content(format!("no JSON object but {}", kind(part))))?;
+        match string(fields, "type").map_err(of_content)?.as_str() {
+            "text" => string(fields, "text").map_err(of_content),
+            other => {
+                let other: String = other.chars().take(40).collect();
+                Err(of_content(format!("its type is \"{other}\", and only text can be trained on")))
+            }
+        }
+    };
+    parts.iter().enumerate().map(text).collect()
 }
 
 /// The names of speakers in ShareGPT files, as the tools that read them know them.
@@ -285,9 +311,7 @@ fn list(value: &Value) -> Option<Cow<'_, [Value]>> {
     match value {
         Value::Array(entries) => Some(Cow::Borrowed(entries)),
         Value::String(text) if text.trim().is_empty() => Some(Cow::Owned(Vec::new())),
-        Value::String(text) if text.trim_start().starts_with('[') => {
-            serde_json::from_str::<Vec<Value>>(text).ok().map(Cow::Owned)
-        }
+        Value::String(text) if text.trim_start().starts_with('[') => parse_list(text).ok().map(Cow::Owned),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use super::dataset::Dataset;
 use super::examples::PrepareOptions;
 use super::records::{Format, SkippedLine};
 use super::rows::packed_rows;
-use crate::error::Error;
+use crate::error::{Error, counted};
 
 /// Rows of which the reason is kept; a large file may be wrong from its first line to its last.
 const KEPT_REASONS: usize = 1000;
@@ -108,7 +108,7 @@ pub struct DataReport {
     pub histogram: Vec<Bar>,
     /// What packing makes of the examples.
     pub packing: Packing,
-    /// What a person should know before training, one sentence each.
+    /// What a person should know before training beside the `skipped` rows, one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -161,29 +161,32 @@ impl Tally {
     pub fn nothing_left(&self, dataset: &Dataset, limit: usize) -> Error {
         let mut reasons = Vec::new();
         if self.cut_away > 0 {
+            let (begins, they) = if self.cut_away == 1 { ("begins", "it is") } else { ("begin", "they are") };
             reasons.push(format!(
-                "{} begin with more than {limit} tokens that are not trained on, so that nothing is left when they are \
+                "{} {begins} with more than {limit} tokens that are not trained on, so that nothing is left when {they} \
                  cut (raise max_length or shorten the prompts)",
                 self.cut_away
             ));
         }
         let masked = self.without_targets - self.cut_away;
         if masked > 0 {
+            let (has, is, their) = if masked == 1 { ("has", "is", "its") } else { ("have", "are", "their") };
             reasons.push(match dataset.format() {
                 Format::Messages | Format::ShareGpt => format!(
-                    "{masked} have no assistant turn, or a chat template whose {{% generation %}} tags mark none (turn \
+                    "{masked} {has} no assistant turn, or a chat template whose {{% generation %}} tags mark none (turn \
                      assistant_only_loss off to train on all tokens)"
                 ),
-                _ => format!("{masked} are too short, or their completion is part of the prompt's last token"),
+                _ => format!("{masked} {is} too short, or {their} completion is part of the prompt's last token"),
             });
         }
         if let Some(SkippedLine { line, reason }) = self.refused.first.first() {
             let unit = dataset.file_format().unit();
-            reasons.push(format!("{} were refused ({unit} {line}: {reason})", self.refused.count));
+            let were = if self.refused.count == 1 { "was" } else { "were" };
+            reasons.push(format!("{} {were} refused ({unit} {line}: {reason})", self.refused.count));
         }
         Error::data(format!(
-            "none of the {} records has a token to train on: {}",
-            self.records,
+            "none of {} has a token to train on: {}",
+            counted(self.records, "record"),
             reasons.join("; ")
         ))
     }
@@ -229,13 +232,12 @@ impl Tally {
         let (total, unit) = (self.records, dataset.file_format().unit());
         let mut warnings = Vec::new();
         let mut warn = |text: fmt::Arguments<'_>| warnings.push(text.to_string());
-        if let Some(SkippedLine { line, reason }) = self.skipped.first.first() {
-            warn(format_args!("{} rows were skipped ({unit} {line}: {reason}).", self.skipped.count));
-        }
         if let Some(SkippedLine { line, reason }) = self.refused.first.first() {
+            let were = if self.refused.count == 1 { "was" } else { "were" };
             warn(format_args!(
-                "{} of {total} records were left out ({unit} {line}: {reason}).",
-                self.refused.count
+                "{} of {} {were} left out ({unit} {line}: {reason}).",
+                self.refused.count,
+                counted(total, "record")
             ));
         }
         if self.truncated > 0 {
@@ -244,17 +246,23 @@ impl Tally {
             } else {
                 (options.max_length, "max_length")
             };
-            warn(format_args!("{} of {total} examples were cut to {limit} tokens, {whose}.", self.truncated));
+            let (n, were) = (self.truncated, if self.truncated == 1 { "was" } else { "were" });
+            warn(format_args!("{n} of {} {were} cut to {limit} tokens, {whose}.", counted(total, "example")));
         }
         if self.without_targets > 0 {
             let n = self.without_targets;
-            warn(format_args!("{n} of {total} examples have no token to train on and were left out."));
+            let (has, were) = if n == 1 { ("has", "was") } else { ("have", "were") };
+            warn(format_args!(
+                "{n} of {} {has} no token to train on and {were} left out.",
+                counted(total, "example")
+            ));
         }
         if self.joined > 0 {
             warn(format_args!(
-                "In {} of {total} examples one token holds the prompt's end and the completion's beginning; it is not \
+                "In {} of {} one token holds the prompt's end and the completion's beginning; it is not \
                  trained on. A space or line break between the two belongs at the beginning of the completion.",
-                self.joined
+                self.joined,
+                counted(total, "example")
             ));
         }
         if self.examples > 1 && self.duplicates() + 1 == self.examples {

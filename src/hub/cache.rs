@@ -57,6 +57,25 @@ impl RepoCache {
         self.root.join("blobs").join(format!("{etag}.incomplete"))
     }
 
+    /// A part of a content that does not begin at its first byte, until it is added to [`partial`](Self::partial).
+    pub(super) fn segment(&self, etag: &str, begin: u64) -> PathBuf {
+        self.root.join("blobs").join(format!("{etag}.{begin}.incomplete"))
+    }
+
+    /// First byte and length of each of those parts, in order.
+    pub(super) fn segments(&self, etag: &str) -> Vec<(u64, u64)> {
+        let begin = |name: &str| {
+            let begin = name.strip_prefix(etag)?.strip_prefix('.')?.strip_suffix(".incomplete")?;
+            begin.parse::<u64>().ok()
+        };
+        let entries = fs::read_dir(self.root.join("blobs")).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| Some((begin(entry.file_name().to_str()?)?, entry.metadata().ok()?.len())))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
     pub(super) fn has(&self, commit: &str, name: &str) -> bool {
         self.snapshot(commit).join(name).is_file()
     }
@@ -67,7 +86,17 @@ impl RepoCache {
         match len(self.blob(etag)) {
             Ok(bytes) if bytes == size => size,
             // More than the whole is not a part of it: the download begins again.
-            _ => len(self.partial(etag)).ok().filter(|&bytes| bytes <= size).unwrap_or(0),
+            _ => {
+                let first = len(self.partial(etag)).ok().filter(|&bytes| bytes <= size).unwrap_or(0);
+                let mut at = first;
+                let further = self.segments(etag).into_iter().map(|(begin, len)| {
+                    let end = begin.saturating_add(len);
+                    let new = if end > size { 0 } else { end.saturating_sub(begin.max(at)) };
+                    at += if new > 0 { end - at } else { 0 };
+                    new
+                });
+                further.sum::<u64>() + first
+            }
         }
     }
 

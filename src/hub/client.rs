@@ -5,7 +5,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 
-use super::{OnProgress, Progress, cache, env, io, is_true, name};
+use super::{HubModel, OnProgress, Progress, cache, env, io, is_true, name};
 use crate::error::{Error, Result};
 
 /// The Hub itself.
@@ -43,6 +43,11 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn fatal(error: Error) -> Self {
         Self { error, unreachable: false, wait: None }
+    }
+
+    /// The error, which names the model where it is of the connection alone.
+    pub(super) fn of(self, model: &HubModel) -> Error {
+        if self.unreachable { self.error.context(model) } else { self.error }
     }
 
     pub(super) fn broken(error: Error) -> Self {
@@ -159,17 +164,18 @@ impl Client {
         ))))
     }
 
-    /// A file's bytes from `from` on, or all of them where the server does not know ranges: see the status.
+    /// A file's bytes in `range` (the header's value), or all of them where the server does not know ranges: see
+    /// the status.
     pub(super) fn open(
         &self,
         repo: &str,
         commit: &str,
         name: &str,
-        from: u64,
+        range: Option<&str>,
     ) -> Result<Response<Body>, Failure> {
         let mut url = self.address(repo, commit, name);
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.request(&url, (from > 0).then_some(from), false)?;
+            let response = self.request(&url, range, false)?;
             let status = response.status();
             if status.is_redirection() {
                 url = redirected(&url, response.headers())?;
@@ -183,12 +189,12 @@ impl Client {
         Err(Failure::fatal(io(format!("{url}: more than {MAX_REDIRECTS} redirects"))))
     }
 
-    fn request(&self, url: &str, from: Option<u64>, head: bool) -> Result<Response<Body>, Failure> {
+    fn request(&self, url: &str, range: Option<&str>, head: bool) -> Result<Response<Body>, Failure> {
         let mut request = if head { self.agent.head(url) } else { self.agent.get(url) };
         // A compressed answer's length is not the file's.
         request = request.header("Accept-Encoding", "identity");
-        if let Some(from) = from {
-            request = request.header("Range", format!("bytes={from}-"));
+        if let Some(range) = range {
+            request = request.header("Range", range);
         }
         if let Some(token) = &self.token
             && origin(url) == origin(&self.endpoint)

@@ -2,12 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode, header::CONTENT_RANGE};
 
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure, Found};
+use super::segments::Segments;
 use super::{OnProgress, Progress, io};
 use crate::error::{Error, Result};
 
@@ -21,9 +24,44 @@ pub(super) struct Download<'a> {
     pub(super) commit: &'a str,
     pub(super) name: &'a str,
     pub(super) found: &'a Found,
+    /// Requests for parts of the file at a time.
+    pub(super) connections: usize,
     /// Bytes that came, or, negative, that turned out to be worth nothing.
     pub(super) progress: &'a (dyn Fn(i64) + Sync),
     pub(super) on: OnProgress<'a>,
+}
+
+/// The bytes from `begin` to `end` of the file, of which those before `at` are in a file of their own.
+pub(super) struct Span {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    pub(super) begin: u64,
+    pub(super) at: u64,
+    pub(super) end: u64,
+}
+
+impl Span {
+    /// Goes on with what is at `path`, which holds the bytes from `begin`.
+    pub(super) fn open(path: PathBuf, begin: u64, end: u64) -> std::io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        let at = begin.saturating_add(file.metadata()?.len());
+        let mut span = Self { file, path, begin, at, end };
+        if at > end {
+            span.file.set_len(0)?;
+            span.at = begin;
+        }
+        Ok(span)
+    }
+}
+
+/// How a [`Span`] was filled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filled {
+    Whole,
+    /// As far as it was when it was to stop.
+    Stopped,
+    /// Not at all: the server knows no ranges.
+    NoRanges,
 }
 
 impl Download<'_> {
@@ -35,113 +73,127 @@ impl Download<'_> {
         let _lock = self.cache.lock(etag, || {
             (self.on)(Progress::Note(format!("waiting for another process that downloads {}", self.name)));
         })?;
+        let is_here = std::fs::metadata(&blob).is_ok_and(|meta| meta.len() == size);
+        let mut segments = None;
+        if !is_here {
+            cache::make_parent(&partial)?;
+            segments = Some(Segments::open(self)?);
+        }
         // What another process did in the meantime.
         (self.progress)(self.cache.bytes_of(etag, size).cast_signed() - counted.cast_signed());
-        if std::fs::metadata(&blob).is_ok_and(|meta| meta.len() == size) {
-            return Ok(());
-        }
-        cache::make_parent(&partial)?;
-        let failed = |error: std::io::Error| self.disk(&partial, &error);
-        let mut file = OpenOptions::new().append(true).create(true).open(&partial).map_err(failed)?;
-        let mut at = file.metadata().map_err(failed)?.len();
-        if at > size {
-            file.set_len(0).map_err(failed)?;
-            at = 0;
-        }
+        let Some(segments) = segments else { return Ok(()) };
+        let mut whole = segments.fill()?;
+        self.fill(&mut whole, &AtomicBool::new(false))?;
+        whole.file.sync_all().map_err(|error| self.disk(&partial, &error))?;
+        drop(whole);
+        std::fs::rename(&partial, &blob).map_err(|error| self.disk(&blob, &error))
+    }
+
+    /// Requests what `span` lacks until it is there, or until `stop` is set.
+    pub(super) fn fill(&self, span: &mut Span, stop: &AtomicBool) -> Result<Filled> {
         let mut tries = 0;
-        while at < size {
-            let before = at;
-            match self.some(&mut file, &mut at) {
-                Ok(()) => {}
+        while span.at < span.end {
+            let before = span.at;
+            match self.some(span, stop) {
+                Ok(Filled::Whole) => {}
+                Ok(ended) => return Ok(ended),
+                Err(_) if stop.load(Ordering::Relaxed) => return Ok(Filled::Stopped),
                 Err(failure) if failure.unreachable => {
-                    tries = if at > before { 1 } else { tries + 1 };
+                    tries = if span.at > before { 1 } else { tries + 1 };
                     self.client.wait(tries, failure, self.on).map_err(|failure| {
                         failure.error.context(format!(
-                            "{} broke off after {at} of {size} bytes (they are kept; the same command goes on from there)",
-                            self.name
+                            "{}/{} broke off after {} of {} bytes (they are kept; the same command goes on from there)",
+                            self.repo,
+                            self.name,
+                            self.cache.bytes_of(&self.found.etag, self.found.size),
+                            self.found.size
                         ))
                     })?;
                 }
                 Err(failure) => return Err(failure.error),
             }
         }
-        file.sync_all().map_err(failed)?;
-        drop(file);
-        std::fs::rename(&partial, &blob).map_err(|error| self.disk(&blob, &error))
+        Ok(Filled::Whole)
     }
 
-    /// One request, from `at` to the end or to where it breaks.
-    fn some(&self, file: &mut File, at: &mut u64) -> Result<(), Failure> {
+    /// One request, from `at` to the span's end or to where it breaks.
+    fn some(&self, span: &mut Span, stop: &AtomicBool) -> Result<Filled, Failure> {
         let size = self.found.size;
-        let response = self.client.open(self.repo, self.commit, self.name, *at)?;
-        let begins = match response.status() {
-            StatusCode::PARTIAL_CONTENT => self.begin(&response, *at)?,
+        let range = match (span.at, span.end) {
+            (0, end) if end == size => None,
+            (at, end) if end == size => Some(format!("bytes={at}-")),
+            (at, end) => Some(format!("bytes={at}-{}", end - 1)),
+        };
+        let response = self.client.open(self.repo, self.commit, self.name, range.as_deref())?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => self.check_range(&response, span)?,
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                self.restart(file, at)?;
+                self.restart(span)?;
                 return Err(Failure::broken(io(format!(
                     "{}: the server does not have these bytes",
                     self.name
                 ))));
             }
             // The whole file: this server does not know ranges.
-            _ => 0,
-        };
-        if begins != *at {
-            self.restart(file, at)?;
+            _ if span.begin > 0 || span.end < size => return Ok(Filled::NoRanges),
+            _ if span.at > 0 => self.restart(span)?,
+            _ => {}
         }
         let mut body = response.into_body().into_reader();
         let mut slice = vec![0; SLICE];
-        loop {
+        while !stop.load(Ordering::Relaxed) {
             let read = body.read(&mut slice).map_err(|error| {
                 Failure::broken(io(format!("{}: the connection broke: {error}", self.name)))
             })?;
             if read == 0 {
                 break;
             }
-            if read as u64 > size - *at {
-                self.restart(file, at)?;
+            if read as u64 > span.end - span.at {
+                self.restart(span)?;
                 return Err(Failure::fatal(Error::format(format!(
-                    "{}: the server sends more than the {size} bytes that it promised",
-                    self.name
+                    "{}: the server sends more than the {} bytes that it promised",
+                    self.name,
+                    span.end - span.begin
                 ))));
             }
-            file.write_all(&slice[..read])
-                .map_err(|error| Failure::fatal(self.disk(&self.cache.partial(&self.found.etag), &error)))?;
-            *at += read as u64;
+            let written = span.file.write_all(&slice[..read]);
+            written.map_err(|error| Failure::fatal(self.disk(&span.path, &error)))?;
+            span.at += read as u64;
             (self.progress)(read as i64);
         }
-        if *at < size {
-            let text = format!("{}: the connection ended after {at} of {size} bytes", self.name);
-            return Err(Failure::broken(io(text)));
+        if span.at == span.end {
+            return Ok(Filled::Whole);
         }
-        Ok(())
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Filled::Stopped);
+        }
+        let text = format!("{}: the connection ended after {} of {size} bytes", self.name, span.at);
+        Err(Failure::broken(io(text)))
     }
 
-    /// The first byte of a part, which has to be the one that was asked for, of a file of the right length.
-    fn begin(&self, response: &Response<Body>, at: u64) -> Result<u64, Failure> {
-        let range = content_range(response.headers());
-        match range {
-            Some((begin, total)) if begin == at && total.is_none_or(|total| total == self.found.size) => {
-                Ok(at)
-            }
+    /// A part has to begin with the byte that was asked for, of a file of the right length.
+    fn check_range(&self, response: &Response<Body>, span: &Span) -> Result<(), Failure> {
+        let size = self.found.size;
+        match content_range(response.headers()) {
+            Some((begin, total)) if begin == span.at && total.is_none_or(|total| total == size) => Ok(()),
             _ => Err(Failure::fatal(Error::format(format!(
-                "{}: asked for bytes {at} to the end of {}, the server sent \"{}\"",
+                "{}: asked for bytes {} to {} of {size}, the server sent \"{}\"",
                 self.name,
-                self.found.size,
+                span.at,
+                span.end - 1,
                 response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default()
             )))),
         }
     }
 
-    fn restart(&self, file: &File, at: &mut u64) -> Result<(), Failure> {
-        let partial = self.cache.partial(&self.found.etag);
-        file.set_len(0).map_err(|error| Failure::fatal(self.disk(&partial, &error)))?;
-        (self.progress)(-at.cast_signed());
-        *at = 0;
+    fn restart(&self, span: &mut Span) -> Result<(), Failure> {
+        span.file.set_len(0).map_err(|error| Failure::fatal(self.disk(&span.path, &error)))?;
+        (self.progress)(-(span.at - span.begin).cast_signed());
+        span.at = span.begin;
         Ok(())
     }
 
-    fn disk(&self, path: &std::path::Path, error: &std::io::Error) -> Error {
+    pub(super) fn disk(&self, path: &Path, error: &std::io::Error) -> Error {
         let full = matches!(error.kind(), IoKind::StorageFull | IoKind::QuotaExceeded);
         let hint = match full {
             true => ". Free some space and run the same command: it goes on from there",

@@ -7,6 +7,7 @@
 //! download nor checks its length, and the versions before send the token on to the storage server.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checkpoint::{INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, ShardIndex};
@@ -16,6 +17,7 @@ mod cache;
 mod client;
 mod download;
 mod name;
+mod segments;
 
 use cache::RepoCache;
 use client::{Client, Found};
@@ -31,8 +33,8 @@ const SMALL_FILES: [&str; 6] = [
     "generation_config.json",
 ];
 const REQUIRED: usize = 2;
-/// Files downloaded at a time.
-const WORKERS: usize = 4;
+/// Requests for files at a time.
+const CONNECTIONS: usize = 4;
 
 /// How a download goes on.
 pub enum Progress {
@@ -164,7 +166,7 @@ impl Hub {
                 on(Progress::Note(format!("{}; using the copy in the cache", error.error)));
                 Ok((known.unwrap_or_default(), false))
             }
-            Err(error) => Err(error.error),
+            Err(error) => Err(error.of(model)),
         }
     }
 }
@@ -201,7 +203,7 @@ impl Run<'_> {
             return Ok(false);
         }
         let found = self.hub.client.look(&self.model.repo, self.commit, name, self.on);
-        match found.map_err(|failed| failed.error)? {
+        match found.map_err(|failed| failed.of(self.model))? {
             Some(found) => {
                 missing.push(Missing { name: name.to_owned(), found });
                 Ok(true)
@@ -221,26 +223,34 @@ impl Run<'_> {
         self.download(missing)
     }
 
-    /// Downloads `files`, several at a time, largest first.
+    /// Downloads `files`: small ones several at a time, then each large one over several connections.
     fn download(&self, mut files: Vec<Missing>) -> Result<()> {
         let here = |file: &Missing| self.cache.bytes_of(&file.found.etag, file.found.size);
-        let total = files.iter().map(|file| file.found.size).sum::<u64>();
+        let total = files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.found.size));
+        let total = total.ok_or_else(|| {
+            Error::format(format!("{}: the server gives files sizes that no disk could hold", self.model))
+        })?;
+        // At most `total`, file by file.
         let done = AtomicU64::new(files.iter().map(here).sum());
         let wanted = total - done.load(Ordering::Relaxed);
-        self.cache.check_room(wanted, &self.model.to_string())?;
+        // A segment is there twice while it is added to the others.
+        let is_large = |file: &Missing| file.found.size > segments::SEGMENT;
+        let twice = if wanted > 0 && files.iter().any(is_large) { segments::SEGMENT } else { 0 };
+        self.cache.check_room(wanted.saturating_add(twice), &self.model.to_string())?;
         let progress = |more: i64| {
             let before = done.fetch_add(more.cast_unsigned(), Ordering::Relaxed);
             (self.on)(Progress::Bytes { done: before.wrapping_add_signed(more), total });
         };
         progress(0);
         files.sort_by_key(|file| file.found.size);
-        let queue = std::sync::Mutex::new(files);
-        let work = || -> Result<()> {
+        let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(is_large);
+        let queue = Mutex::new(small);
+        in_parallel(CONNECTIONS, || {
             loop {
                 // A worker that fails empties the queue, so that the others end with their file.
                 let next = queue.lock().map_or(None, |mut queue| queue.pop());
                 let Some(file) = next else { return Ok(()) };
-                let done = self.one(&file, &progress);
+                let done = self.one(&file, 1, &progress);
                 if done.is_err()
                     && let Ok(mut queue) = queue.lock()
                 {
@@ -248,17 +258,11 @@ impl Run<'_> {
                 }
                 done?;
             }
-        };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-            let ends = workers.into_iter().map(|worker| {
-                worker.join().unwrap_or_else(|_| Err(io("a download ended with an error of the program")))
-            });
-            ends.collect::<Vec<_>>().into_iter().collect()
-        })
+        })?;
+        large.iter().rev().try_for_each(|file| self.one(file, CONNECTIONS, &progress))
     }
 
-    fn one(&self, file: &Missing, progress: &(dyn Fn(i64) + Sync)) -> Result<()> {
+    fn one(&self, file: &Missing, connections: usize, progress: &(dyn Fn(i64) + Sync)) -> Result<()> {
         let download = download::Download {
             client: &self.hub.client,
             cache: self.cache,
@@ -266,12 +270,24 @@ impl Run<'_> {
             commit: self.commit,
             name: &file.name,
             found: &file.found,
+            connections,
             progress,
             on: self.on,
         };
         download.run()?;
         self.cache.link(self.commit, &file.name, &file.found.etag)
     }
+}
+
+/// `work` on `threads` threads at once; the first error of any.
+fn in_parallel(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let ends = workers.into_iter().map(|worker| {
+            worker.join().unwrap_or_else(|_| Err(io("a download ended with an error of the program")))
+        });
+        ends.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// The files that an index names, each once.

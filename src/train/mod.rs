@@ -19,7 +19,7 @@ pub use evaluate::{Evaluation, Evaluator};
 pub use job::{Fit, Job, MemoryOptions, ReadyJob, Start, TokenizedJob, prepare_for};
 pub use report::{Progress, StepReport};
 #[cfg(not(target_arch = "wasm32"))]
-pub use run_dir::{RunDir, latest_checkpoint};
+pub use run_dir::{Made, RunDir, latest_checkpoint};
 pub use session::{Session, SessionOptions};
 pub use state::{Checkpoint, TrainerState};
 pub use trainer::{Trainer, TrainingData};

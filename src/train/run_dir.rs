@@ -17,13 +17,41 @@ const ADAPTER_FILES: [&str; 2] = [ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE];
 /// The folder that `--out` names.
 pub struct RunDir {
     path: PathBuf,
+    made: Made,
+}
+
+/// Folders that a run made, the outermost first. They go with it unless something was written.
+#[derive(Clone, Default)]
+pub struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn dirs(path: &Path) -> Result<Self> {
+        let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+        let mut missing: Vec<_> = missing.map(Path::to_owned).collect();
+        missing.reverse();
+        std::fs::create_dir_all(path)
+            .map_err(|error| Error::io(format!("{}: cannot be made", path.display()), &error))?;
+        Ok(Self(missing))
+    }
+
+    /// Removes those that are empty.
+    pub fn remove_empty(&self) {
+        // A folder that holds something is not removed: that is an error of the system's.
+        let _ = self.0.iter().rev().try_for_each(std::fs::remove_dir);
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        self.made.remove_empty();
+    }
 }
 
 impl RunDir {
-    /// Makes the folder. One that already holds a run is refused unless that run is to be resumed.
+    /// Makes the folder, which is removed again if nothing is written to it. One that already holds a run is refused
+    /// unless that run is to be resumed.
     pub fn open(path: &Path, resume: bool) -> Result<Self> {
-        std::fs::create_dir_all(path)
-            .map_err(|error| Error::io(format!("{}: cannot be made", path.display()), &error))?;
+        let made = Made::dirs(path)?;
         clean_temporaries(path)?;
         let holds_run = path.join(ADAPTER_MODEL_FILE).exists() || !checkpoints(path)?.is_empty();
         if holds_run && !resume {
@@ -41,7 +69,12 @@ impl RunDir {
         }
         // What cannot be written later is better known now.
         check_replaceable(&path.join(BEST), &ADAPTER_FILES)?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), made })
+    }
+
+    /// For whoever ends the program without dropping this.
+    pub fn made(&self) -> Made {
+        self.made.clone()
     }
 
     /// Writes the run's adapter.

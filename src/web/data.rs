@@ -24,14 +24,25 @@ struct DataInfo<'a> {
 /// A data set: `{name, data: Uint8Array, format?, columns?: {field: column}}`, with `format` as
 /// [`DataFormat`](crate::data::DataFormat) reads it.
 pub(super) fn dataset(file: &JsValue) -> Result<Dataset, JsValue> {
-    let format = data_format(file)?;
+    let (format, columns) = (data_format(file)?, data_columns(file)?);
+    Dataset::from_bytes(required_bytes(file, "data")?, &name_of(file), format, columns).map_err(throw)
+}
+
+fn data_columns(file: &JsValue) -> Result<Columns, JsValue> {
     let columns = property(file, "columns");
     let columns = match columns.is_object() {
         true => from_js::<BTreeMap<String, String>>("columns", columns)?,
         false => BTreeMap::new(),
     };
-    let columns = Columns::new(columns).map_err(throw)?;
-    Dataset::from_bytes(required_bytes(file, "data")?, &name_of(file), format, columns).map_err(throw)
+    Columns::new(columns).map_err(throw)
+}
+
+/// Reads a data set (see [`dataset`]) to its end. On damaged Parquet files it may trap: a module of its own, without an
+/// [`Engine`], is to find out.
+#[wasm_bindgen]
+pub fn check_data(file: JsValue) -> Result<(), JsValue> {
+    let (format, columns) = (data_format(&file)?, data_columns(&file)?);
+    Dataset::check(required_bytes(&file, "data")?, &name_of(&file), format, columns).map_err(throw)
 }
 
 fn data_format(file: &JsValue) -> Result<DataFormat, JsValue> {

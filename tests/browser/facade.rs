@@ -154,6 +154,8 @@ async fn a_run_goes_on_elsewhere() {
     found.push(step(&mut first, "one").await.expect("a step")["loss"].as_f64().expect("a loss"));
     assert!(step(&mut first, "ahead").await.is_none(), "the run is over");
     let checkpoint = first.checkpoint().await.expect("files");
+    assert_eq!(get(&checkpoint, "step").as_f64(), Some(3.0));
+    let checkpoint = get(&checkpoint, "files");
     let names = Object::keys(&Object::from(checkpoint.clone()));
     assert_eq!(names.length(), 4);
     assert_eq!(failure(first.step("twice".to_owned()).await).0, "Config");

@@ -95,9 +95,12 @@ fn data_that_cannot_be_trained_on() {
     fails("{\"question\": \"?\"}\nnot json\n", &[], &["given.jsonl", "messages"]);
     // Every target is cut away.
     let long = format!("{{\"prompt\": \"{}\", \"completion\": \"yes\"}}", "word ".repeat(50));
-    fails(&long, &["--max-length", "8"], &["max_length"]);
+    fails(&long, &["--max-length", "8"], &["1 begins with", "raise --max-length"]);
+    fails("{\"question\": \"?\"}", &[], &["no known format", "--columns"]);
     let gone = arg(&dir.path().join("gone.jsonl"));
-    train(dir.path(), "demo", &gone, &[]).expect_error(&["gone.jsonl"]);
+    let missing = train(dir.path(), "demo", &gone, &[]);
+    missing.expect_error(&["gone.jsonl"]);
+    assert_eq!(missing.stderr.matches("gone.jsonl").count(), 1, "{}", missing.stderr);
     train(dir.path(), "demo", "demo:poems", &[]).expect_error(&["poems", "pirate"]);
 }
 
@@ -106,15 +109,23 @@ fn settings_that_cannot_be_used() {
     let dir = folder();
     let rows = arg(&write_data(dir.path()));
     let fails = |more: &[&str], parts: &[&str]| train(dir.path(), "demo", &rows, more).expect_error(parts);
-    fails(&["--rank", "0"], &["r ", "0"]);
+    fails(&["--rank", "0"], &["--rank is 0"]);
     fails(&["--target-modules", "q_proj,w_proj"], &["w_proj", "q_proj"]);
-    fails(&["--dropout", "1"], &["dropout"]);
-    fails(&["--lr", "-1"], &["learning_rate", "-1"]);
-    fails(&["--batch-size", "0"], &["batch_size"]);
-    fails(&["--eval-split", "1.5"], &["eval_split", "1.5"]);
+    fails(&["--dropout", "1"], &["--dropout is 1"]);
+    fails(&["--lr", "-1"], &["--lr is -1"]);
+    fails(&["--batch-size", "0"], &["--batch-size is 0"]);
+    fails(&["--eval-split", "1.5"], &["--eval-split", "1.5"]);
     fails(&["--device", "no such gpu"], &["no such gpu"]);
     assert!(!postil(&["train", "--out", "x", "--precision", "f64"]).ok);
-    assert!(!dir.path().join("out/adapter_model.safetensors").exists(), "nothing was written");
+    assert!(!dir.path().join("out").exists(), "nothing is left of a run that failed");
+    let deep = arg(&dir.path().join("out/of/this"));
+    let more = ["--data", &rows, "--device", "no such gpu"];
+    postil(&[&["train", "--out", &deep][..], &more].concat()).expect_error(&["no such gpu"]);
+    assert!(!dir.path().join("out").exists());
+    // A folder that was there stays.
+    std::fs::create_dir(dir.path().join("out")).expect("writable");
+    fails(&more[2..], &["no such gpu"]);
+    assert!(dir.path().join("out").exists());
 }
 
 #[test]
@@ -133,7 +144,7 @@ fn what_is_only_warned_about() {
     with_config(&model, "max_position_embeddings", serde_json::json!(32));
     let long = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"short\"}}", "word ".repeat(60));
     let run = train(dir.path(), &arg(&model), &data(dir.path(), &long), &[]);
-    run.expect_ok().expect_warning("32").expect_warning("1 of 2");
+    run.expect_ok().expect_warning("32").expect_warning("1 of 2 examples was cut");
 
     let alike = "{\"text\": \"the same\"}\nnot json\n{\"text\": \"the same\"}\n{\"text\": 5}";
     let here = dir.path().join("alike");
@@ -149,7 +160,10 @@ fn what_is_only_warned_about() {
         .expect_warning("line 4")
         .expect_warning("are the same")
         .expect_warning("k_proj")
-        .expect_warning("learning_rate");
+        .expect_warning("--lr is 0");
+    for line in ["line 2", "line 4"] {
+        assert_eq!(run.stderr.matches(line).count(), 1, "said once: {}", run.stderr);
+    }
 }
 
 #[test]
@@ -191,8 +205,12 @@ fn a_log_overwrites_no_other_file() {
 fn chats_without_an_answer_and_a_folder_that_cannot_be_replaced() {
     let dir = folder();
     let masked = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello?\"}]}";
-    train(dir.path(), "demo", &data(dir.path(), masked), &[])
-        .expect_error(&["none of the 1 records", "assistant"]);
+    train(dir.path(), "demo", &data(dir.path(), masked), &[]).expect_error(&[
+        "none of 1 record has",
+        "1 has no assistant turn",
+        "--train-on-all",
+        "assistant",
+    ]);
     let best = dir.path().join("out/best");
     std::fs::create_dir_all(&best).expect("writable");
     std::fs::write(best.join("mine.txt"), "kept").expect("writable");

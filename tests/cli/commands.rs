@@ -81,8 +81,8 @@ fn an_adapter_acts_as_strongly_as_it_is_told() {
 fn generate_refuses_what_it_cannot_do() {
     postil(&["generate", "--prompt", ""]).expect_error(&["empty"]);
     postil(&["generate", "--prompt", "x", "--temperature", "-1"]).expect_error(&["temperature"]);
-    postil(&["generate", "--prompt", "x", "--top-p", "0"]).expect_error(&["top_p"]);
-    postil(&["generate", "--prompt", "x", "--max-new-tokens", "0"]).expect_error(&["max_new_tokens"]);
+    postil(&["generate", "--prompt", "x", "--top-p", "0"]).expect_error(&["--top-p is 0"]);
+    postil(&["generate", "--prompt", "x", "--max-new-tokens", "0"]).expect_error(&["--max-new-tokens"]);
     postil(&["generate", "--prompt", &"word ".repeat(2000)]).expect_error(&["context", "512"]);
 }
 
@@ -93,5 +93,12 @@ fn doctor_lists_what_there_is() {
     assert!(
         report["kernels"].as_array().is_some_and(|list| list.iter().any(|k| k == "matmul_nt/bf16-64x64"))
     );
-    assert!(postil(&["doctor"]).expect_ok().stdout.contains("would run on"));
+    let shown = postil(&["doctor"]);
+    assert!(shown.expect_ok().stdout.contains("would run on"));
+    assert!(shown.stdout.lines().all(|line| line.len() <= 160), "{}", shown.stdout);
+    let kernels = report["kernels"].as_array().expect("a list");
+    let variants = kernels.iter().filter_map(|kernel| kernel.as_str()?.split_once('/'));
+    for (kernel, variant) in variants {
+        assert!(shown.stdout.contains(kernel) && shown.stdout.contains(variant), "{kernel}/{variant}");
+    }
 }

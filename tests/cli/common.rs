@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// How long to wait for what comes at some time even on a busy machine.
+pub const LONG: Duration = Duration::from_secs(300);
 
 /// What a finished command left.
 pub struct Finished {

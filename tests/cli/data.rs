@@ -75,11 +75,18 @@ fn what_cannot_be_read_is_one_error() {
     let dir = folder();
     let csv = write(dir.path(), "rows.csv", ROWS);
     let data = |more: &[&str]| postil(&[&["data", "--data", &csv], more].concat());
-    data(&[]).expect_error(&["rows.csv", "\"question\", \"answer\""]);
+    data(&[]).expect_error(&["rows.csv", "\"question\", \"answer\"", "with --columns"]);
     data(&["--columns", "prompt=ask"]).expect_error(&["no column \"ask\"", "\"question\", \"answer\""]);
     data(&["--columns", "prompt"]).expect_error(&["--columns", "field=column"]);
     data(&["--data-format", "xml"]).expect_error(&["--data-format", "parquet"]);
     data(&["--data-format", "parquet"]).expect_error(&["rows.csv", "no valid Parquet"]);
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/messages.parquet");
+    let mut damaged = std::fs::read(fixture).expect("the fixture");
+    // Here the crate that reads Parquet panics.
+    damaged[1122] ^= 1;
+    let path = dir.path().join("damaged.parquet");
+    std::fs::write(&path, damaged).expect("writable");
+    postil(&["data", "--data", &arg(&path)]).expect_error(&["damaged.parquet", "damaged Parquet"]);
     let broken = write(dir.path(), "broken.parquet", "nothing");
     postil(&["data", "--data", &broken]).expect_error(&["broken.parquet", "PAR1"]);
     postil(&["data", "--columns", COLUMNS]).expect_error(&["--columns", "built in"]);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::common::*;
 use super::hub_server::{COMMIT, HubServer, TOKEN, etag};
 
-const REPO: &str = "owner/story-model";
+pub const REPO: &str = "owner/story-model";
 
 fn demo_files() -> HashMap<String, Vec<u8>> {
     let names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
@@ -18,19 +18,19 @@ fn demo_files() -> HashMap<String, Vec<u8>> {
     names.iter().map(|name| ((*name).to_owned(), read(name))).collect()
 }
 
-struct Place {
-    server: HubServer,
+pub struct Place {
+    pub server: HubServer,
     home: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self { server: HubServer::start(), home: folder() };
         place.server.add(REPO, demo_files());
         place
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command(args);
         for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
@@ -40,7 +40,7 @@ impl Place {
     }
 
     /// Counts parameters: needs `config.json` and no GPU.
-    fn params(&self, model: &str, env: &[(&str, &str)]) -> Finished {
+    pub fn params(&self, model: &str, env: &[(&str, &str)]) -> Finished {
         let mut command = self.command(&["params", "--model", model, "--json"]);
         command.envs(env.iter().copied());
         finish(command)
@@ -53,14 +53,21 @@ impl Place {
         finish(command)
     }
 
-    fn cache(&self) -> PathBuf {
+    pub fn cache(&self) -> PathBuf {
         self.home.path().join("hub/models--owner--story-model")
     }
 
-    /// What has come of the weights; other files' parts are there for a moment as well.
-    fn partial(&self) -> Option<PathBuf> {
-        let name = format!("{}.incomplete", etag(&demo_files()["model.safetensors"]));
-        Some(self.cache().join("blobs").join(name)).filter(|path| path.exists())
+    /// Names and lengths of what has come of a content; other files' parts are there for a moment as well.
+    pub fn parts(&self, content: &[u8]) -> Vec<(String, u64)> {
+        let etag = etag(content);
+        let entries = std::fs::read_dir(self.cache().join("blobs")).into_iter().flatten().flatten();
+        let mut parts: Vec<_> = entries
+            .map(|entry| (entry.file_name().into_string().expect("UTF-8"), entry))
+            .filter(|(name, _)| name.starts_with(&etag) && name.ends_with(".incomplete"))
+            .map(|(name, entry)| (name, entry.metadata().map_or(0, |meta| meta.len())))
+            .collect();
+        parts.sort();
+        parts
     }
 }
 
@@ -192,28 +199,43 @@ fn a_connection_that_breaks_goes_on_from_there() {
     assert_eq!(ranges, expected);
 }
 
-#[test]
-fn an_interrupted_download_goes_on_with_the_next_run() {
-    let place = Place::new();
-    place.server.state().slow = true;
-    let mut child = place.command(&GENERATE);
-    let mut child = child.args(["--model", REPO]).spawn().expect("the binary runs");
+/// Starts the command against a server that stalls, and kills it when `bytes` of the content are on the disk.
+pub fn kill_after(place: &Place, mut command: Command, content: &[u8], bytes: usize) {
+    let mut child = command.spawn().expect("the binary runs");
     let begun = Instant::now();
-    let enough = |path: PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 100_000);
-    while !place.partial().is_some_and(enough) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no bytes came");
+    while place.parts(content).iter().map(|(_, len)| *len as usize).sum::<usize>() < bytes {
+        assert!(begun.elapsed() < LONG, "the bytes did not come");
         assert!(child.try_wait().expect("a state").is_none(), "it ended");
         std::thread::sleep(Duration::from_millis(10));
     }
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    let kept = std::fs::metadata(place.partial().expect("a part")).expect("a part").len();
-    place.server.state().slow = false;
+}
+
+#[test]
+fn an_interrupted_download_goes_on_with_the_next_run() {
+    let place = Place::new();
+    let content = &demo_files()["model.safetensors"];
+    place.server.state().stalls_after = Some(100_001);
+    let mut command = place.command(&GENERATE);
+    command.args(["--model", REPO]);
+    kill_after(&place, command, content, 100_001);
+    // Other tools of the cache go on from this file, too.
+    assert_eq!(place.parts(content), [(format!("{}.incomplete", etag(content)), 100_001)]);
+    place.server.state().stalls_after = None;
     place.server.state().storage_log.clear();
     place.generate(REPO, &[]).expect_ok();
-    assert_eq!(place.server.state().storage_log[0].headers["range"], format!("bytes={kept}-"));
-    assert_eq!(weights(&place.cache()), demo_files()["model.safetensors"]);
-    assert_eq!(place.partial(), None);
+    assert_eq!(place.server.state().storage_log[0].headers["range"], "bytes=100001-");
+    assert_eq!(weights(&place.cache()), *content);
+    assert_eq!(place.parts(content), []);
+}
+
+#[test]
+fn sizes_beyond_every_number_are_refused() {
+    let place = Place::new();
+    place.server.add(REPO, sharded());
+    place.server.state().lie = i64::MAX;
+    place.generate(REPO, &[]).expect_error(&[REPO, "disk"]);
 }
 
 #[test]
@@ -254,9 +276,11 @@ fn an_overloaded_hub_is_asked_again() {
 #[test]
 fn a_hub_that_is_not_there_is_named() {
     let place = Place::new();
-    place
-        .params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")])
-        .expect_error(&["http://127.0.0.1:9", "cannot be reached"]);
+    place.params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")]).expect_error(&[
+        REPO,
+        "http://127.0.0.1:9",
+        "cannot be reached",
+    ]);
     place
         .params(REPO, &[("HF_ENDPOINT", "huggingface.co")])
         .expect_error(&["HF_ENDPOINT", "expected an address"]);

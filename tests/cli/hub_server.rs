@@ -1,10 +1,9 @@
 //! A server that answers as the Hub does, and a second one, another origin, that holds the large files.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Barrier, Mutex, MutexGuard};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// The token that opens a gated model.
@@ -29,8 +28,10 @@ pub struct State {
     pub gated: Vec<String>,
     /// How many of the next large answers break off in the middle.
     pub drops: usize,
-    /// Sends large files a little at a time.
-    pub slow: bool,
+    /// Of each large answer only these bytes come, and then nothing until the client goes away.
+    pub stalls_after: Option<usize>,
+    /// Large answers wait for each other here.
+    pub together: Option<Arc<Barrier>>,
     /// Answers 200 with everything, whatever range was asked for.
     pub ignores_ranges: bool,
     /// Promises this many bytes more than there are.
@@ -64,6 +65,11 @@ impl HubServer {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test thread panicked")
+    }
+
+    /// The ranges that the second server was asked for.
+    pub fn ranges(&self) -> BTreeSet<String> {
+        self.state().storage_log.iter().filter_map(|request| request.headers.get("range").cloned()).collect()
     }
 
     pub fn add(&self, repo: &str, files: HashMap<String, Vec<u8>>) {
@@ -160,7 +166,7 @@ fn hub_answer(stream: &mut TcpStream, request: &Request, state: &mut State, stor
     };
     let commit = ("X-Repo-Commit", COMMIT.to_owned());
     if body.len() >= LARGE {
-        let size = (body.len() as i64 + state.lie).to_string();
+        let size = (body.len() as u64).saturating_add_signed(state.lie).to_string();
         let to = format!("{storage}/signed/{repo}/{file}?Signature=abc%2Fdef&Expires=1");
         let headers = [
             commit,
@@ -190,34 +196,34 @@ fn storage_answer(stream: &mut TcpStream, request: &Request, state: &mut State) 
         let (repo, file) = path.rsplit_once('/')?;
         state.repos.get(repo)?.get(file)
     });
-    let Some(body) = body.cloned() else { return refuse(stream, "403 Forbidden", "") };
-    let range = request
-        .headers
-        .get("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    let from: usize = range.filter(|_| !state.ignores_ranges).unwrap_or(0);
-    let length = ("Content-Length", (body.len() - from).to_string());
-    match range.filter(|_| !state.ignores_ranges) {
-        Some(from) => {
-            let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
+    let Some(body) = body else { return refuse(stream, "403 Forbidden", "") };
+    let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let number = |text: &str| text.parse::<usize>().ok();
+    let range = range
+        .filter(|_| !state.ignores_ranges)
+        .and_then(|(first, last)| Some((number(first)?, number(last).map_or(body.len(), |last| last + 1))));
+    let (from, mut end) = range.unwrap_or((0, body.len()));
+    let length = ("Content-Length", (end - from).to_string());
+    match range {
+        Some(_) => {
+            let range = format!("bytes {from}-{}/{}", end - 1, body.len());
             head(stream, "206 Partial Content", &[length, ("Content-Range", range)]);
         }
         None => head(stream, "200 OK", &[length]),
     }
-    let mut end = body.len();
     if state.drops > 0 {
         state.drops -= 1;
-        end = from + (body.len() - from) / 2;
+        end = from + (end - from) / 2;
     }
-    let slow = state.slow;
+    let stalls = state.stalls_after.map(|bytes| end = end.min(from + bytes)).is_some();
+    let (part, together) = (body[from..end].to_vec(), state.together.clone());
     Some(Box::new(move |stream| {
-        for piece in body[from..end].chunks(if slow { 20_000 } else { 1 << 20 }) {
-            if stream.write_all(piece).is_err() {
-                return;
-            }
-            if slow {
-                std::thread::sleep(Duration::from_millis(50));
-            }
+        if let Some(barrier) = together {
+            barrier.wait();
+        }
+        if stream.write_all(&part).is_ok() && stalls {
+            // The client sends nothing more: this ends when it goes away.
+            let _ = stream.read(&mut [0]);
         }
     }))
 }

@@ -7,6 +7,7 @@ mod common;
 mod data;
 mod gguf;
 mod hub;
+mod hub_large;
 mod hub_server;
 mod memory;
 mod resume;

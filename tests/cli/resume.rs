@@ -76,7 +76,7 @@ fn a_killed_run_ends_with_the_same_adapter() {
         let mut child = command(&text).spawn().expect("the binary runs");
         let start = Instant::now();
         while lines(&path("killed.jsonl")) < kill_at && child.try_wait().expect("its state").is_none() {
-            assert!(start.elapsed() < Duration::from_secs(120), "no steps");
+            assert!(start.elapsed() < LONG, "no steps");
             std::thread::sleep(Duration::from_millis(5));
         }
         child.kill().expect("SIGKILL");
@@ -110,7 +110,7 @@ fn resuming_needs_the_same_run() {
     assert_eq!(adapter(&out), done);
 
     for (option, value, said) in [
-        ("--lr", "1e-5", "learning_rate"),
+        ("--lr", "1e-5", "--lr"),
         ("--seed", "1", "seed"),
         ("--epochs", "3", "12 steps, which cannot become 9"),
         ("--rank", "8", "rank"),
@@ -163,7 +163,7 @@ fn a_finished_run_has_a_checkpoint_of_its_last_step() {
     let done = adapter(&out);
     with("3", &["--resume"]).expect_ok();
     assert_eq!(adapter(&out), done);
-    with("2", &["--resume"]).expect_error(&["max_steps"]);
+    with("2", &["--resume"]).expect_error(&["--max-steps"]);
     // Without it there is nothing to go on from, and the adapter stays.
     std::fs::remove_dir_all(out.join("checkpoint-3")).expect("a checkpoint at the end");
     with("3", &["--resume"]).expect_error(&["no checkpoint", "--init-adapter"]);

@@ -231,6 +231,84 @@ fn json_lists_number_their_entries() {
 }
 
 #[test]
+fn a_repeated_column_is_refused() {
+    let table = b"prompt,completion,prompt\na,b,c\n";
+    refused(table, "x.csv", "", "", &["x.csv: no valid table", "two columns are called \"prompt\""]);
+    refused(table, "x.csv", "", "text=completion", &["two columns are called \"prompt\""]);
+    refused(b"text\ttext\na\tb\n", "x.tsv", "", "", &["two columns are called \"text\""]);
+    // Names that differ, and columns that have none, as spreadsheets write them behind the last.
+    let table = open(b"prompt,completion,Prompt,,\na,b,c,,\n", "x.csv").unwrap();
+    assert_eq!(read(&table).records, [pair("a", "b")]);
+}
+
+#[test]
+fn contents_in_parts_are_joined() {
+    let chat =
+        |content: &str| format!("{{\"messages\": [{{\"role\": \"user\", \"content\": {content}}}]}}\n");
+    let lines = [
+        chat(r#"[{"type": "text", "text": "One "}, {"type": "text", "text": "two"}]"#),
+        chat(r#"[{"type": "text", "text": "What is it?"}, {"type": "image", "url": "a.png"}]"#),
+        chat("[]"),
+        chat(r#"["words"]"#),
+        chat(r#"[{"text": "no type"}]"#),
+        chat(r#"[{"type": "text", "text": null}]"#),
+        chat("\"three\""),
+    ];
+    let parsed = parse(&lines.concat(), "x.jsonl");
+    let user = |text: &str| Record::Messages(vec![message("user", text)]);
+    assert_eq!(parsed.records, [user("One two"), user("three")]);
+    let in_part = |line, part, reason: &str| {
+        skipped(line, &format!("\"messages\", message 1: \"content\", part {part}: {reason}"))
+    };
+    let expected = [
+        in_part(2, 2, "its type is \"image\", and only text can be trained on"),
+        skipped(3, "\"messages\", message 1: \"content\" is an empty list"),
+        in_part(4, 1, "no JSON object but a string"),
+        in_part(5, 1, "\"type\" is missing"),
+        in_part(6, 1, "\"text\" must be a string, found null"),
+    ];
+    assert_eq!(parsed.skipped, expected);
+}
+
+/// A few bytes of text a value, but a hundred in memory: without a bound these lines would take gigabytes.
+#[test]
+fn rows_of_very_many_or_deep_values_are_refused() {
+    let list = |value: &str, n: usize| format!("[{}{value}]", format!("{value},").repeat(n - 1));
+    let row = |value: &str| format!("{{\"text\": \"a\", \"more\": {value}}}\n");
+    // With the row itself and its text.
+    let most = (1 << 20) - 3;
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    let lines = [
+        row(&list("{}", most)),
+        row(&list("0", most + 1)),
+        row(&list("{\"\":0}", most)),
+        row(&deep),
+        row("0"),
+    ];
+    let parsed = parse(&lines.concat(), "x.jsonl");
+    assert_eq!(parsed.lines, [1, 5]);
+    let many = "more than 1048576 values in one row";
+    let expected = [
+        skipped(2, many),
+        skipped(3, many),
+        skipped(4, "no valid JSON: recursion limit exceeded at character 149"),
+    ];
+    assert_eq!(parsed.skipped, expected);
+    let whole = format!("[{{\"text\": \"a\"}}, {}]", lines[1].trim_end());
+    let data = open(whole.as_bytes(), "x.json").unwrap();
+    let error = data.read(&mut |_, _| Ok(())).unwrap_err();
+    assert!(error.to_string().contains(many), "{error}");
+    // A table's cell that holds a list.
+    let cell = format!(
+        "messages\n\"{}\"\n\"{}\"\n",
+        list("{}", 1 << 20),
+        r#"[{""role"": ""user"", ""content"": ""a""}]"#
+    );
+    let parsed = parse(&cell, "x.csv");
+    assert_eq!((parsed.records.len(), parsed.skipped.len()), (1, 1));
+}
+
+#[test]
 fn parquet_in_every_compression() {
     let chats = open(include_bytes!("fixtures/messages.parquet"), "x.parquet").unwrap();
     assert_eq!((chats.file_format(), chats.format()), (FileFormat::Parquet, Format::Messages));

@@ -24,6 +24,9 @@ const QUIET_FLAGS = [
   "--disable-sync",
 ];
 
+/** What comes at all comes sooner, even on a busy machine. */
+const PATIENCE_MS = 180_000;
+
 const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
@@ -118,6 +121,7 @@ export async function openPage(url, options = {}) {
     );
   });
   if (initScript) await context.addInitScript(initScript);
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   page.on("console", (message) => {
     if (message.type() === "error" && !expected?.test(message.text())) problems.push(`console: ${message.text()}`);

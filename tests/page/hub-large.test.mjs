@@ -160,7 +160,7 @@ test("models from the Hub, from a folder and from the browser's files; a step of
     await setNumber(page, "Warm-up steps", 0);
     await page.getByText("Sampling").click();
     await setNumber(page, "Maximum tokens", 1);
-    await page.waitForTimeout(500);
+    await panel(page, "Data").getByText(/cut to 16 tokens/).first().waitFor();
     const began = performance.now();
     await page.getByRole("button", { name: "Train", exact: true }).click();
     await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();

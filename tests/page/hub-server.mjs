@@ -23,8 +23,8 @@ export async function startHub(repos) {
     /** How many of the next large answers break off in the middle. */
     drops: 0,
     ignoresRanges: false,
-    /** Answers from this byte on come a little at a time. */
-    slowFrom: Infinity,
+    /** Answers from this byte on begin, and then come a byte at a time: they never end. */
+    stallsFrom: Infinity,
     hub: [],
     storage: [],
   };
@@ -43,7 +43,7 @@ export async function startHub(repos) {
     response.writeHead(range ? 206 : 200, { ...CORS, ...partial, "Content-Length": to - from });
     const breaks = state.drops > 0 && to - from > 1;
     if (breaks) state.drops -= 1;
-    void send(response, body, from, breaks ? from + Math.floor((to - from) / 2) : to, from >= state.slowFrom);
+    void send(response, body, from, breaks ? from + Math.floor((to - from) / 2) : to, from >= state.stallsFrom);
   });
 
   const hub = await listen((request, response) => {
@@ -75,13 +75,17 @@ export async function startHub(repos) {
   return { address: hub.origin, origins: [hub.origin, storage.origin], state, close };
 }
 
-async function send(response, body, from, end, slow) {
-  const piece = slow ? 64 << 10 : 1 << 20;
-  for (let at = from; at < end; at += piece) {
-    const bytes = body.read ? body.read(at, Math.min(end, at + piece)) : body.subarray(at, Math.min(end, at + piece));
+async function send(response, body, from, end, stalls) {
+  const read = (at, to) => (body.read ? body.read(at, to) : body.subarray(at, to));
+  let piece = stalls ? 64 << 10 : 1 << 20;
+  for (let at = from; at < end; ) {
+    const next = Math.min(end, at + piece);
     if (response.destroyed) return;
-    await new Promise((resolve) => response.write(bytes, resolve));
-    if (slow) await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => response.write(read(at, next), resolve));
+    at = next;
+    if (!stalls) continue;
+    piece = 1;
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
   // Fewer bytes than promised: the connection is cut.
   if (response.getHeader("Content-Length") > end - from) response.destroy();

@@ -49,10 +49,9 @@ const shown = (...parts) => `Hidden size${checkSum(...parts).toLocaleString("en"
 
 /** Runs a test on a fresh page beside a Hub with one model. */
 function onPage(name, act, { weights = randomBytes(3 * MIB), ...options } = {}) {
-  test(name, { timeout: 120_000 }, async () => {
+  test(name, { timeout: 600_000 }, async () => {
     const hub = await startHub({ [REPO]: { ...texts, "model.safetensors": weights } });
     const opened = await openPage(server.url, { origins: hub.origins, expected: EXPECTED, ...options });
-    opened.page.setDefaultTimeout(20_000);
     try {
       await opened.page.getByText("Ready.").waitFor();
       await open(opened.page, hub);
@@ -156,14 +155,14 @@ onPage("a server without ranges sends everything", async (page, hub, weights) =>
 onPage(
   "a download that is cancelled goes on later",
   async (page, hub, weights) => {
-    hub.state.slowFrom = 16 * MIB;
+    hub.state.stallsFrom = 16 * MIB;
     await ask(page, REPO);
-    await model(page).getByText(/(1[6-9]|2\d)\.\d MiB of 40\.0 MiB, .*\/s, .* left/).waitFor();
+    await model(page).getByText(/16\.\d MiB of 40\.0 MiB, .*\/s, .* left/).waitFor();
     await page.getByRole("button", { name: "Cancel" }).click();
     await says(page, "Loading was cancelled.");
     await page.getByText("Ready.").waitFor();
     await model(page).getByText(/not whole: load it by its name to go on/).waitFor();
-    hub.state.slowFrom = Infinity;
+    hub.state.stallsFrom = Infinity;
     hub.state.storage.length = 0;
     await ask(page, REPO);
     await loaded(page, weights);

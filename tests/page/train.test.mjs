@@ -61,7 +61,7 @@ async function smallRun(page, steps) {
   await page.getByText("Sampling").click();
   await setNumber(page, "Maximum tokens", 8);
   // The counts of the data follow the maximum length.
-  await page.waitForTimeout(500);
+  await panel(page, "Data").getByText(/cut to 32 tokens/).first().waitFor();
 }
 
 /** The losses of the native binary on the built-in data with the settings of `smallRun`. */
@@ -115,10 +115,20 @@ onPage(
         last = now;
       }, 20);
     });
+    // And here, where nothing but a busy machine can be at fault.
+    let ownPause = 0;
+    let answered = performance.now();
+    const timer = setInterval(() => {
+      const now = performance.now();
+      ownPause = Math.max(ownPause, now - answered);
+      answered = now;
+    }, 20);
     await trainButton(page).click();
     await done(page);
+    clearInterval(timer);
     const longest = await page.evaluate(() => window.longestPause);
-    assert.ok(longest < LONGEST_PAUSE_MS, `the page did not answer for ${longest.toFixed(0)} ms`);
+    const paused = `the page did not answer for ${longest.toFixed(0)} ms, and this test for ${ownPause.toFixed(0)} ms`;
+    assert.ok(longest < LONGEST_PAUSE_MS + ownPause, paused);
 
     await page.getByText("Loss as a table").click();
     await panel(page, "Train").locator("tbody tr").nth(STEPS - 1).waitFor();
@@ -245,12 +255,24 @@ onPage("names the lines of a file that it cannot use", async (page) => {
   assert.ok(await trainButton(page).isDisabled());
 });
 
+onPage("survives a Parquet file on which its reader panics", async (page) => {
+  const damaged = await readFile(join(here, "../host/fixtures/messages.parquet"));
+  damaged[1122] ^= 1;
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  await page.getByLabel("Training file").setInputFiles(file("chats.parquet", damaged));
+  await panel(page, "Data").getByRole("alert").getByText("chats.parquet: damaged Parquet").waitFor();
+  damaged[1122] ^= 1;
+  await page.getByLabel("Training file").setInputFiles(file("chats.parquet", damaged));
+  await panel(page, "Data").getByText("Parquet, messages").waitFor();
+  await page.getByText("Ready.").waitFor();
+}, { expected: /panicked at/ });
+
 onPage("refuses data in which nothing is trained on", async (page) => {
   await page.getByRole("radio", { name: /Your own file/ }).check();
   const chat = JSON.stringify({ messages: [{ role: "user", content: "Is anyone there?" }] });
   await page.getByLabel("Training file").setInputFiles(file("unanswered.jsonl", chat));
   const alert = panel(page, "Data").getByRole("alert");
-  await alert.getByText(/none of the 1 records has a token to train on: 1 have no assistant turn/).waitFor();
+  await alert.getByText(/none of 1 record has a token to train on: 1 has no assistant turn/).waitFor();
   assert.ok(await trainButton(page).isDisabled());
 });
 

@@ -2,6 +2,9 @@
 declare module "postil-engine" {
   export default function init(options?: { module_or_path?: URL | string }): Promise<{ memory: WebAssembly.Memory }>;
 
+  /** Reads a data file to its end; traps on some that are damaged. */
+  export function check_data(file: DataFile): void;
+
   export interface DeviceInfo {
     name: string;
     /** `BrowserWebGpu` in a browser. */

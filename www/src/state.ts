@@ -93,6 +93,7 @@ export interface Settings {
   eval_steps: number;
   seed: number;
   packing: boolean;
+  group_by_length: boolean;
   gradient_checkpointing: boolean;
   assistant_only_loss: boolean;
 }
@@ -112,6 +113,7 @@ export const settings = signal<Settings>({
   eval_steps: 20,
   seed: 42,
   packing: false,
+  group_by_length: false,
   gradient_checkpointing: false,
   assistant_only_loss: true,
 });

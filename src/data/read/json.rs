@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::value::{Bounded, budget, parse};
 use super::{Guarded, MAX_ROW, OnRow, Row};
 use crate::data::records::{RowResult, kind};
 use crate::error::{Error, Result};
@@ -45,11 +46,22 @@ fn parse_line(bytes: &[u8]) -> RowResult<Row> {
     if text.trim_start().starts_with('[') {
         return Err("a JSON list where one JSON object a line is expected".to_owned());
     }
-    // serde_json counts lines of its own input, which is always the first.
-    let value = serde_json::from_str(text).map_err(|error| {
-        format!("no valid JSON: {}", error.to_string().replace(" at line 1 column ", " at column "))
+    let value = parse(text.trim_end_matches(['\n', '\r'])).map_err(|error| {
+        // serde_json counts lines of its own input, which is always the first.
+        let (said, column) = (error.to_string(), error.column());
+        let said = said.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&said);
+        match column {
+            // What is wrong with the row as a whole.
+            _ if error.is_data() => said.to_owned(),
+            _ => format!("no valid JSON: {said} at character {}", characters(text, column)),
+        }
     })?;
     to_row(value)
+}
+
+/// The character, from 1, at byte `column`, from 1.
+fn characters(text: &str, column: usize) -> usize {
+    text.char_indices().take_while(|(at, _)| *at < column).count().max(1)
 }
 
 fn to_row(value: Value) -> RowResult<Row> {
@@ -93,7 +105,9 @@ struct Entries<'a, 'b> {
 
 impl Entries<'_, '_> {
     fn read<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
-        while let Some(value) = list.next_element::<Value>()? {
+        loop {
+            let left = budget();
+            let Some(value) = list.next_element_seed(Bounded::new(&left))? else { break };
             self.number += 1;
             (self.next)();
             self.outcome = (self.on_row)(self.number, to_row(value));

@@ -4,6 +4,7 @@ mod json;
 mod parquet;
 mod table;
 mod text;
+mod value;
 
 use std::cell::Cell;
 #[cfg(not(target_arch = "wasm32"))]
@@ -20,10 +21,13 @@ use serde_json::{Map, Value};
 use super::columns::Columns;
 use super::file_format::FileFormat;
 use super::records::RowResult;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
 pub(super) use parquet::column_names;
 pub(super) use table::header;
+pub(super) use value::parse_list;
 
 /// The most bytes a row may have. It ends what would otherwise fill the memory: a file without line breaks, or a
 /// quote that is never closed.
@@ -57,9 +61,10 @@ impl Input {
     #[cfg(not(target_arch = "wasm32"))]
     fn open_file(path: &PathBuf) -> Result<File> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = opened.map_err(|error| Error::io(path.display(), &error))?;
+        // Whoever asked puts the name before it.
+        let (metadata, file) = opened.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         if metadata.is_dir() {
-            return Err(Error::io(path.display(), &io::Error::other("a folder, not a file")));
+            return Err(Error::new(ErrorKind::Io, "a folder, not a file"));
         }
         Ok(file)
     }

@@ -64,11 +64,50 @@ pub(super) fn rows(input: &Input, columns: &Columns, on_row: &mut OnRow<'_>) -> 
 }
 
 /// Runs a part of the `parquet` crate (60.1), which panics on some damaged files. In WebAssembly a panic cannot be
-/// caught: there it ends the worker, and the page says so.
+/// caught: the page reads such a file in a worker of its own first, see [`check`](crate::data::Dataset::check).
 fn guarded<T>(act: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    #[cfg(not(target_arch = "wasm32"))]
+    let _quiet = quiet::Quiet::begin();
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)) {
         Ok(result) => result.map_err(|error| failed(&error)),
         Err(_) => Err(Error::format("damaged Parquet: what it says of itself cannot be")),
+    }
+}
+
+/// Keeps a panic that is caught and reported as an error from being printed as well.
+#[cfg(not(target_arch = "wasm32"))]
+mod quiet {
+    use std::cell::Cell;
+    use std::panic;
+    use std::sync::Once;
+
+    thread_local! {
+        static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// This thread's panics are not printed while it lives; the others' are.
+    pub(super) struct Quiet;
+
+    impl Quiet {
+        pub(super) fn begin() -> Self {
+            static HOOK: Once = Once::new();
+            HOOK.call_once(|| {
+                let before = panic::take_hook();
+                panic::set_hook(Box::new(move |info| {
+                    if !IS_QUIET.get() {
+                        before(info);
+                    }
+                }));
+            });
+            IS_QUIET.set(true);
+            Self
+        }
+    }
+
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            IS_QUIET.set(false);
+        }
     }
 }
 

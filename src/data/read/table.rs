@@ -29,6 +29,13 @@ pub(super) fn rows(reader: impl BufRead, delimiter: u8, on_row: &mut OnRow<'_>) 
     let error = |error: csv::Error| Error::format(format!("no valid table: {error}"));
     let header = reader.headers().map_err(error)?;
     let names: Vec<_> = header.iter().map(|name| name.trim().to_owned()).collect();
+    // Columns without a name, as behind a delimiter at the lines' ends, are never asked for.
+    let is_repeated = |(i, name): &(usize, &String)| !name.is_empty() && names[..*i].contains(name);
+    if let Some((_, name)) = names.iter().enumerate().find(is_repeated) {
+        return Err(Error::format(format!(
+            "no valid table: two columns are called \"{name}\", and which of them is meant cannot be told; rename one"
+        )));
+    }
     let mut record = ByteRecord::new();
     for number in 1.. {
         budget.set(MAX_ROW);

@@ -30,6 +30,11 @@ export default async function init() {
   return {};
 }
 
+/** In a worker of its own. */
+export function check_data({ name }) {
+  if (name === "damaged.parquet") throw new WebAssembly.RuntimeError("unreachable");
+}
+
 /** What the page is shown of a .gguf file. */
 const GGUF = {
   parameters: 1e6,
@@ -147,6 +152,9 @@ export class Engine {
 
   inspect_data({ name, data, format, columns }, { max_length, assistant_only_loss }) {
     this.#alone();
+    if (name === "inspected-trap.jsonl") throw new WebAssembly.RuntimeError("unreachable");
+    if (name === "damaged.parquet") throw failure("Internal", "the engine was given a file that it cannot survive");
+    if (/\.parquet$/.test(name)) throw failure("Data", `${name}: no Parquet in this fake`);
     if (format && format !== "prompt-completion") throw failure("Data", `${name}: no ${format} in this fake`);
     const lines = new TextDecoder().decode(data).split("\n");
     const skipped = [];
@@ -156,7 +164,7 @@ export class Engine {
       try {
         const row = JSON.parse(line);
         if (row.messages && assistant_only_loss && !row.messages.some(({ role }) => role === "assistant")) {
-          throw failure("Data", `${name}: none of the 1 records has a token to train on: 1 have no assistant turn`);
+          throw failure("Data", `${name}: none of 1 record has a token to train on: 1 has no assistant turn`);
         }
         const read = (field) => row[columns?.[field] ?? field] ?? (row.messages && "turns");
         const [prompt, completion] = [read("prompt"), read("completion")];
@@ -232,7 +240,10 @@ export class Engine {
         total_steps: train.max_steps,
         examples: 4,
         eval_examples: evaluation ? 2 : 0,
-        warnings: init_adapter ? ["training goes on from an adapter"] : [],
+        warnings: [
+          ...(init_adapter ? ["training goes on from an adapter"] : []),
+          ...["packing", "group_by_length"].filter((name) => train[name]).map((name) => `${name} is on`),
+        ],
         ...(evaluation ? { eval_loss: 3 } : {}),
       };
     });
@@ -308,7 +319,9 @@ export class Engine {
       let text = "";
       let tokens = 0;
       const words = options.adapter ? ["tuned ", "<b>answer</b> "] : ["base ", "answer "];
-      while (tokens < options.max_new_tokens) {
+      // So that a test can stop it, however slow the machine is.
+      const endless = /without end/.test(prompt);
+      while (endless || tokens < options.max_new_tokens) {
         await pause(10);
         const piece = words[tokens % words.length];
         text += piece;

@@ -226,7 +226,13 @@ function Advanced() {
           label="Packing"
           hint="Short examples share a row of the maximum length, each kept to itself. Batch size then counts rows."
           checked={now.packing}
-          onChange={(packing) => changeSettings({ packing })}
+          onChange={(packing) => changeSettings({ packing, ...(packing ? { group_by_length: false } : {}) })}
+        />
+        <CheckField
+          label="Group by length"
+          hint="Batches of examples of about equal length: less padding, another order. Packed rows have no use for it."
+          checked={now.group_by_length}
+          onChange={(group_by_length) => changeSettings({ group_by_length, ...(group_by_length ? { packing: false } : {}) })}
         />
         <CheckField
           label="Gradient checkpointing"

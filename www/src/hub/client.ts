@@ -9,6 +9,9 @@ const MAX_WAIT_MS = 60_000;
 /** The longest silence of a server. */
 const SILENCE_MS = 60_000;
 
+/** The most bytes of a file that is kept in memory; the largest are tokenizers, of some tens of MiB. */
+const MAX_SMALL_FILE = 256 * 2 ** 20;
+
 /** An error that says all there is to say; nothing was changed by what failed. */
 export class DownloadError extends Error {
   readonly kind: string = "Download";
@@ -53,7 +56,7 @@ export class HubClient {
   async revision(): Promise<Revision> {
     const text = await this.attempt(async () => {
       const response = await this.request(revisionUrl(this.model), undefined, "");
-      return await response.text().catch((error: unknown) => this.broken(this.model.repo, error));
+      return new TextDecoder().decode(await this.whole(response, this.model.repo));
     });
     const info = parse(text) as { sha?: unknown; siblings?: { rfilename?: unknown }[] } | undefined;
     const files = (info?.siblings ?? []).map(({ rfilename }) => rfilename).filter((name) => typeof name === "string");
@@ -79,7 +82,38 @@ export class HubClient {
   async bytes(commit: string, file: string): Promise<Uint8Array<ArrayBuffer>> {
     return await this.attempt(async () => {
       const response = await this.request(resolveUrl(this.model, commit, file), undefined, file);
-      return new Uint8Array(await response.arrayBuffer().catch((error: unknown) => this.broken(file, error)));
+      return await this.whole(response, file);
+    });
+  }
+
+  /** An answer's body, as long as it is no longer than a small file may be. */
+  private async whole(response: Response, file: string): Promise<Uint8Array<ArrayBuffer>> {
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    let length = 0;
+    const reader = response.body?.getReader();
+    while (reader) {
+      const { value } = await this.read(reader, file);
+      if (!value) break;
+      length += value.length;
+      if (length > MAX_SMALL_FILE) {
+        void reader.cancel().catch(() => {});
+        throw new DownloadError(`${file}: the server sends more than ${MAX_SMALL_FILE / 2 ** 20} MiB, which is no file of this kind.`);
+      }
+      pieces.push(value);
+    }
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return bytes;
+  }
+
+  private async read(reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, file: string) {
+    return await within(reader.read(), SILENCE_MS).catch((error: unknown) => {
+      void reader.cancel().catch(() => {});
+      return this.broken(file, error);
     });
   }
 
@@ -107,10 +141,7 @@ export class HubClient {
         }
         const reader = response.body?.getReader();
         while (reader) {
-          const { value } = await within(reader.read(), SILENCE_MS).catch((error: unknown) => {
-            void reader.cancel().catch(() => {});
-            return this.broken(file, error);
-          });
+          const { value } = await this.read(reader, file);
           if (!value) break;
           if (value.length > end - at) {
             void reader.cancel();

@@ -16,7 +16,9 @@ import {
   settings,
   trainFile,
 } from "../state";
+import { EngineError } from "../client";
 import { client } from "./engine";
+import { harm } from "./probe";
 
 /** Larger files belong in the command-line program: a page holds them in memory more than once. */
 const MAX_DATA_BYTES = 256 * 2 ** 20;
@@ -119,6 +121,12 @@ export async function readAs(role: "train" | "eval", mapping: Mapping | undefine
 async function inspect(target: typeof trainFile, { file, columns: known }: LoadedFile): Promise<void> {
   // The reports are in tokens: they need the model's tokenizer.
   if (!modelInfo.value || file.data.length === 0) return;
+  const refusal = await harm(file);
+  if (target.value?.file !== file) return;
+  if (refusal) {
+    target.value = { file: unreadable(file), error: refusal };
+    return;
+  }
   const { max_length, assistant_only_loss } = settings.value;
   const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
@@ -127,9 +135,20 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
   const [found, columns] = await Promise.all([
     report.then(
       (report) => ({ report }),
-      (error) => ({ error: error instanceof Error ? error.message : String(error) }),
+      (error: unknown) => ({
+        error: error instanceof Error ? error.message : String(error),
+        fatal: error instanceof EngineError && error.fatal,
+      }),
     ),
     listed,
   ]);
-  if (target.value?.file === file) target.value = { file, ...found, ...(columns ? { columns } : {}) };
+  if (target.value?.file !== file) return;
+  const { fatal, ...shown } = { fatal: false, ...found };
+  // What ended the engine once must not be what its successor begins with.
+  target.value = { file: fatal ? unreadable(file) : file, ...shown, ...(columns ? { columns } : {}) };
+}
+
+/** A file that is named, but not looked at again. */
+function unreadable({ name }: DataFile): DataFile {
+  return { name, data: new Uint8Array() };
 }
