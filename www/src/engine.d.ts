@@ -114,8 +114,11 @@ declare module "postil-engine" {
   export interface LoraOptions {
     r: number;
     lora_alpha: number;
-    lora_dropout: number;
+    lora_dropout?: number;
     target_modules: string[] | string;
+    /** Other ranks and alphas for some modules, by PEFT's rules for the keys. */
+    rank_pattern?: Record<string, number>;
+    alpha_pattern?: Record<string, number>;
   }
 
   export interface TrainOptions {
@@ -142,7 +145,34 @@ declare module "postil-engine" {
     model: Uint8Array;
   }
 
+  /** A run's state: PEFT's two files, `optimizer.safetensors` and `trainer_state.json`, by their names. */
+  export type CheckpointFiles = Record<string, Uint8Array>;
+
+  export interface Checkpoint {
+    step: number;
+    files: CheckpointFiles;
+  }
+
+  export interface AdapterInfo {
+    r: number;
+    lora_alpha: number;
+    target_modules: string[];
+    parameters: number;
+  }
+
+  /** Bytes of GPU memory by the program's own count. */
+  export interface MemoryUse {
+    allocated: number;
+    peak: number;
+  }
+
   export interface RunOptions {
+    /** The id under which the engine keeps the run's adapter. */
+    adapter: string;
+    /** To go on from; `lora` and `init_adapter` are not used then. */
+    checkpoint?: CheckpointFiles;
+    /** With a checkpoint: there may be more steps than its run had. The schedule is the one over all steps. */
+    extend?: boolean;
     lora: LoraOptions;
     train: TrainOptions;
     init_adapter?: AdapterFiles;
@@ -183,11 +213,13 @@ declare module "postil-engine" {
   }
 
   export interface StartReport {
+    /** Steps done already: of a checkpoint. */
+    step: number;
     total_steps: number;
     examples: number;
     eval_examples: number;
     warnings: string[];
-    /** Held-out loss before the first step. */
+    /** Held-out loss before the first step of a new run. */
     eval_loss?: number;
   }
 
@@ -200,6 +232,8 @@ declare module "postil-engine" {
     tokens: number;
     tokens_per_second: number;
     eval_loss?: number;
+    /** Bytes allocated on the GPU. */
+    memory: number;
     /** `eval_loss` is the lowest of the run so far. */
     improved: boolean;
     done: boolean;
@@ -218,11 +252,16 @@ declare module "postil-engine" {
     top_k: number;
     top_p: number;
     seed: number;
-    /** With the adapter, or the base alone. */
-    adapter: boolean;
-    /** Put the prompt through the model's chat template. */
+    /** An adapter's id, or the base alone. */
+    adapter: string | null;
+    /** The adapter's strength: 1 is as trained, 0 the base. */
+    adapter_scale?: number;
+    /** Put a text through the model's chat template, as one message of the user's. */
     chat: boolean;
   }
+
+  /** A text, or a conversation for the model's chat template. */
+  export type Prompt = string | readonly { role: string; content: string }[];
 
   export interface GenerateReport {
     text: string;
@@ -243,16 +282,28 @@ declare module "postil-engine" {
     inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
     /** The file's own names; none for plain text. */
     data_columns(file: DataFile): string[];
-    count_parameters(lora: { r: number; lora_alpha: number; target_modules: string[] | string }): ParameterCount;
+    count_parameters(lora: LoraOptions): ParameterCount;
     /** Before `start`, with the same arguments. */
     plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
     start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
-    /** `null` when the run is over or, with `stopping`, when no step is under way any more. */
-    step(stopping: boolean): Promise<StepReport | null>;
+    /**
+     * "ahead" keeps the next step under way while this one is reported; after "one" nothing is under way; "drain" reports
+     * what is under way. `null`: the run is over, or nothing is under way.
+     */
+    step(mode: "ahead" | "one" | "drain"): Promise<StepReport | null>;
+    /** The state after the last reported step. Not while a step is under way; after an evaluation none is. */
+    checkpoint(): Promise<Checkpoint>;
     finish(): Promise<FinishReport>;
-    has_adapter(): boolean;
-    load_adapter(config: Uint8Array, model: Uint8Array): Promise<void>;
-    generate(prompt: string, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
-    export_adapter(): Promise<AdapterFiles>;
+    adapters(): string[];
+    load_adapter(id: string, config: Uint8Array, model: Uint8Array): Promise<AdapterInfo>;
+    /** Not the adapter of a run that goes on. */
+    drop_adapter(id: string): void;
+    export_adapter(id: string): Promise<AdapterFiles>;
+    /** The largest difference between the logits after `prompt` of the adapter and of these files, loaded afresh. */
+    check_adapter(id: string, files: AdapterFiles, prompt: string): Promise<{ max_difference: number }>;
+    generate(prompt: Prompt, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
+    memory(): MemoryUse;
+    /** Ends the device as a driver's reset would; for tests. */
+    lose_device(): void;
   }
 }
