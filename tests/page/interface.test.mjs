@@ -1,48 +1,14 @@
 // What the page does around the engine, with a fake one: errors and moments that the real one does not show on demand.
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { build, file, here, openPage, panel, remove, serve, setNumber, unnamed, unzipSync, www, zipSync } from "./harness.mjs";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { file, openPage, panel, setNumber, unnamed, unzipSync, zipSync } from "./harness.mjs";
 
-let folder;
-let server;
-
-before(async () => {
-  folder = await build({ fake: true });
-  server = await serve([`${here}fake`, folder]);
-});
-
-after(async () => {
-  server?.close();
-  if (folder) await remove(folder);
-});
-
-/** Runs a test on a fresh page that is ready to train. */
-function onPage(name, act, options) {
-  test(name, async () => {
-    const opened = await openPage(server.url, options);
-    try {
-      await opened.page.getByText("Ready.").waitFor();
-      await act(opened.page, opened);
-    } catch (error) {
-      await opened.close().catch(() => {});
-      throw error;
-    }
-    await opened.close();
-  });
-}
+const { built, onPage } = fakePage();
 
 /** More steps than any test waits for. */
 const ENDLESS = 1_000_000;
-
-const trainButton = (page) => page.getByRole("button", { name: "Train", exact: true });
-const example = (text) => `{"prompt":"Q: ","completion":"${text}"}\n`;
-
-async function useFile(page, name, content) {
-  await page.getByRole("radio", { name: /Your own file/ }).check();
-  await page.getByLabel("Training file").setInputFiles(file(name, content));
-}
 
 onPage("trains, evaluates, compares and downloads", async (page) => {
   await setNumber(page, "Steps", 40);
@@ -521,7 +487,7 @@ onPage("what the user chose and wrote is in no address", async (page, { requests
   await page.getByText("base answer").waitFor();
   await page.getByText("Use another model").click();
   await page.getByText("Another Hub").click();
-  await page.getByLabel("Hub address").fill(new URL(server.url).origin);
+  await page.getByLabel("Hub address").fill(new URL(built.url).origin);
   await page.getByLabel("Model name").fill("owner/named");
   await page.getByLabel("Access token (optional)").fill("secrettoken");
   await page.getByRole("button", { name: "Generate" }).waitFor();
@@ -632,25 +598,19 @@ onPage(
   { viewport: { width: 360, height: 740 }, colorScheme: "dark" },
 );
 
-test("npm test runs every test of the page", async () => {
-  const { scripts } = JSON.parse(await readFile(join(www, "package.json"), "utf8"));
-  const files = (await readdir(here)).filter((name) => name.endsWith(".test.mjs"));
-  assert.deepEqual(scripts.test.match(/[\w-]+\.test\.mjs/g).sort(), files.sort());
-});
-
 for (const [what, initScript, reason] of [
   ["there is no WebGPU", () => delete Navigator.prototype.gpu, "this browser does not have it"],
   ["there is no adapter", () => (GPU.prototype.requestAdapter = async () => null), "offers no GPU to it"],
 ]) {
   test(`explains itself where ${what}`, async () => {
-    const opened = await openPage(server.url, { initScript });
+    const opened = await openPage(built.url, { initScript });
     await isExplained(opened, reason);
     await opened.close();
   });
 }
 
 test("explains itself where WebGPU is switched off", async () => {
-  const opened = await openPage(server.url, { webgpu: false });
+  const opened = await openPage(built.url, { webgpu: false });
   await isExplained(opened, /offers no GPU to it|does not have it/);
   await opened.close();
 });

@@ -118,7 +118,7 @@ declare module "postil-engine" {
   export interface LoraOptions {
     r: number;
     lora_alpha: number;
-    lora_dropout: number;
+    lora_dropout?: number;
     target_modules: string[] | string;
     /** Ranks of modules that differ from `r`, by PEFT's keys: the end of a module's name, or a regular expression for it. */
     rank_pattern?: Record<string, number>;
@@ -152,6 +152,11 @@ declare module "postil-engine" {
 
   /** By name: adapter_config.json, adapter_model.safetensors, optimizer.safetensors, trainer_state.json. */
   export type CheckpointFiles = Record<string, Uint8Array>;
+
+  export interface Checkpoint {
+    step: number;
+    files: CheckpointFiles;
+  }
 
   export interface AdapterInfo {
     r: number;
@@ -243,6 +248,8 @@ declare module "postil-engine" {
     tokens: number;
     tokens_per_second: number;
     eval_loss?: number;
+    /** Bytes allocated on the GPU. */
+    memory: number;
     /** `eval_loss` is the lowest of the run so far. */
     improved: boolean;
     done: boolean;
@@ -277,6 +284,9 @@ declare module "postil-engine" {
     content: string;
   }
 
+  /** A text, or a conversation for the model's chat template. */
+  export type Prompt = string | readonly Message[];
+
   export interface GenerateReport {
     text: string;
     tokens: number;
@@ -310,7 +320,7 @@ declare module "postil-engine" {
     inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
     /** The file's own names; none for plain text. */
     data_columns(file: DataFile): string[];
-    count_parameters(lora: Omit<LoraOptions, "lora_dropout">): ParameterCount;
+    count_parameters(lora: LoraOptions): ParameterCount;
     /** Before `start`, with the same arguments. */
     plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
     /** In place of another run, whose adapter stays. */
@@ -322,7 +332,7 @@ declare module "postil-engine" {
      */
     step(mode: "ahead" | "one" | "drain"): Promise<StepReport | null>;
     /** State after the last reported step; an error while a step is under way (drain first). */
-    checkpoint(): Promise<CheckpointFiles>;
+    checkpoint(): Promise<Checkpoint>;
     /** Ends the run, now or when it is over; its adapter stays under its id. */
     finish(): Promise<FinishReport>;
     /** In place of one of that id; an error for the run's own. */
@@ -335,10 +345,6 @@ declare module "postil-engine" {
     /** Loads the written files afresh and compares next-token logits of `prompt` with those of the adapter in memory. */
     check_adapter(id: string, files: AdapterFiles, prompt: string): Promise<{ max_difference: number }>;
     /** A list of messages goes through the model's chat template. */
-    generate(
-      prompt: string | Message[],
-      options: GenerateOptions,
-      on_text: (piece: string) => boolean,
-    ): Promise<GenerateReport>;
+    generate(prompt: Prompt, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
   }
 }

@@ -6,15 +6,19 @@
  */
 import type {
   AdapterFiles,
+  AdapterInfo,
+  CheckpointFiles,
   DataFile,
   DataReport,
   DeviceInfo,
   FinishReport,
   GenerateOptions,
   GenerateReport,
+  LoraOptions,
   MemoryReport,
   ModelInfo,
   ParameterCount,
+  Prompt,
   RunOptions,
   StartReport,
   StepReport,
@@ -56,15 +60,25 @@ export interface Commands {
   delete_model: { args: { id: string }; result: KeptModel[] };
   inspect_data: { args: { file: DataFile; options: DataOptions }; result: DataReport };
   data_columns: { args: { file: DataFile }; result: string[] };
-  count_parameters: { args: { r: number; lora_alpha: number; target_modules: string[] }; result: ParameterCount };
+  count_parameters: { args: LoraOptions; result: ParameterCount };
   /** What a run would take of the GPU's memory. */
   plan_memory: { args: RunArguments; result: MemoryReport };
-  has_adapter: { args: Record<never, never>; result: boolean };
-  load_adapter: { args: { adapter: AdapterFiles }; result: null };
+  /** The engine's adapters, by their ids. */
+  adapters: { args: Record<never, never>; result: string[] };
+  load_adapter: { args: { id: string; adapter: AdapterFiles }; result: AdapterInfo };
+  drop_adapter: { args: { id: string }; result: null };
+  export_adapter: { args: { id: string }; result: AdapterFiles };
+  /** Loads the files afresh and compares what they make of `prompt` with what the adapter in the engine does. */
+  check_adapter: { args: { id: string; files: AdapterFiles; prompt: string }; result: { max_difference: number } };
+  /** The steps follow by themselves. */
   start: { args: RunArguments; result: StartReport };
   /** Ends the run after the step in progress. */
   stop: { args: Record<never, never>; result: null };
-  generate: { args: { prompt: string; options: GenerateOptions }; result: GenerateReport };
+  /** Holds the run after the step in progress; the event `paused` follows. */
+  pause: { args: Record<never, never>; result: null };
+  /** Ends a pause, for good or for so many steps. */
+  go_on: { args: { steps?: number }; result: null };
+  generate: { args: { prompt: Prompt; options: GenerateOptions }; result: GenerateReport };
 }
 
 export type CommandName = keyof Commands;
@@ -101,10 +115,14 @@ export type Event =
   | { event: "notice"; text: string }
   | { event: "text"; id: number; piece: string }
   | { event: "step"; report: StepReport }
-  /** A copy of the adapter while training goes on, so that a crash loses little; `best` by held-out loss so far. */
-  | { event: "adapter"; step: number; best: boolean; adapter: AdapterFiles }
-  | { event: "finished"; report: FinishReport; stopped: boolean; adapter: AdapterFiles }
+  /** The run's state while it goes on, so that a crash loses little; `best` by held-out loss so far. */
+  | { event: "checkpoint"; step: number; best: boolean; files: CheckpointFiles }
+  | { event: "paused"; step: number; files: CheckpointFiles }
+  | { event: "finished"; report: FinishReport; stopped: boolean; files: CheckpointFiles }
   | { event: "failed"; failure: Failure };
+
+/** The events of a run. */
+export type RunEvent = Extract<Event, { event: "step" | "checkpoint" | "paused" | "finished" | "failed" }>;
 
 /** What to say of an error that is a mistake of the program's own. */
 export function trapped(message: string): string {

@@ -1,13 +1,13 @@
 /** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
-import init, { Engine, type AdapterFiles } from "postil-engine";
+import init, { Engine, type Checkpoint, type CheckpointFiles } from "postil-engine";
 import { Store } from "./hub/cache";
 import { Cancelled } from "./hub/client";
 import { readModel } from "./model-files";
 import { Pace } from "./pace";
 import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request } from "./protocol";
 
-/** How long a run goes at most without a copy of its adapter on the page. */
-const ADAPTER_COPY_INTERVAL_MS = 60_000;
+/** How long a run goes at most without a copy of its state on the page. */
+const CHECKPOINT_INTERVAL_MS = 60_000;
 
 const PROGRESS_INTERVAL_MS = 100;
 
@@ -15,7 +15,8 @@ const PROGRESS_INTERVAL_MS = 100;
 const port = self as unknown as MessagePort;
 
 let engine: Engine | undefined;
-let running: { stopping: boolean; copiedAt: number } | undefined;
+/** The run: what it is to do next, and how many steps are left until it pauses by itself. */
+let running: { wish: "steps" | "pause" | "stop"; paused: boolean; stepsLeft: number; copiedAt: number } | undefined;
 let pumping = false;
 const queue: Request[] = [];
 const cancelled = new Set<number>();
@@ -77,20 +78,38 @@ const handlers: Handlers = {
   async plan_memory({ options, train, evaluation }) {
     return await ready().plan_memory(options, train, evaluation);
   },
-  async has_adapter() {
-    return ready().has_adapter();
+  async adapters() {
+    return ready().adapters();
   },
-  async load_adapter({ adapter }) {
-    await ready().load_adapter(adapter.config, adapter.model);
+  async load_adapter({ id, adapter }) {
+    return await ready().load_adapter(id, adapter.config, adapter.model);
+  },
+  async drop_adapter({ id }) {
+    ready().drop_adapter(id);
     return null;
   },
+  async export_adapter({ id }) {
+    return await ready().export_adapter(id);
+  },
+  async check_adapter({ id, files, prompt }) {
+    return await ready().check_adapter(id, files, prompt);
+  },
   async start({ options, train, evaluation }) {
+    running = undefined;
     const report = await ready().start(options, train, evaluation);
-    running = { stopping: false, copiedAt: performance.now() };
+    running = { wish: "steps", paused: false, stepsLeft: Infinity, copiedAt: performance.now() };
     return report;
   },
   async stop() {
-    if (running) running.stopping = true;
+    wish("stop");
+    return null;
+  },
+  async pause() {
+    wish("pause");
+    return null;
+  },
+  async go_on({ steps = Infinity }) {
+    if (running?.paused) Object.assign(running, { wish: "steps", paused: false, stepsLeft: steps });
     return null;
   },
   async generate({ prompt, options }, id) {
@@ -111,8 +130,8 @@ port.onmessage = ({ data }: MessageEvent<Request | Cancel>) => {
     downloads.get(data.cancel)?.abort();
     return;
   }
-  // Stop goes ahead of whatever waits.
-  if (data.command === "stop") queue.unshift(data);
+  // These go ahead of whatever waits.
+  if (data.command === "stop" || data.command === "pause") queue.unshift(data);
   else queue.push(data);
   void pump();
 };
@@ -131,7 +150,7 @@ async function pump(): Promise<void> {
     for (;;) {
       const request = queue.shift();
       if (request) await answer(request);
-      else if (running) await advance(running);
+      else if (running && !running.paused) await advance(running);
       else return;
       await nextTask();
     }
@@ -149,33 +168,55 @@ async function answer(request: Request): Promise<void> {
   }
 }
 
-/** One training step, or the end of the run. */
+function wish(next: "pause" | "stop"): void {
+  if (!running || running.wish === "stop") return;
+  running.wish = next;
+  // The end of a paused run is made like any other's.
+  if (next === "stop") running.paused = false;
+}
+
+const isDue = (run: NonNullable<typeof running>) => performance.now() - run.copiedAt > CHECKPOINT_INTERVAL_MS;
+
+/** One training step, or what comes after the last one: a checkpoint, a pause, or the end of the run. */
 async function advance(run: NonNullable<typeof running>): Promise<void> {
   try {
-    const report = await ready().step(run.stopping);
+    // A checkpoint and a pause come between steps: first what is under way is brought to its end.
+    const drains = run.wish !== "steps" || isDue(run);
+    const report = await ready().step(drains ? "drain" : run.stepsLeft === 1 ? "one" : "ahead");
     if (report) {
       emit({ event: "step", report });
+      run.stepsLeft -= 1;
+      if (run.stepsLeft <= 0 && run.wish === "steps") run.wish = "pause";
       if (!report.done) {
-        const due = performance.now() - run.copiedAt > ADAPTER_COPY_INTERVAL_MS;
-        if (report.eval_loss === undefined && !due) return;
-        run.copiedAt = performance.now();
-        const { step, improved: best } = report;
-        emitAdapter((adapter) => ({ event: "adapter", step, best, adapter }), await ready().export_adapter());
+        // After an evaluation nothing is under way.
+        if (report.eval_loss !== undefined) await keep(run, report.improved);
         return;
       }
+    } else if (run.wish === "pause") {
+      run.paused = true;
+      emitFiles((step, files) => ({ event: "paused", step, files }), await ready().checkpoint());
+      return;
+    } else if (run.wish === "steps" && isDue(run)) {
+      await keep(run, false);
+      return;
     }
     running = undefined;
-    const best = await ready().finish();
-    const stopped = run.stopping;
-    emitAdapter((adapter) => ({ event: "finished", report: best, stopped, adapter }), await ready().export_adapter());
+    const files = await ready().checkpoint();
+    const end = await ready().finish();
+    emitFiles((_, files) => ({ event: "finished", report: end, stopped: run.wish === "stop", files }), files);
   } catch (error) {
     running = undefined;
     emit({ event: "failed", failure: describe(error) });
   }
 }
 
-function emitAdapter(event: (adapter: AdapterFiles) => Event, { config, model }: AdapterFiles): void {
-  port.postMessage(event({ config, model }), [config.buffer as ArrayBuffer, model.buffer as ArrayBuffer]);
+async function keep(run: NonNullable<typeof running>, best: boolean): Promise<void> {
+  emitFiles((step, files) => ({ event: "checkpoint", step, best, files }), await ready().checkpoint());
+  run.copiedAt = performance.now();
+}
+
+function emitFiles(event: (step: number, files: CheckpointFiles) => Event, { step, files }: Checkpoint): void {
+  port.postMessage(event(step, files), Object.values(files).map(({ buffer }) => buffer as ArrayBuffer));
 }
 
 /** Passes on the first call, the last one, and of the others as many as a person can see. */

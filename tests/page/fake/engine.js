@@ -64,7 +64,8 @@ async function checkSum(files) {
 }
 
 export class Engine {
-  #adapter = false;
+  /** Id to what makes it differ from others. */
+  #adapters = new Map();
   #run;
   #busy = false;
   #failure;
@@ -135,7 +136,7 @@ export class Engine {
     // A single .gguf file has its configuration inside.
     const config = files.config ? JSON.parse(new TextDecoder().decode(files.config)) : { ...GGUF };
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);
-    this.#adapter = false;
+    this.#adapters.clear();
     const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
     return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
@@ -230,13 +231,20 @@ export class Engine {
     return { trainable, total: 1e6 + trainable, percent: (100 * trainable) / (1e6 + trainable), modules, warnings };
   }
 
-  async start({ train, init_adapter }, file, evaluation) {
+  async start({ train, init_adapter, adapter, checkpoint, extend }, file, evaluation) {
     return this.#exclusive(async () => {
       await pause(20);
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "activations need 4 GiB in one buffer, but 2 GiB are allowed");
-      this.#run = { step: 0, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
-      this.#adapter = true;
+      const state = checkpoint && JSON.parse(new TextDecoder().decode(checkpoint["trainer_state.json"]));
+      if (state && state.max_steps !== train.max_steps && !extend) {
+        throw failure("Config", `the checkpoint is of another run: it has ${state.max_steps} steps, this one ${train.max_steps}`);
+      }
+      const step = state?.step ?? 0;
+      const best = state?.best;
+      this.#run = { step, best, adapter, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
+      this.#adapters.set(adapter, step);
       return {
+        step,
         total_steps: train.max_steps,
         examples: 4,
         eval_examples: evaluation ? 2 : 0,
@@ -244,17 +252,18 @@ export class Engine {
           ...(init_adapter ? ["training goes on from an adapter"] : []),
           ...["packing", "group_by_length"].filter((name) => train[name]).map((name) => `${name} is on`),
         ],
-        ...(evaluation ? { eval_loss: 3 } : {}),
+        ...(evaluation && !state ? { eval_loss: 3 } : {}),
       };
     });
   }
 
-  async step(stopping) {
+  async step(mode) {
     return this.#exclusive(async () => {
       await pause(15);
-      if (stopping) return null;
       const run = this.#run;
+      if (mode === "drain" || run.step === run.total) return null;
       run.step += 1;
+      this.#adapters.set(run.adapter, run.step);
       // A panic between polls: nobody's promise is rejected, and the call never ends.
       if (run.file === "silent-trap.jsonl" && run.step === 3) {
         setTimeout(() => {
@@ -278,10 +287,25 @@ export class Engine {
         grad_norm: 1,
         tokens: 160,
         tokens_per_second: 10_000,
+        memory: 6e6,
         done,
         ...this.#evaluate(run, evaluate),
       };
     });
+  }
+
+  async checkpoint() {
+    this.#alone();
+    const { step, total, best, adapter } = this.#run;
+    const state = new TextEncoder().encode(JSON.stringify({ step, max_steps: total, best }));
+    const { config, model } = this.#files(adapter);
+    const files = {
+      "adapter_config.json": config,
+      "adapter_model.safetensors": model,
+      "optimizer.safetensors": new Uint8Array(8),
+      "trainer_state.json": state,
+    };
+    return { step, files };
   }
 
   async finish() {
@@ -300,17 +324,38 @@ export class Engine {
     return { eval_loss, improved };
   }
 
-  has_adapter() {
-    return this.#adapter;
+  adapters() {
+    this.#alone();
+    return [...this.#adapters.keys()];
   }
 
-  async load_adapter(config) {
+  async load_adapter(id, config, model) {
     return this.#exclusive(async () => {
-      if (JSON.parse(new TextDecoder().decode(config)).r > 64) {
-        throw failure("Format", "adapter_model.safetensors: lora_A of q_proj is [8, 64]; expected [128, 64]");
-      }
-      this.#adapter = true;
+      const { r, lora_alpha, target_modules } = JSON.parse(new TextDecoder().decode(config));
+      if (r > 64) throw failure("Format", "adapter_model.safetensors: lora_A of q_proj is [8, 64]; expected [128, 64]");
+      this.#adapters.set(id, model[3] ?? 0);
+      return { r, lora_alpha, target_modules, parameters: 512 * r };
     });
+  }
+
+  drop_adapter(id) {
+    this.#alone();
+    this.#adapters.delete(id);
+  }
+
+  async check_adapter(id, { model }) {
+    return this.#exclusive(async () => {
+      if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
+      return { max_difference: Math.abs((model[3] ?? 0) - this.#adapters.get(id)) };
+    });
+  }
+
+  memory() {
+    return { allocated: 6e6, peak: 7e6 };
+  }
+
+  lose_device() {
+    this.#failure = failure("Device", "the GPU device was lost: destroyed");
   }
 
   async generate(prompt, options, onText) {
@@ -318,7 +363,9 @@ export class Engine {
       const began = performance.now();
       let text = "";
       let tokens = 0;
-      const words = options.adapter ? ["tuned ", "<b>answer</b> "] : ["base ", "answer "];
+      const { adapter, adapter_scale = 1 } = options;
+      if (adapter !== null && !this.#adapters.has(adapter)) throw failure("Config", `there is no adapter "${adapter}"`);
+      const words = adapter !== null && adapter_scale > 0 ? ["tuned ", "<b>answer</b> "] : ["base ", "answer "];
       // So that a test can stop it, however slow the machine is.
       const endless = /without end/.test(prompt);
       while (endless || tokens < options.max_new_tokens) {
@@ -333,11 +380,16 @@ export class Engine {
     });
   }
 
-  export_adapter() {
+  async export_adapter(id) {
     this.#alone();
+    return this.#files(id);
+  }
+
+  #files(id) {
+    if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
     const config = { peft_type: "LORA", r: 16, lora_alpha: 32, target_modules: ["q_proj"] };
     // The last byte tells copies of different steps apart.
-    const model = new Uint8Array([1, 2, 3, this.#run?.step ?? 0]);
+    const model = new Uint8Array([1, 2, 3, this.#adapters.get(id)]);
     return { config: new TextEncoder().encode(JSON.stringify(config)), model };
   }
 

@@ -20,6 +20,8 @@ export function Announcer() {
       idle: "",
       preparing: "Preparing to train.",
       training: `Training.${so}`,
+      pausing: "Pausing after this step.",
+      paused: `Training is paused.${so}`,
       stopping: "Stopping after this step.",
       finished: `Training is done.${so}`,
       stopped: `Training was stopped.${so}`,

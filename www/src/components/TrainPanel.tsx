@@ -78,6 +78,10 @@ function statusText({ status, start, last }: Run): string {
       return "Preparing: planning memory, compiling for the GPU, first held-out loss…";
     case "training":
       return start ? `Training on ${plural(start.examples, "example")}.` : "Training.";
+    case "pausing":
+      return "Pausing after this step…";
+    case "paused":
+      return `Paused at step ${last?.step ?? 0}.`;
     case "stopping":
       return "Stopping after this step…";
     case "finished":

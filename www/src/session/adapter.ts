@@ -1,6 +1,6 @@
 /** Adapter files in and out: PEFT's pair of files, alone or in a zip. */
 import { unzipSync, zipSync } from "fflate";
-import type { AdapterFiles } from "postil-engine";
+import type { AdapterFiles, CheckpointFiles } from "postil-engine";
 import type { InitAdapter, Settings } from "../state";
 
 export const CONFIG_NAME = "adapter_config.json";
@@ -10,6 +10,13 @@ export const MODEL_NAME = "adapter_model.safetensors";
 const MAX_ADAPTER_BYTES = 2 ** 30;
 
 const EXPECTED = `Choose ${CONFIG_NAME} and ${MODEL_NAME}, or one zip that holds both.`;
+
+/** The adapter in a run's checkpoint. */
+export function adapterOf(files: CheckpointFiles): AdapterFiles {
+  const [config, model] = [files[CONFIG_NAME], files[MODEL_NAME]];
+  if (!config || !model) throw new Error(`A checkpoint without ${CONFIG_NAME} or ${MODEL_NAME}.`);
+  return { config, model };
+}
 
 export async function readAdapter(files: File[]): Promise<InitAdapter> {
   const total = files.reduce((sum, { size }) => sum + size, 0);

@@ -1,7 +1,7 @@
 /** Starting up: what the browser has, the worker, the model. And starting again after a crash. */
 import { Client, EngineError } from "../client";
 import type { Event, Failure, ModelSource } from "../protocol";
-import { adapterLoaded, device, model, modelNotices, phase, settings, type Unsupported } from "../state";
+import { chosenAdapter, device, loadedAdapters, model, modelNotices, phase, settings, type Unsupported } from "../state";
 import { inspectData, loadDataSets } from "./data";
 import { client, useClient } from "./engine";
 import { sendBudget } from "./memory";
@@ -86,7 +86,8 @@ export async function loadModel(source: ModelSource): Promise<void> {
 }
 
 function forgetAdapter(): void {
-  adapterLoaded.value = false;
+  loadedAdapters.value = [];
+  chosenAdapter.value = undefined;
   dropAdapter();
 }
 
@@ -111,6 +112,6 @@ function onEvent(event: Event): void {
 
 function onCrash(failure: Failure): void {
   trainingCrashed(failure);
-  adapterLoaded.value = false;
+  loadedAdapters.value = [];
   phase.value = { name: "crashed", failure };
 }

@@ -3,7 +3,9 @@ import type { GenerateOptions, GenerateReport } from "postil-engine";
 import { EngineError, type Call } from "../client";
 import {
   adapterLoaded,
+  adapterScale,
   chat,
+  chosenAdapter,
   chosenSet,
   comparisons,
   generating,
@@ -44,7 +46,8 @@ async function compareAll(prompts: string[]): Promise<void> {
   if (generating.value || !modelInfo.value) return;
   generating.value = true;
   cancelled = false;
-  const withAdapter = adapterLoaded.value;
+  const adapter = adapterLoaded.value ? (chosenAdapter.value ?? null) : null;
+  const adapter_scale = adapterScale.value;
   const useChat = chat.value && modelInfo.value.has_chat_template;
   const chosen = { ...sampling.value };
   const waiting = (): Output => ({ status: "waiting", text: "" });
@@ -53,13 +56,13 @@ async function compareAll(prompts: string[]): Promise<void> {
       id: nextId++,
       prompt: text,
       base: waiting(),
-      ...(withAdapter ? { tuned: waiting() } : {}),
+      ...(adapter === null ? {} : { tuned: waiting() }),
     }),
   );
   comparisons.value = [...added, ...comparisons.value].slice(0, KEPT);
   for (const { id, prompt: text } of added) {
-    await write(id, "base", text, { ...chosen, adapter: false, chat: useChat });
-    if (withAdapter) await write(id, "tuned", text, { ...chosen, adapter: true, chat: useChat });
+    await write(id, "base", text, { ...chosen, adapter: null, chat: useChat });
+    if (adapter !== null) await write(id, "tuned", text, { ...chosen, adapter, adapter_scale, chat: useChat });
   }
   generating.value = false;
 }

@@ -31,7 +31,7 @@ async function plan(): Promise<void> {
     return;
   }
   const call = client().call("plan_memory", {
-    options: runOptions(settings.value, initAdapter.value?.files),
+    options: runOptions("planned", settings.value, initAdapter.value?.files),
     train: train.file,
     ...(evaluation ? { evaluation: evaluation.file } : {}),
   });

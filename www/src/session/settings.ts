@@ -1,5 +1,5 @@
 /** The adapter's and the run's settings, and what follows from them. */
-import { initAdapter, initAdapterError, adapterLoaded, modelInfo, parameterCount, settings, type Settings } from "../state";
+import { chosenAdapter, initAdapter, initAdapterError, loadedAdapters, modelInfo, parameterCount, settings, type Settings } from "../state";
 import { client } from "./engine";
 import { inspectData } from "./data";
 import { readAdapter, readLoraConfig } from "./adapter";
@@ -62,9 +62,11 @@ export async function takeAdapter(files: File[]): Promise<void> {
   try {
     const adapter = await readAdapter(files);
     const lora = readLoraConfig(adapter.files.config);
-    await client().call("load_adapter", { adapter: adapter.files });
+    const id = `brought/${adapter.name}`;
+    await client().call("load_adapter", { id, adapter: adapter.files });
     initAdapter.value = adapter;
-    adapterLoaded.value = true;
+    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: adapter.name }];
+    chosenAdapter.value = id;
     changeSettings(lora);
   } catch (error) {
     initAdapterError.value = error instanceof Error ? error.message : String(error);

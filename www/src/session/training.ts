@@ -1,13 +1,14 @@
 /** A training run as the page sees it: start, reports, stop, end; and keeping the machine awake meanwhile. */
-import type { AdapterFiles, RunOptions, StepReport } from "postil-engine";
-import type { Event, Failure } from "../protocol";
+import type { AdapterFiles, CheckpointFiles, RunOptions, StepReport } from "postil-engine";
+import type { Failure, RunEvent } from "../protocol";
 import {
   active,
-  adapterLoaded,
   bestAdapter,
+  chosenAdapter,
   evalFile,
   evaluations,
   initAdapter,
+  loadedAdapters,
   run,
   savedAdapter,
   settings,
@@ -18,6 +19,7 @@ import {
 import { stayAwake } from "./awake";
 import { client } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
+import { adapterOf } from "./adapter";
 import { keepAdapter } from "./keep";
 
 /** Steps whose times are averaged for the time left. */
@@ -31,7 +33,8 @@ export async function startTraining(): Promise<void> {
   const train = trainFile.value?.file;
   if (!train || active.value) return;
   stopGenerating();
-  run.value = { status: "preparing" };
+  const id = crypto.randomUUID();
+  run.value = { id, status: "preparing" };
   steps.value = [];
   evaluations.value = [];
   stepTimes = [];
@@ -40,14 +43,15 @@ export async function startTraining(): Promise<void> {
   const evaluation = evalFile.value?.file;
   try {
     const report = await client().call("start", {
-      options: runOptions(settings.value, initAdapter.value?.files),
+      options: runOptions(id, settings.value, initAdapter.value?.files),
       train,
       ...(evaluation ? { evaluation } : {}),
     });
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
     firstStepAt = performance.now();
     stepTimes = [firstStepAt];
-    adapterLoaded.value = true;
+    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: "This run" }];
+    chosenAdapter.value = id;
     bestAdapter.value = undefined;
     run.value = { ...run.value, status: run.value.status === "stopping" ? "stopping" : "training", start: report };
   } catch (error) {
@@ -61,23 +65,42 @@ export async function stopTraining(): Promise<void> {
   await client().call("stop", {}).catch(() => {});
 }
 
-export function runOptions(chosen: Settings, init: AdapterFiles | undefined): RunOptions {
+export async function pauseTraining(): Promise<void> {
+  if (run.value.status !== "training") return;
+  run.value = { ...run.value, status: "pausing" };
+  await client().call("pause", {}).catch(() => {});
+}
+
+/** Ends a pause, for good or for so many steps. */
+export async function goOn(stepsToMake?: number): Promise<void> {
+  if (run.value.status !== "paused") return;
+  stepTimes = [performance.now()];
+  run.value = { ...run.value, status: "training" };
+  await client().call("go_on", stepsToMake === undefined ? {} : { steps: stepsToMake }).catch(() => {});
+}
+
+export function runOptions(adapter: string, chosen: Settings, init: AdapterFiles | undefined): RunOptions {
   const { r, lora_alpha, lora_dropout, target_modules, ...train } = chosen;
   return {
+    adapter,
     lora: { r, lora_alpha, lora_dropout, target_modules },
     train,
     ...(init ? { init_adapter: init } : {}),
   };
 }
 
-export function onTrainingEvent(event: Extract<Event, { event: "step" | "adapter" | "finished" | "failed" }>): void {
+export function onTrainingEvent(event: RunEvent): void {
   switch (event.event) {
     case "step":
       onStep(event.report);
       return;
-    case "adapter":
-      save(event.adapter, event.step, false);
-      if (event.best) keepBest(event.adapter, event.step);
+    case "checkpoint":
+      save(event.files, event.step, false);
+      if (event.best) keepBest(event.files, event.step);
+      return;
+    case "paused":
+      save(event.files, event.step, false);
+      run.value = { ...run.value, status: "paused" };
       return;
     case "finished": {
       const { best_eval_loss, best_step } = event.report;
@@ -87,9 +110,8 @@ export function onTrainingEvent(event: Extract<Event, { event: "step" | "adapter
         ...(best_eval_loss === undefined ? {} : { bestEvalLoss: best_eval_loss }),
         ...(best_step === undefined ? {} : { bestStep: best_step }),
       };
-      adapterLoaded.value = true;
-      save(event.adapter, event.report.step, true);
-      if (best_step === event.report.step) keepBest(event.adapter, best_step);
+      save(event.files, event.report.step, true);
+      if (best_step === event.report.step) keepBest(event.files, best_step);
       endRun();
       void compareSamples();
       return;
@@ -112,22 +134,24 @@ function onStep(report: StepReport): void {
   run.value = { ...run.value, last: report, secondsLeft, seconds: (now - firstStepAt) / 1000 };
 }
 
-function save(files: AdapterFiles, step: number, complete: boolean): void {
+function save(checkpoint: CheckpointFiles, step: number, complete: boolean): void {
+  const files = adapterOf(checkpoint);
   savedAdapter.value = { files, step, complete };
   void keepAdapter({ files, step, complete, date: Date.now() });
 }
 
-function keepBest(files: AdapterFiles, step: number): void {
+function keepBest(checkpoint: CheckpointFiles, step: number): void {
   const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  if (loss !== undefined) bestAdapter.value = { files, step, complete: false, loss };
+  if (loss !== undefined) bestAdapter.value = { files: adapterOf(checkpoint), step, complete: false, loss };
 }
 
 async function fail(message: string): Promise<void> {
   endRun();
   run.value = { ...run.value, status: "failed", error: message };
-  adapterLoaded.value = await client()
-    .call("has_adapter", {})
-    .catch(() => false);
+  const there = await client()
+    .call("adapters", {})
+    .catch((): string[] => []);
+  loadedAdapters.value = loadedAdapters.value.filter(({ id }) => there.includes(id));
 }
 
 /** The worker is gone; what it last sent is what there is. */

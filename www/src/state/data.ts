@@ -1,0 +1,32 @@
+/** The chosen data. */
+import { computed, signal } from "@preact/signals";
+import type { DataFile, DataReport } from "postil-engine";
+
+/** One entry of `demo/data/index.json`. */
+export interface DataSet {
+  id: string;
+  title: string;
+  description: string;
+  train: string;
+  eval?: string;
+  prompts: string[];
+  chat: boolean;
+}
+
+export interface LoadedFile {
+  file: DataFile;
+  report?: DataReport;
+  error?: string;
+  /** What the file calls its columns; of files from the user's disk. */
+  columns?: readonly string[];
+}
+
+export const OWN_FILES = "own";
+
+export const dataSets = signal<DataSet[]>([]);
+export const dataSetsError = signal<string | undefined>(undefined);
+/** The chosen set's id, or `OWN_FILES`. */
+export const chosenData = signal<string>(OWN_FILES);
+export const trainFile = signal<LoadedFile | undefined>(undefined);
+export const evalFile = signal<LoadedFile | undefined>(undefined);
+export const chosenSet = computed(() => dataSets.value.find(({ id }) => id === chosenData.value));

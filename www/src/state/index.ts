@@ -1,0 +1,7 @@
+/** Everything the page shows, as signals. Only the modules in `session/` write here. */
+export * from "./compare";
+export * from "./data";
+export * from "./engine";
+export * from "./model";
+export * from "./run";
+export * from "./settings";

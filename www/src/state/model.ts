@@ -1,0 +1,21 @@
+/** The base model, and where models come from. */
+import { computed, signal } from "@preact/signals";
+import type { ModelInfo } from "postil-engine";
+import type { KeptModel } from "../hub/cache";
+import type { Progress } from "../protocol";
+
+export type ModelState =
+  | { name: "loading"; title: string; stage: "download" | "upload"; progress: Progress; cancel?: () => void }
+  | { name: "loaded"; info: ModelInfo }
+  | { name: "failed"; message: string };
+
+export const model = signal<ModelState>({ name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } });
+/** What a person should know of the model being loaded, or of the one that could not be. */
+export const modelNotices = signal<readonly { kind: "error" | "note"; text: string }[]>([]);
+/** Models from the Hub that are kept in this browser. */
+export const keptModels = signal<readonly KeptModel[]>([]);
+/** Where models are looked for by name. */
+export const hubAddress = signal<string>(import.meta.env.VITE_HUB_ADDRESS ?? "https://huggingface.co");
+/** Opens gated and private models. In memory only: it is gone with the tab. */
+export const hubToken = signal("");
+export const modelInfo = computed(() => (model.value.name === "loaded" ? model.value.info : undefined));

@@ -1,0 +1,60 @@
+/** The adapter's and the training's settings. */
+import { signal } from "@preact/signals";
+import type { AdapterFiles, MemoryReport, ParameterCount } from "postil-engine";
+
+export interface Settings {
+  r: number;
+  lora_alpha: number;
+  lora_dropout: number;
+  target_modules: string[];
+  max_steps: number;
+  learning_rate: number;
+  per_device_train_batch_size: number;
+  gradient_accumulation_steps: number;
+  lr_scheduler_type: string;
+  warmup_steps: number;
+  max_length: number;
+  eval_steps: number;
+  seed: number;
+  packing: boolean;
+  group_by_length: boolean;
+  gradient_checkpointing: boolean;
+  assistant_only_loss: boolean;
+}
+
+export const settings = signal<Settings>({
+  r: 16,
+  lora_alpha: 32,
+  lora_dropout: 0,
+  target_modules: [],
+  max_steps: 100,
+  learning_rate: 2e-4,
+  per_device_train_batch_size: 8,
+  gradient_accumulation_steps: 1,
+  lr_scheduler_type: "cosine",
+  warmup_steps: 5,
+  max_length: 256,
+  eval_steps: 20,
+  seed: 42,
+  packing: false,
+  group_by_length: false,
+  gradient_checkpointing: false,
+  assistant_only_loss: true,
+});
+
+export type CountState = { count?: ParameterCount; error?: string };
+export const parameterCount = signal<CountState>({});
+
+/** What the run would take of the GPU's memory; empty while that is not known. */
+export const memoryPlan = signal<{ report?: MemoryReport; error?: string }>({});
+/** GiB of it that the user allows; nothing: what the engine thinks that there is. */
+export const memoryBudget = signal<number | undefined>(undefined);
+
+/** An adapter the user brought, to start from and to compare with. */
+export interface InitAdapter {
+  name: string;
+  files: AdapterFiles;
+}
+
+export const initAdapter = signal<InitAdapter | undefined>(undefined);
+export const initAdapterError = signal<string | undefined>(undefined);
