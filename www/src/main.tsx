@@ -9,6 +9,7 @@ import "./styles/model.css";
 import "./styles/data.css";
 import "./styles/train.css";
 import "./styles/compare.css";
+import "./styles/sweep.css";
 import "./styles/download.css";
 
 // A file that misses its field would otherwise take the page's place.
