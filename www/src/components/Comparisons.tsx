@@ -1,4 +1,4 @@
-import { percent, rate } from "../format";
+import { rate } from "../format";
 import { edit, retry } from "../session/compare";
 import { generating, markDifferences, type Comparison, type Output, type Side, type Turn } from "../state";
 import { CopyButton } from "./CopyButton";
@@ -72,7 +72,7 @@ function Written({ title, side, turn }: { title: string; side: Side; turn: Turn 
       {by && (
         <small class="hint">
           {by.title}
-          {by.scale !== 1 && `, at ${percent(100 * by.scale)}`}
+          {by.scale !== 1 && `, at ${Math.round(100 * by.scale)} %`}
         </small>
       )}
       <p class="written" aria-busy={status === "writing"}>

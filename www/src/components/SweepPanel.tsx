@@ -4,6 +4,7 @@ import { changePlan, endAfterThis, endNow, planned, startSweep, sweepSecondsLeft
 import { downloadFile, sweepFile } from "../session/downloads";
 import {
   active,
+  AS_SET,
   downloads,
   evalFile,
   modelInfo,
@@ -18,6 +19,7 @@ import {
 } from "../state";
 import { NumberField, SelectField } from "./Fields";
 import { Notice, Panel } from "./Panel";
+import { StartStop } from "./StartStop";
 import { SweepPlot, type Curve } from "./SweepPlot";
 
 export function SweepPanel() {
@@ -44,18 +46,18 @@ export function SweepPanel() {
           <Alpha />
         </fieldset>
         <p class="actions">
-          <button type="submit" class="primary" disabled={missing !== undefined || active.value || sweeping.value}>
-            Start the sweep
-          </button>
+          <StartStop
+            running={sweeping.value}
+            start="Start the sweep"
+            stop="Stop after this run"
+            disabled={missing !== undefined}
+            stopping={status === "ending"}
+            onStop={endAfterThis}
+          />
           {sweeping.value && (
-            <>
-              <button type="button" disabled={status === "ending"} onClick={endAfterThis}>
-                Stop after this run
-              </button>
-              <button type="button" onClick={endNow}>
-                Stop now
-              </button>
-            </>
+            <button type="button" onClick={endNow}>
+              Stop now
+            </button>
           )}
           <span class="run-status">
             {!sweeping.value && (missing ?? `${plural(rows.length, "run")} of ${plural(settings.value.max_steps, "step")}.`)}
@@ -118,6 +120,7 @@ function Targets() {
             }
           />
           {title}
+          {id === "chosen" && title !== AS_SET && " (as in the settings)"}
         </label>
       ))}
       <small class="hint wide">More than one: every rank is tried on each, drawn as a line of its own.</small>

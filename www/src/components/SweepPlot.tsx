@@ -18,6 +18,9 @@ interface SweepPlotProps {
   marked: Point | undefined;
 }
 
+/** At most so many numbers stand along the axis of parameters, whose points can lie close together. */
+const MARKS = 4;
+
 const LABELS = { r: "rank", parameters: "trainable parameters" };
 
 /** Held-out loss against the rank or the parameters, both on a logarithmic axis. */
@@ -69,8 +72,9 @@ function options(element: HTMLElement, curves: readonly Curve[], by: "r" | "para
     label: LABELS[by],
     labelSize: 20,
     labelFont: axis.font!,
-    // One mark a run: there are few, and nothing lies between them.
-    splits: (plot) => [...(plot.data[0] ?? [])],
+    size: 30,
+    // Marks where the runs are: nothing lies between them.
+    splits: (plot) => (by === "r" ? [...plot.data[0]] : apart([...plot.data[0]])),
     filter: (_, splits) => splits,
     values: (_, splits) => splits.map((value) => (by === "r" ? String(value) : compact(value))),
   };
@@ -99,6 +103,15 @@ function options(element: HTMLElement, curves: readonly Curve[], by: "r" | "para
       { stroke: colour("--ink"), width: 0, points: { show: true, size: 17, width: 2, fill: "transparent", stroke: colour("--ink") } },
     ],
   };
+}
+
+/** Of rising values those that are far enough apart, on a logarithmic axis, for their numbers. */
+function apart(values: number[]): number[] {
+  const [first = 1, last = first] = [values[0], values.at(-1)];
+  const least = (last / first) ** (1 / MARKS);
+  const kept: number[] = [];
+  for (const value of values) if (value >= (kept.at(-1) ?? 0) * least) kept.push(value);
+  return kept;
 }
 
 function padded(low: number, high: number): [number, number] {

@@ -7,21 +7,26 @@ export interface TargetSet {
   target_modules: readonly string[];
 }
 
+/** What the settings' targets are called where they are none of the known sets. */
+export const AS_SET = "as in the settings";
+
 const QUERY_VALUE = ["q_proj", "v_proj"];
 const ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"];
 
-/** The sets of targets that people compare, of a model's modules; `chosen` are the settings'. */
+/** The sets of targets that people compare, of a model's modules; `chosen` are the settings', which always come first. */
 export function targetSets(modules: readonly string[], chosen: readonly string[]): TargetSet[] {
-  const sets = [
-    { id: "chosen", title: "as in the settings", target_modules: chosen },
+  const key = ({ target_modules }: Pick<TargetSet, "target_modules">) => [...target_modules].sort().join();
+  const known = new Map<string, TargetSet>();
+  for (const set of [
     { id: "qv", title: "attention q, v", target_modules: QUERY_VALUE.filter((name) => modules.includes(name)) },
     { id: "attention", title: "attention", target_modules: ATTENTION.filter((name) => modules.includes(name)) },
     { id: "all", title: "all linear", target_modules: modules },
-  ];
-  // A model without some of the modules has fewer different sets. The settings' is always there.
-  const key = ({ target_modules }: TargetSet) => [...target_modules].sort().join();
-  const first = (set: TargetSet, index: number) => sets.slice(1).findIndex((other) => key(other) === key(set)) === index - 1;
-  return sets.filter((set, index) => set.id === "chosen" || (set.target_modules.length > 0 && first(set, index)));
+  ]) {
+    // A model without some of the modules has fewer different sets.
+    if (set.target_modules.length > 0 && !known.has(key(set))) known.set(key(set), set);
+  }
+  const same = known.get(key({ target_modules: chosen }));
+  return [{ id: "chosen", title: same?.title ?? AS_SET, target_modules: chosen }, ...[...known.values()].filter((set) => set !== same)];
 }
 
 export const RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256] as const;
