@@ -131,8 +131,8 @@ onPage("counts parameters as the settings change, and warns", async (page) => {
   await settings.getByText(/49,152 trainable parameters/).waitFor();
   await setNumber(page, "Rank", 128);
   await settings.getByText("r 128 is larger than hidden_size 64").waitFor();
-  await page.getByRole("checkbox", { name: "all" }).check();
-  await page.getByRole("checkbox", { name: "all" }).uncheck();
+  await page.getByRole("checkbox", { name: "all", exact: true }).check();
+  await page.getByRole("checkbox", { name: "all", exact: true }).uncheck();
   await settings.getByText("Choose at least one module").waitFor();
   assert.ok(await trainButton(page).isDisabled());
 });

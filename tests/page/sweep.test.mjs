@@ -116,8 +116,8 @@ onPage("tries ranks on several sets of targets, with one alpha for all", async (
   await setNumber(page, "Steps", 2);
   await chooseRanks(page, [4, 16]);
   await sweepPanel(page).getByRole("checkbox", { name: "attention q, v" }).check();
-  await sweepPanel(page).getByLabel("Alpha of each run").selectOption("the same for all");
-  await setNumber(page, "Alpha for all", 24);
+  await sweepPanel(page).getByLabel("Scaling").selectOption("one alpha for all");
+  await setNumber(page, "Alpha for all runs", 24);
   await startButton(page).click();
   await sweepPanel(page).getByText(/^Take rank 16 on attention q, v: /).waitFor();
   const cells = await rows(page).evaluateAll((list) => list.map((row) => [...row.children].map(({ textContent }) => textContent)));

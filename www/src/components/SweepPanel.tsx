@@ -133,17 +133,17 @@ function Alpha() {
   return (
     <div class="fields">
       <SelectField
-        label="Alpha of each run"
-        hint="Twice the rank keeps the adapter’s strength the same at every rank."
+        label="Scaling"
+        hint="An adapter acts with the strength alpha ÷ rank. Twice the rank keeps it the same for every run."
         value={alpha === "twice" ? "twice" : "fixed"}
         options={[
-          ["twice", "twice its rank"],
-          ["fixed", "the same for all"],
+          ["twice", "alpha twice the rank"],
+          ["fixed", "one alpha for all"],
         ]}
         onChange={(value) => changePlan({ alpha: value === "twice" ? "twice" : settings.value.lora_alpha })}
       />
       {alpha !== "twice" && (
-        <NumberField label="Alpha for all" value={alpha} min={0} onChange={(value) => changePlan({ alpha: value })} />
+        <NumberField label="Alpha for all runs" value={alpha} min={0} onChange={(value) => changePlan({ alpha: value })} />
       )}
     </div>
   );
