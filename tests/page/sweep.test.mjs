@@ -190,3 +190,32 @@ onPage("says that it needs held-out data", async (page) => {
   await sweepPanel(page).getByText("Choose at least one rank and one set of targets.").waitFor();
   assert.ok(await startButton(page).isDisabled());
 });
+
+for (const colorScheme of ["light", "dark"]) {
+  onPage(
+    `axe finds nothing serious in what compares, sweeps and downloads, ${colorScheme}`,
+    async (page) => {
+      await setNumber(page, "Steps", 2);
+      await chooseRanks(page, [4, 8]);
+      await sweepPanel(page).getByRole("checkbox", { name: "attention q, v" }).check();
+      await startButton(page).click();
+      await sweepPanel(page).getByText(/^Take rank/).waitFor();
+      await page.getByRole("checkbox", { name: "Chat" }).check();
+      await page.getByText("Sampling").click();
+      await setNumber(page, "Maximum tokens", 4);
+      await page.getByLabel("Message", { exact: true }).fill("Question");
+      await panel(page, "Compare").getByRole("button", { name: "Send" }).click();
+      await panel(page, "Compare").locator(".side.tuned").getByText(/4 tokens/).waitFor();
+      await page.getByRole("checkbox", { name: "Mark differences" }).check();
+      await page.getByRole("button", { name: /^Download PEFT adapter/ }).click();
+      await panel(page, "Download").getByText(/checked: same logits/).waitFor();
+      await page.locator("details").evaluateAll((all) => all.forEach((details) => (details.open = true)));
+      const { resolve } = createRequire(join(www, "package.json"));
+      await page.evaluate(await readFile(resolve("axe-core/axe.min.js"), "utf8"));
+      const { violations } = await page.evaluate(() => window.axe.run(document));
+      const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+      assert.deepEqual(serious.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html.slice(0, 160))]), []);
+    },
+    { colorScheme },
+  );
+}
