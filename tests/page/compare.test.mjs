@@ -74,10 +74,17 @@ onPage("moving the strength ends the text in progress, and the last position cou
   await text(page, "base").getByText("base answer base").waitFor();
   await newest(page).locator(".side.tuned").getByText("verse <b>").waitFor();
   const slider = page.getByRole("slider", { name: /Adapter’s strength/ });
+  // What gives way is not shown as if it had been stopped.
+  await newest(page).evaluate((comparison) => {
+    window.stopped = 0;
+    const look = () => (window.stopped += /stopped/.test(comparison.textContent) ? 1 : 0);
+    new MutationObserver(look).observe(comparison, { characterData: true, childList: true, subtree: true });
+  });
   for (const position of ["150", "50", "0"]) await slider.fill(position);
   await newest(page).locator(".side.tuned").getByText(/at 0/).waitFor();
   await text(page, "tuned").getByText("base answer").waitFor();
   assert.doesNotMatch(await text(page, "tuned").textContent(), /verse|strongly/);
+  assert.equal(await page.evaluate(() => window.stopped), 0);
   await page.getByRole("button", { name: "Stop writing" }).click();
   await newest(page).locator(".side.tuned").getByText(/stopped \d+ tokens/).waitFor();
 });

@@ -107,7 +107,8 @@ onPage("runs the ranks one after another, marks the elbow and says which to take
   const adapter = await zip;
   assert.equal(adapter.suggestedFilename(), "story-model-built-in-plain-r32-step-4.zip");
   const files = unzipSync(await readFile(await adapter.path()));
-  assert.equal(JSON.parse(new TextDecoder().decode(files["adapter_config.json"])).r, 32);
+  const config = JSON.parse(new TextDecoder().decode(files["adapter_config.json"]));
+  assert.deepEqual([config.r, config.lora_alpha], [32, 64]);
   // The settings are as they were.
   assert.equal(await page.getByLabel("Rank", { exact: true }).inputValue(), "16");
 });
@@ -150,6 +151,13 @@ onPage("stops after the run in progress, or at once", async (page) => {
   await sweepPanel(page).getByText(/^Run 1 of 3/).waitFor();
   await sweepPanel(page).getByText(/about .* left/).waitFor();
   await sweepPanel(page).getByRole("button", { name: "Stop now" }).click();
+  await startButton(page).and(page.locator(":enabled")).waitFor();
+  assert.deepEqual((await states()).map((state) => state.split(",")[0]), ["stopped", "left out", "left out"]);
+
+  // Who stops the run where runs are stopped means the sweep too.
+  await startButton(page).click();
+  await sweepPanel(page).getByText(/about .* left/).waitFor();
+  await panel(page, "Train").getByRole("button", { name: "Stop", exact: true }).click();
   await startButton(page).and(page.locator(":enabled")).waitFor();
   assert.deepEqual((await states()).map((state) => state.split(",")[0]), ["stopped", "left out", "left out"]);
   await trainButton(page).and(page.locator(":enabled")).waitFor();

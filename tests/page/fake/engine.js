@@ -199,8 +199,8 @@ export class Engine {
       }
       const step = state?.step ?? 0;
       const best = state?.best;
-      this.#run = { step, best, adapter, r: lora?.r ?? 16, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
-      this.#adapters.set(adapter, { step, r: this.#run.r });
+      this.#run = { step, best, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
+      this.#adapters.set(adapter, { step, r: this.#run.r, lora_alpha: this.#run.lora_alpha });
       return {
         step,
         total_steps: train.max_steps,
@@ -289,7 +289,7 @@ export class Engine {
     return this.#exclusive(async () => {
       const { r, lora_alpha, target_modules, word } = JSON.parse(new TextDecoder().decode(config));
       if (r > 64) throw failure("Format", "adapter_model.safetensors: lora_A of q_proj is [8, 64]; expected [128, 64]");
-      this.#adapters.set(id, { step: model[3] ?? 0, r, word });
+      this.#adapters.set(id, { step: model[3] ?? 0, r, lora_alpha, word });
       return { r, lora_alpha, target_modules, parameters: 512 * r };
     });
   }
@@ -347,9 +347,9 @@ export class Engine {
 
   #files(id) {
     if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
-    const { r, step } = this.#adapters.get(id);
+    const { r, lora_alpha, step } = this.#adapters.get(id);
     const base_model_name_or_path = this.#model;
-    const config = { peft_type: "LORA", base_model_name_or_path, r, lora_alpha: 2 * r, target_modules: ["q_proj"] };
+    const config = { peft_type: "LORA", base_model_name_or_path, r, lora_alpha, target_modules: ["q_proj"] };
     // The last byte tells copies of different steps apart.
     const model = new Uint8Array([1, 2, 3, step]);
     return { config: new TextEncoder().encode(JSON.stringify(config)), model };
