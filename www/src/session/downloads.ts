@@ -88,8 +88,9 @@ type Check = { difference: number; against: "memory" | "copy" } | { reason: stri
 /** Against the adapter in the engine where it is still of the copy's step, otherwise against the copy on the page. */
 async function compareLogits(which: Which, copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
   const text = prompt.value.trim() || chosenSet.value?.prompts[0] || ANY_PROMPT;
-  const { id, last } = run.value;
-  const isThere = loadedAdapters.value.some((other) => other.id === id) && !stepping.value && last?.step === copy.step;
+  const { id, start, last } = run.value;
+  const isOfStep = !stepping.value && (last ?? start)?.step === copy.step;
+  const isThere = isOfStep && loadedAdapters.value.some((other) => other.id === id);
   if (which === "last" && id !== undefined && isThere) {
     const { max_difference } = await client().call("check_adapter", { id, files, prompt: text });
     return { difference: max_difference, against: "memory" };
