@@ -17,13 +17,12 @@ import {
   sweeping,
   targetSets,
   trainFile,
-  type Settings,
   type SweepPlan,
   type SweepRow,
 } from "../state";
 import { rewriteTuned } from "./compare";
 import { client } from "./engine";
-import { runOnce, stopTraining } from "./training";
+import { runOnce, stopTraining, type RunSetup } from "./training";
 
 export function changePlan(change: Partial<SweepPlan>): void {
   sweepPlan.value = { ...sweepPlan.value, ...change };
@@ -44,13 +43,16 @@ export function planned(): SweepRow[] {
 
 export async function startSweep(): Promise<void> {
   const rows = planned();
-  if (active.value || sweeping.value || rows.length === 0 || !trainFile.value?.report || !evalFile.value?.report) return;
-  const common = settings.value;
-  const data = chosenSet.value?.id ?? trainFile.value.file.name;
-  sweep.value = { status: "running", rows, data, steps: common.max_steps };
+  const [train, evaluation, base] = [trainFile.value, evalFile.value, modelInfo.value];
+  if (active.value || sweeping.value || rows.length === 0 || !train?.report || !evaluation?.report) return;
+  // What is chosen while the sweep goes on is not for it.
+  const common = { settings: settings.value, train: train.file, evaluation: evaluation.file };
+  const data = chosenSet.value?.id ?? train.file.name;
+  sweep.value = { status: "running", rows, data, steps: common.settings.max_steps };
   lowest = undefined;
   for (const [index, row] of rows.entries()) {
-    if (sweep.value.status !== "running" || phase.value.name !== "ready") update(index, { status: "left out" });
+    const goesOn = sweep.value.status === "running" && phase.value.name === "ready" && modelInfo.value === base;
+    if (!goesOn) update(index, { status: "left out" });
     else await make(index, row, common);
   }
   sweep.value = { ...sweep.value, status: "over" };
@@ -79,7 +81,7 @@ export function endNow(): void {
 /** The sweep's adapter with the lowest held-out loss so far; of the others the engine and the page keep nothing. */
 let lowest: { id: string; loss: number; saved: typeof savedAdapter.value; best: typeof bestAdapter.value } | undefined;
 
-async function make(index: number, row: SweepRow, common: Settings): Promise<void> {
+async function make(index: number, row: SweepRow, common: Pick<RunSetup, "settings" | "train" | "evaluation">): Promise<void> {
   const { r, lora_alpha } = row;
   const target_modules = [...row.targets.target_modules];
   update(index, { status: "running" });
@@ -91,7 +93,8 @@ async function make(index: number, row: SweepRow, common: Settings): Promise<voi
     return;
   }
   const title = `Sweep: rank ${r}, ${row.targets.title}`;
-  const ended = await runOnce({ settings: { ...common, r, lora_alpha, target_modules }, title });
+  const settings = { ...common.settings, r, lora_alpha, target_modules };
+  const ended = await runOnce({ ...common, settings, title });
   const held = evaluations.value.filter(({ step }) => step > 0);
   const best = held.reduce((low, one) => (low && low.loss <= one.loss ? low : one), held[0]);
   const figures = {

@@ -1,6 +1,6 @@
 /** A training run as the page sees it: start, reports, stop, end; and keeping the machine awake meanwhile. */
 import { effect } from "@preact/signals";
-import type { AdapterFiles, CheckpointFiles, RunOptions, StepReport } from "postil-engine";
+import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
 import type { Failure, RunEvent } from "../protocol";
 import {
   active,
@@ -15,6 +15,7 @@ import {
   savedAdapter,
   settings,
   steps,
+  sweeping,
   trainFile,
   type Run,
   type Settings,
@@ -32,17 +33,22 @@ let stepTimes: number[] = [];
 let firstStepAt = 0;
 let letSleep: (() => void) | undefined;
 
-/** What a run is made with, besides the data. */
+/** What a run is made with. */
 export interface RunSetup {
   settings: Settings;
+  train: DataFile;
+  evaluation?: DataFile | undefined;
   init?: AdapterFiles;
   /** What its adapter is called. */
   title: string;
 }
 
 export async function startTraining(): Promise<void> {
-  const init = initAdapter.value?.files;
-  await begin({ settings: settings.value, title: "This run", ...(init ? { init } : {}) });
+  const [train, init] = [trainFile.value?.file, initAdapter.value?.files];
+  // Between two of its runs a sweep has the engine, too.
+  if (!train || sweeping.value) return;
+  const evaluation = evalFile.value?.file;
+  await begin({ settings: settings.value, train, evaluation, title: "This run", ...(init ? { init } : {}) });
 }
 
 /** A run from its start to its end, whatever that is. */
@@ -57,9 +63,8 @@ export async function runOnce(setup: RunSetup): Promise<Run> {
   });
 }
 
-async function begin({ settings: chosen, init, title }: RunSetup): Promise<void> {
-  const train = trainFile.value?.file;
-  if (!train || active.value) return;
+async function begin({ settings: chosen, train, evaluation, init, title }: RunSetup): Promise<void> {
+  if (active.value) return;
   stopGenerating();
   const id = crypto.randomUUID();
   run.value = { id, status: "preparing", data: chosenSet.value?.id ?? train.name };
@@ -68,7 +73,6 @@ async function begin({ settings: chosen, init, title }: RunSetup): Promise<void>
   stepTimes = [];
   letSleep = stayAwake();
   addEventListener("beforeunload", askFirst);
-  const evaluation = evalFile.value?.file;
   try {
     const report = await client().call("start", {
       options: runOptions(id, chosen, init),
