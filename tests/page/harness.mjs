@@ -123,6 +123,8 @@ export async function openPage(url, options = {}) {
       console.error(`policy violation: ${violatedDirective} ${blockedURI}`),
     );
   });
+  // Its dialog is the browser's own, which nothing here can answer: files go among the downloads instead.
+  await context.addInitScript(() => delete window.showSaveFilePicker);
   if (initScript) await context.addInitScript(initScript);
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();

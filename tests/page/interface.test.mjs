@@ -25,9 +25,9 @@ onPage("trains, evaluates, compares and downloads", async (page) => {
   assert.match(await compare.locator(".comparison").first().textContent(), /base answer/);
 
   const waiting = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Download adapter.zip" }).click();
+  await page.getByRole("button", { name: "Download PEFT adapter" }).click();
   const download = await waiting;
-  assert.equal(download.suggestedFilename(), "adapter.zip");
+  assert.equal(download.suggestedFilename(), "story-model-built-in-plain-r16-step-40.zip");
   const files = unzipSync(await readFile(await download.path()));
   assert.deepEqual(Object.keys(files).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
   assert.deepEqual([...files["adapter_model.safetensors"]], [1, 2, 3, 40]);
@@ -39,7 +39,7 @@ onPage("stops after the step in progress and keeps the adapter", async (page) =>
   await page.getByText(/Training on 4 examples/).waitFor();
   await page.getByRole("button", { name: "Stop", exact: true }).click();
   await page.getByText(/Stopped at step \d+/).waitFor();
-  await page.getByRole("button", { name: "Download adapter.zip" }).waitFor();
+  await page.getByRole("button", { name: "Download PEFT adapter" }).waitFor();
 });
 
 onPage("generates between training steps, and the run goes on", async (page) => {
@@ -131,8 +131,8 @@ onPage("counts parameters as the settings change, and warns", async (page) => {
   await settings.getByText(/49,152 trainable parameters/).waitFor();
   await setNumber(page, "Rank", 128);
   await settings.getByText("r 128 is larger than hidden_size 64").waitFor();
-  await page.getByRole("checkbox", { name: "all" }).check();
-  await page.getByRole("checkbox", { name: "all" }).uncheck();
+  await page.getByRole("checkbox", { name: "all", exact: true }).check();
+  await page.getByRole("checkbox", { name: "all", exact: true }).uncheck();
   await settings.getByText("Choose at least one module").waitFor();
   assert.ok(await trainButton(page).isDisabled());
 });
@@ -238,7 +238,7 @@ for (const [name, words] of [
     await page.getByText(/The run it was in has ended/).waitFor();
     const waiting = page.waitForEvent("download");
     await page.getByRole("button", { name: "Download the adapter as of step 2" }).click();
-    assert.equal((await waiting).suggestedFilename(), "adapter.zip");
+    assert.equal((await waiting).suggestedFilename(), `story-model-built-in-${name.replace(".jsonl", "")}-r16-step-2.zip`);
     await page.getByRole("button", { name: "Start again" }).click();
     await page.getByRole("radio", { name: /Plain/ }).check();
     await setNumber(page, "Steps", 5);
@@ -368,20 +368,22 @@ onPage("offers the best adapter beside the last", async (page) => {
   await trainButton(page).click();
   await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
   await panel(page, "Train").getByText(/lowest 2\.\d+ at step 4/).waitFor();
-  const lastBytes = async (name) => {
+  const lastByte = async () => {
     const waiting = page.waitForEvent("download");
-    await page.getByRole("button", { name }).click();
+    await page.getByRole("button", { name: "Download PEFT adapter" }).click();
     const download = await waiting;
     const files = unzipSync(await readFile(await download.path()));
     return [download.suggestedFilename(), files["adapter_model.safetensors"].at(-1)];
   };
-  assert.deepEqual(await lastBytes("Download adapter.zip"), ["adapter.zip", 9]);
-  assert.deepEqual(await lastBytes("Download the best (step 4)"), ["adapter-step-4.zip", 4]);
+  const name = (step) => `story-model-built-in-overfitted-r16-step-${step}.zip`;
+  assert.deepEqual(await lastByte(), [name(9), 9]);
+  await page.getByRole("radio", { name: /The best: step 4/ }).check();
+  assert.deepEqual(await lastByte(), [name(4), 4]);
   // Where the last is the best there is only one.
   await page.getByRole("radio", { name: /Plain/ }).check();
   await trainButton(page).click();
   await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
-  assert.equal(await page.getByRole("button", { name: /Download the best/ }).count(), 0);
+  assert.equal(await page.getByRole("radio", { name: /The best: step/ }).count(), 0);
 });
 
 onPage("the settings begin as the command line's, and alpha follows the rank until it is written", async (page) => {

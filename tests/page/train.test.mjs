@@ -81,7 +81,7 @@ async function nativeLosses(steps) {
 
 async function downloadAdapter(page) {
   const waiting = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Download adapter.zip" }).click();
+  await page.getByRole("button", { name: "Download PEFT adapter" }).click();
   const zip = await readFile(await (await waiting).path());
   return { zip, files: unzipSync(zip) };
 }

@@ -11,6 +11,7 @@ import "./styles/data.css";
 import "./styles/memory.css";
 import "./styles/train.css";
 import "./styles/compare.css";
+import "./styles/sweep.css";
 import "./styles/download.css";
 
 // A file that misses its field would otherwise take the page's place.

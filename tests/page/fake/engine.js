@@ -17,6 +17,9 @@ const TOO_LARGE = "too-large.jsonl";
 /** What a run takes beside its weights, for each example of a batch; half of it with checkpointing. */
 const EXAMPLE_BYTES = 64 * 2 ** 20;
 
+/** What a checkpoint holds is not what the engine has. */
+const BENT = "bent.jsonl";
+
 /** The held-out loss rises again. */
 const OVERFITTED = "overfitted.jsonl";
 
@@ -64,8 +67,9 @@ async function checkSum(files) {
 }
 
 export class Engine {
-  /** Id to what makes it differ from others. */
+  /** Id to what makes it differ from others: its step, and the word that it writes. */
   #adapters = new Map();
+  #model;
   #run;
   #busy = false;
   #failure;
@@ -137,6 +141,7 @@ export class Engine {
     const config = files.config ? JSON.parse(new TextDecoder().decode(files.config)) : { ...GGUF };
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);
     this.#adapters.clear();
+    this.#model = files.name;
     const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
     return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
@@ -231,7 +236,7 @@ export class Engine {
     return { trainable, total: 1e6 + trainable, percent: (100 * trainable) / (1e6 + trainable), modules, warnings };
   }
 
-  async start({ train, init_adapter, adapter, checkpoint, extend }, file, evaluation) {
+  async start({ lora, train, init_adapter, adapter, checkpoint, extend }, file, evaluation) {
     return this.#exclusive(async () => {
       await pause(20);
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "activations need 4 GiB in one buffer, but 2 GiB are allowed");
@@ -241,8 +246,8 @@ export class Engine {
       }
       const step = state?.step ?? 0;
       const best = state?.best;
-      this.#run = { step, best, adapter, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
-      this.#adapters.set(adapter, step);
+      this.#run = { step, best, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
+      this.#adapters.set(adapter, { step, r: this.#run.r, lora_alpha: this.#run.lora_alpha });
       return {
         step,
         total_steps: train.max_steps,
@@ -263,7 +268,7 @@ export class Engine {
       const run = this.#run;
       if (mode === "drain" || run.step === run.total) return null;
       run.step += 1;
-      this.#adapters.set(run.adapter, run.step);
+      this.#adapters.get(run.adapter).step = run.step;
       // A panic between polls: nobody's promise is rejected, and the call never ends.
       if (run.file === "silent-trap.jsonl" && run.step === 3) {
         setTimeout(() => {
@@ -296,12 +301,12 @@ export class Engine {
 
   async checkpoint() {
     this.#alone();
-    const { step, total, best, adapter } = this.#run;
+    const { step, total, best, adapter, file } = this.#run;
     const state = new TextEncoder().encode(JSON.stringify({ step, max_steps: total, best }));
     const { config, model } = this.#files(adapter);
     const files = {
       "adapter_config.json": config,
-      "adapter_model.safetensors": model,
+      "adapter_model.safetensors": file === BENT ? model.map((byte) => byte + 1) : model,
       "optimizer.safetensors": new Uint8Array(8),
       "trainer_state.json": state,
     };
@@ -318,7 +323,8 @@ export class Engine {
   #evaluate(run, evaluate) {
     if (!evaluate) return { improved: false };
     const overfit = run.file === OVERFITTED ? Math.max(0, run.step - 4) : 0;
-    const eval_loss = 3 * Math.exp(-run.step / 25) + 0.2 + overfit;
+    // Less with every rank, by ever less.
+    const eval_loss = 3 * Math.exp(-run.step / 25) + 0.2 + 0.8 / run.r + overfit;
     const improved = !(run.best?.loss <= eval_loss);
     if (improved) run.best = { step: run.step, loss: eval_loss };
     return { eval_loss, improved };
@@ -331,9 +337,9 @@ export class Engine {
 
   async load_adapter(id, config, model) {
     return this.#exclusive(async () => {
-      const { r, lora_alpha, target_modules } = JSON.parse(new TextDecoder().decode(config));
+      const { r, lora_alpha, target_modules, word } = JSON.parse(new TextDecoder().decode(config));
       if (r > 64) throw failure("Format", "adapter_model.safetensors: lora_A of q_proj is [8, 64]; expected [128, 64]");
-      this.#adapters.set(id, model[3] ?? 0);
+      this.#adapters.set(id, { step: model[3] ?? 0, r, lora_alpha, word });
       return { r, lora_alpha, target_modules, parameters: 512 * r };
     });
   }
@@ -346,7 +352,7 @@ export class Engine {
   async check_adapter(id, { model }) {
     return this.#exclusive(async () => {
       if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
-      return { max_difference: Math.abs((model[3] ?? 0) - this.#adapters.get(id)) };
+      return { max_difference: Math.abs((model[3] ?? 0) - this.#adapters.get(id).step) };
     });
   }
 
@@ -365,7 +371,13 @@ export class Engine {
       let tokens = 0;
       const { adapter, adapter_scale = 1 } = options;
       if (adapter !== null && !this.#adapters.has(adapter)) throw failure("Config", `there is no adapter "${adapter}"`);
-      const words = adapter !== null && adapter_scale > 0 ? ["tuned ", "<b>answer</b> "] : ["base ", "answer "];
+      const isTuned = adapter !== null && adapter_scale > 0;
+      const words = isTuned ? [`${this.#adapters.get(adapter).word ?? "tuned"} `, "<b>answer</b> "] : ["base ", "answer "];
+      if (adapter_scale > 1) words.push("strongly ");
+      // A conversation is told back: who said what begins how.
+      if (Array.isArray(prompt)) {
+        words.push(...prompt.map(({ role, content }) => `${role[0]}:${content.split(" ")[0]} `), `seed:${options.seed} `);
+      }
       // So that a test can stop it, however slow the machine is.
       const endless = /without end/.test(prompt);
       while (endless || tokens < options.max_new_tokens) {
@@ -387,9 +399,11 @@ export class Engine {
 
   #files(id) {
     if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
-    const config = { peft_type: "LORA", r: 16, lora_alpha: 32, target_modules: ["q_proj"] };
+    const { r, lora_alpha, step } = this.#adapters.get(id);
+    const base_model_name_or_path = this.#model;
+    const config = { peft_type: "LORA", base_model_name_or_path, r, lora_alpha, target_modules: ["q_proj"] };
     // The last byte tells copies of different steps apart.
-    const model = new Uint8Array([1, 2, 3, this.#adapters.get(id)]);
+    const model = new Uint8Array([1, 2, 3, step]);
     return { config: new TextEncoder().encode(JSON.stringify(config)), model };
   }
 

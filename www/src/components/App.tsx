@@ -5,6 +5,7 @@ import { DataPanel } from "./DataPanel";
 import { DownloadPanel } from "./DownloadPanel";
 import { ModelPanel } from "./ModelPanel";
 import { SettingsPanel } from "./SettingsPanel";
+import { SweepPanel } from "./SweepPanel";
 import { TrainPanel } from "./TrainPanel";
 
 export function App() {
@@ -70,6 +71,7 @@ function Body() {
           <div class="run">
             <TrainPanel />
             <ComparePanel />
+            <SweepPanel />
           </div>
           <DownloadPanel />
         </div>

@@ -1,6 +1,5 @@
-import { useId } from "preact/hooks";
-import { rate } from "../format";
-import { compare, stopGenerating } from "../session/compare";
+import { useId, useRef } from "preact/hooks";
+import { clearComparisons, compare, newConversation, stopGenerating } from "../session/compare";
 import {
   active,
   adapterLoaded,
@@ -8,80 +7,117 @@ import {
   chosenSet,
   comparisons,
   generating,
+  markDifferences,
   modelInfo,
+  openConversation,
   prompt,
+  promptHistory,
   sampling,
+  systemMessage,
   writingNews,
-  type Output,
   type Sampling,
 } from "../state";
-import { NumberField } from "./Fields";
-import { Notice, Panel } from "./Panel";
+import { AdapterChoice } from "./AdapterChoice";
+import { Compared } from "./Comparisons";
+import { CheckField, NumberField, TextField } from "./Fields";
+import { Panel } from "./Panel";
 import { StartStop } from "./StartStop";
 
 export function ComparePanel() {
+  const all = comparisons.value;
+  // A conversation is read downwards and goes on below; what is over stands under the prompt, newest first.
+  const open = isChat() ? all.find(({ id }) => id === openConversation.value) : undefined;
   return (
     <Panel number={5} title="Compare">
-      <form
-        class="compare-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void compare();
-        }}
-        onInvalidCapture={({ target }) => (target as HTMLElement).closest("details")?.setAttribute("open", "")}
-      >
-        <PromptBox />
-        <SamplingFields />
-        <p class="actions">
-          <StartStop
-            running={generating.value}
-            start="Generate"
-            stop="Stop writing"
-            disabled={!modelInfo.value || prompt.value.trim() === ""}
-            onStop={stopGenerating}
-          />
-          <span class="run-status">
-            {!adapterLoaded.value && "The base model alone, until there is an adapter: train one or bring one."}
-            {adapterLoaded.value && active.value && "Between training steps, with the adapter as it is now."}
-          </span>
-        </p>
-      </form>
-      <p class="sr-only" aria-live="polite">
+      <AdapterChoice />
+      {open && <Compared comparison={open} key={open.id} />}
+      <PromptForm key="form" />
+      <p class="sr-only" aria-live="polite" key="news">
         {writingNews.value}
       </p>
-      <div class="comparisons">
-        {comparisons.value.map(({ id, prompt: text, base, tuned }) => (
-          <article class="comparison" key={id}>
-            <Asked text={text} />
-            <div class="sides">
-              <Side title="Base model" output={base} />
-              {tuned && <Side title="With your adapter" output={tuned} tuned />}
-            </div>
-          </article>
-        ))}
+      {all.length > 0 && (
+        <div class="actions" key="tools">
+          <CheckField
+            label="Mark differences"
+            hint="Underlines the words that only one of the two texts has."
+            checked={markDifferences.value}
+            onChange={(on) => (markDifferences.value = on)}
+          />
+          <button type="button" class="small" onClick={clearComparisons}>
+            Clear all
+          </button>
+        </div>
+      )}
+      <div class="comparisons" key="others">
+        {all
+          .filter((comparison) => comparison !== open)
+          .map((comparison) => (
+            <Compared comparison={comparison} key={comparison.id} />
+          ))}
       </div>
     </Panel>
   );
 }
 
-/** Prompts longer than this are folded away in the results. */
-const FOLDED = 160;
+const isChat = () => chat.value && modelInfo.value?.has_chat_template === true;
 
-function Asked({ text }: { text: string }) {
-  if (text.length <= FOLDED) {
-    return (
-      <p class="asked">
-        <span class="asked-label">Prompt</span> {text}
-      </p>
-    );
-  }
+function PromptForm() {
+  const form = useRef<HTMLFormElement>(null);
   return (
-    <details>
-      <summary>Prompt: …{text.trimEnd().slice(-FOLDED / 2)}</summary>
-      <p class="asked">{text}</p>
-    </details>
+    <form
+      ref={form}
+      class="compare-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void compare();
+      }}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !generating.value) form.current?.requestSubmit();
+      }}
+      onInvalidCapture={({ target }) => (target as HTMLElement).closest("details")?.setAttribute("open", "")}
+    >
+      {modelInfo.value?.has_chat_template && (
+        <CheckField
+          label="Chat"
+          hint="The prompt is a message, put through the model’s chat template, and the conversation goes on with the next one. Off: the model goes on with your text."
+          checked={chat.value}
+          onChange={(on) => (chat.value = on)}
+        />
+      )}
+      {isChat() && openConversation.value === undefined && (
+        <TextField
+          label="System message (optional)"
+          hint="Said to the model before the conversation. Leave it empty if your data had none."
+          value={systemMessage.value}
+          onChange={(text) => (systemMessage.value = text)}
+        />
+      )}
+      <PromptBox />
+      <SamplingFields />
+      <p class="actions">
+        <StartStop
+          running={generating.value}
+          start={isChat() ? "Send" : "Generate"}
+          stop="Stop writing"
+          disabled={!modelInfo.value || prompt.value.trim() === ""}
+          onStop={stopGenerating}
+        />
+        {isChat() && openConversation.value !== undefined && (
+          <button type="button" disabled={generating.value} onClick={newConversation}>
+            New conversation
+          </button>
+        )}
+        <span class="run-status">
+          {!adapterLoaded.value && "The base model alone, until there is an adapter: train one or bring one."}
+          {adapterLoaded.value && active.value && "Between training steps, with the adapter as it is now."}
+        </span>
+      </p>
+    </form>
   );
 }
+
+/** Characters of a prompt that stand on its button. */
+const EXCERPT = 160;
 
 /** Prompts of one data set begin alike; what differs tells them apart. */
 function excerpts(texts: readonly string[]): string[] {
@@ -91,7 +127,7 @@ function excerpts(texts: readonly string[]): string[] {
     while (!text.startsWith(first.slice(0, shared))) shared--;
   }
   const cut = first.slice(0, shared).search(/\S*$/);
-  return texts.map((text) => (cut > 0 ? "…" : "") + text.slice(cut).trim().slice(0, FOLDED));
+  return texts.map((text) => (cut > 0 ? "…" : "") + text.slice(cut).trim().slice(0, EXCERPT));
 }
 
 function PromptBox() {
@@ -100,29 +136,39 @@ function PromptBox() {
   return (
     <>
       <div class="field">
-        <label for={id}>Prompt</label>
+        <label for={id}>{isChat() ? "Message" : "Prompt"}</label>
         <textarea
           id={id}
           rows={3}
           value={prompt.value}
+          aria-describedby={`${id}-hint`}
           onInput={({ currentTarget }) => (prompt.value = currentTarget.value)}
         />
+        <small id={`${id}-hint`} class="hint">
+          Both models get it, with the same seed. Ctrl+Enter sends it.
+        </small>
       </div>
-      {examples.length > 0 && (
-        <div class="examples" role="group" aria-label="Example prompts">
-          {excerpts(examples).map((excerpt, index) => (
-            <button
-              type="button"
-              class="example-prompt"
-              key={excerpt}
-              onClick={() => (prompt.value = examples[index] ?? "")}
-            >
-              {excerpt}
-            </button>
-          ))}
-        </div>
+      <Prompts label="Example prompts" texts={examples} />
+      {promptHistory.value.length > 0 && (
+        <details>
+          <summary>Earlier prompts</summary>
+          <Prompts label="Earlier prompts" texts={promptHistory.value} />
+        </details>
       )}
     </>
+  );
+}
+
+function Prompts({ label, texts }: { label: string; texts: readonly string[] }) {
+  if (texts.length === 0) return null;
+  return (
+    <div class="examples" role="group" aria-label={label}>
+      {excerpts(texts).map((excerpt, index) => (
+        <button type="button" class="example-prompt" key={texts[index]} onClick={() => (prompt.value = texts[index] ?? "")}>
+          {excerpt}
+        </button>
+      ))}
+    </div>
   );
 }
 
@@ -166,36 +212,7 @@ function SamplingFields() {
           onChange={(value) => change({ max_new_tokens: value })}
         />
         <NumberField label="Seed" value={now.seed} min={0} step={1} onChange={(value) => change({ seed: value })} />
-        {modelInfo.value?.has_chat_template && (
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={chat.value}
-              onChange={({ currentTarget }) => (chat.value = currentTarget.checked)}
-            />
-            As a chat message
-          </label>
-        )}
       </div>
     </details>
-  );
-}
-
-function Side({ title, output, tuned = false }: { title: string; output: Output; tuned?: boolean }) {
-  return (
-    <div class={tuned ? "side tuned" : "side"}>
-      <h3>{title}</h3>
-      <p class="written" aria-busy={output.status === "writing"}>
-        {output.text}
-        {output.status === "writing" && <span class="caret" aria-hidden="true" />}
-        {output.status === "waiting" && <span class="hint">waiting…</span>}
-        {output.status === "done" && output.text === "" && <span class="hint">(nothing: the text ended at once)</span>}
-      </p>
-      {output.error && <Notice kind="error">{output.error}</Notice>}
-      <small class="hint">
-        {output.status === "stopped" && "stopped "}
-        {output.tokensPerSecond !== undefined && `${output.tokens} tokens, ${rate(output.tokensPerSecond)}`}
-      </small>
-    </div>
   );
 }

@@ -1,9 +1,8 @@
 /** What the page shows when it cannot show its work. */
 import { start } from "../session/boot";
-import { saveFile, zipAdapter } from "../session/adapter";
+import { saveUnchecked } from "../session/downloads";
 import type { Failure } from "../protocol";
 import { bestAdapter, run, savedAdapter, type Unsupported as Reason } from "../state";
-import { DownloadBest } from "./DownloadPanel";
 import { Notice } from "./Panel";
 
 export function Starting() {
@@ -88,11 +87,15 @@ export function Crashed({ failure }: { failure: Failure }) {
           Start again
         </button>
         {saved && (
-          <button type="button" onClick={() => saveFile(zipAdapter(saved.files), "adapter.zip")}>
+          <button type="button" onClick={() => saveUnchecked(saved)}>
             Download the adapter as of step {saved.step}
           </button>
         )}
-        {best && best.step !== saved?.step && <DownloadBest best={best} />}
+        {best && best.step !== saved?.step && (
+          <button type="button" onClick={() => saveUnchecked(best)}>
+            Download the best (step {best.step})
+          </button>
+        )}
       </p>
     </article>
   );

@@ -1,58 +1,185 @@
+import { useSignal } from "@preact/signals";
 import { bytes, loss } from "../format";
-import { saveFile, zipAdapter } from "../session/adapter";
+import {
+  copyOf,
+  downloadAdapter,
+  downloadFile,
+  fileName,
+  keyOf,
+  LOGS,
+  RUN_FILE,
+  saveUnchecked,
+  type PlainFile,
+  type Which,
+} from "../session/downloads";
+import { FORMATS, type AdapterFormat, type Use } from "../session/formats";
 import { forgetKept } from "../session/keep";
-import { bestAdapter, keptAdapter, savedAdapter, type SavedAdapter } from "../state";
-import { Panel } from "./Panel";
-
-const LOADING = `from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-base = AutoModelForCausalLM.from_pretrained("path/to/base-model")
-model = PeftModel.from_pretrained(base, "path/to/adapter")`;
+import { bestAdapter, downloads, keptAdapter, modelInfo, savedAdapter, steps, type DownloadState } from "../state";
+import { CopyButton } from "./CopyButton";
+import { Notice, Panel } from "./Panel";
 
 export function DownloadPanel() {
-  const saved = savedAdapter.value;
-  const best = bestAdapter.value;
+  const which = useSignal<Which>("last");
+  const shown = copyOf(which.value) ? which.value : "last";
   return (
-    <Panel number={6} title="Take the adapter">
-      {saved ? (
+    <Panel number={6} title="Download">
+      {savedAdapter.value ? (
         <>
-          <p class="actions">
-            <button type="button" class="primary" onClick={() => saveFile(zipAdapter(saved.files), "adapter.zip")}>
-              Download adapter.zip
-            </button>
-            <span class="run-status">
-              As of step {saved.step}, {bytes(saved.files.config.length + saved.files.model.length)}
-              {!saved.complete && "; a newer one follows as training goes on"}
-            </span>
-          </p>
-          {best && best.step !== saved.step && (
-            <p class="actions">
-              <DownloadBest best={best} />
-              <span class="run-status">Lowest held-out loss: {loss(best.loss)}</span>
-            </p>
-          )}
-          <p>
-            The zip holds <code>adapter_config.json</code> and <code>adapter_model.safetensors</code> in PEFT’s form.
-            Unpacked, they load on the base model they were trained on:
-          </p>
-          <pre tabIndex={0} aria-label="Loading the adapter in Python">
-            <code>{LOADING}</code>
-          </pre>
+          <Copies which={shown} onChoose={(chosen) => (which.value = chosen)} />
+          {FORMATS.map((format) => (
+            <AdapterEntry key={format.id} format={format} which={shown} />
+          ))}
         </>
       ) : (
         <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT.</p>
       )}
+      {modelInfo.value && <PlainEntry file={RUN_FILE} />}
+      {steps.value.length > 0 && LOGS.map((file) => <PlainEntry key={file.id} file={file} />)}
       <Kept />
     </Panel>
   );
 }
 
-export function DownloadBest({ best }: { best: SavedAdapter }) {
+/** The last adapter, or the one with the lowest held-out loss. */
+function Copies({ which, onChoose }: { which: Which; onChoose: (which: Which) => void }) {
+  const last = savedAdapter.value;
+  const best = bestAdapter.value;
+  if (!last) return null;
+  const newer = last.complete ? "" : "; a newer one follows as training goes on";
+  if (!best || best.step === last.step) {
+    return (
+      <p class="run-status">
+        As of step {last.step}
+        {best && `, which has the lowest held-out loss (${loss(best.loss)})`}
+        {newer}.
+      </p>
+    );
+  }
+  const choices = [
+    ["last", `The last: step ${last.step}${newer}`],
+    ["best", `The best: step ${best.step}, with the lowest held-out loss (${loss(best.loss)})`],
+  ] as const;
   return (
-    <button type="button" onClick={() => saveFile(zipAdapter(best.files), `adapter-step-${best.step}.zip`)}>
-      Download the best (step {best.step})
-    </button>
+    <fieldset class="copies">
+      <legend>Which adapter</legend>
+      {choices.map(([value, label]) => (
+        <label class="check" key={value}>
+          <input type="radio" name="copy" value={value} checked={which === value} onChange={() => onChoose(value)} />
+          {label}
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }) {
+  const copy = copyOf(which);
+  if (!copy) return null;
+  const state = downloads.value[keyOf(format, copy)];
+  const name = fileName(copy, format.extension);
+  return (
+    <section class="download" aria-label={format.title}>
+      <h3>{format.title}</h3>
+      <p class="hint">{format.hint}</p>
+      <DownloadButton
+        primary
+        label={`Download ${format.title} (${format.extension.slice(1)}, ${bytes(copy.files.config.length + copy.files.model.length)})`}
+        state={state}
+        onClick={() => void downloadAdapter(format, which)}
+      />
+      <Outcome state={state} />
+      {format.uses(copy.files.config, state && "file" in state ? state.file : name).map((use) => (
+        <HowTo key={use.title} use={use} />
+      ))}
+    </section>
+  );
+}
+
+function PlainEntry({ file }: { file: PlainFile }) {
+  const state = downloads.value[file.id];
+  return (
+    <section class="download" aria-label={file.title}>
+      <h3>{file.title}</h3>
+      <p class="hint">{file.hint}</p>
+      <DownloadButton label={`Download ${file.name()}${file.extension}`} state={state} onClick={() => void downloadFile(file)} />
+      <Outcome state={state} />
+    </section>
+  );
+}
+
+interface DownloadButtonProps {
+  label: string;
+  primary?: boolean;
+  state: DownloadState | undefined;
+  onClick: () => void;
+}
+
+function DownloadButton({ label, primary = false, state, onClick }: DownloadButtonProps) {
+  const busy = state?.name === "writing" || state?.name === "checking";
+  return (
+    <p class="actions">
+      <button
+        type="button"
+        class={primary ? "primary" : undefined}
+        // Not `disabled`: that would take the focus away.
+        aria-disabled={busy}
+        onClick={() => {
+          if (!busy) onClick();
+        }}
+      >
+        {label}
+      </button>
+    </p>
+  );
+}
+
+function Outcome({ state }: { state: DownloadState | undefined }) {
+  return (
+    <>
+      <p class="outcome" role="status">
+        {outcome(state)}
+      </p>
+      {state?.name === "failed" && <Notice kind="error">{state.message}</Notice>}
+      {state?.name === "unchecked" && (
+        <Notice kind="warning">
+          {state.file} is written but not checked, because the adapter does not load on this model: {state.reason}
+        </Notice>
+      )}
+    </>
+  );
+}
+
+function outcome(state: DownloadState | undefined): string {
+  switch (state?.name) {
+    case "writing":
+      return "Writing…";
+    case "checking":
+      return "Checking the written file: reading it back, loading it, comparing logits…";
+    case "checked": {
+      const { file, difference, against } = state;
+      const other = against === "memory" ? "the adapter in memory" : "the run’s copy";
+      if (difference === 0) return `✓ ${file}, checked: same logits as ${other}.`;
+      return `✓ ${file}, checked: logits within ${difference.toExponential(1)} of those of ${other}.`;
+    }
+    case "saved":
+      return `✓ ${state.file} is written.`;
+    default:
+      return "";
+  }
+}
+
+function HowTo({ use: { title, code, note } }: { use: Use }) {
+  return (
+    <div class="how-to">
+      <div class="side-head">
+        <h4>{title}</h4>
+        <CopyButton text={code} what={`the code: ${title}`} />
+      </div>
+      {note && <p class="hint">{note}</p>}
+      <pre tabIndex={0} aria-label={title}>
+        <code>{code}</code>
+      </pre>
+    </div>
   );
 }
 
@@ -66,7 +193,7 @@ function Kept() {
         {kept.complete ? "A run" : "An unfinished run"} of an earlier visit left its adapter in this browser ({when}, step{" "}
         {kept.step}).
       </span>
-      <button type="button" onClick={() => saveFile(zipAdapter(kept.files), "adapter.zip")}>
+      <button type="button" onClick={() => saveUnchecked(kept)}>
         Download it
       </button>
       <button type="button" onClick={() => void forgetKept()}>

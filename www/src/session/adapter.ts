@@ -23,7 +23,7 @@ export async function readAdapter(files: File[]): Promise<InitAdapter> {
   if (total > MAX_ADAPTER_BYTES) throw new Error(`These files are larger than any adapter this page can use. ${EXPECTED}`);
   const [zip] = files;
   if (files.length === 1 && zip && /\.zip$/i.test(zip.name)) {
-    return { name: zip.name, files: unpack(zip.name, new Uint8Array(await zip.arrayBuffer())) };
+    return { name: zip.name, files: await unzipAdapter(zip.name, zip) };
   }
   const config = files.find(({ name }) => name.endsWith(".json"));
   const model = files.find(({ name }) => name.endsWith(".safetensors"));
@@ -35,7 +35,9 @@ export async function readAdapter(files: File[]): Promise<InitAdapter> {
   return { name: model.name, files: { config: new Uint8Array(configBytes), model: new Uint8Array(modelBytes) } };
 }
 
-function unpack(name: string, bytes: Uint8Array): AdapterFiles {
+/** The adapter in a zip of the two files, in whatever folder. */
+export async function unzipAdapter(name: string, zip: Blob): Promise<AdapterFiles> {
+  const bytes = new Uint8Array(await zip.arrayBuffer());
   const base = (path: string) => path.split("/").pop();
   let entries: Record<string, Uint8Array>;
   try {
@@ -53,8 +55,7 @@ function unpack(name: string, bytes: Uint8Array): AdapterFiles {
   return { config, model };
 }
 
-/** The settings an adapter brings along; the engine has the last word on whether they are right. */
-export function readLoraConfig(config: Uint8Array): Partial<Settings> {
+function parseConfig(config: Uint8Array): Record<string, unknown> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(new TextDecoder().decode(config));
@@ -62,12 +63,27 @@ export function readLoraConfig(config: Uint8Array): Partial<Settings> {
     throw new Error(`${CONFIG_NAME} is not JSON.`);
   }
   if (typeof parsed !== "object" || parsed === null) throw new Error(`${CONFIG_NAME} is not a JSON object.`);
-  const { r, lora_alpha, target_modules } = parsed as Record<string, unknown>;
+  return parsed as Record<string, unknown>;
+}
+
+/** The settings an adapter brings along; the engine has the last word on whether they are right. */
+export function readLoraConfig(config: Uint8Array): Partial<Settings> {
+  const { r, lora_alpha, target_modules } = parseConfig(config);
   const found: Partial<Settings> = {};
   if (typeof r === "number") found.r = r;
   if (typeof lora_alpha === "number") found.lora_alpha = lora_alpha;
   if (Array.isArray(target_modules)) found.target_modules = target_modules.filter((name) => typeof name === "string");
   return found;
+}
+
+/** An adapter's rank, and the model that it was trained on as its configuration names it. */
+export function readBase(config: Uint8Array): { r?: number; name?: string; revision?: string } {
+  const { r, base_model_name_or_path: name, revision } = parseConfig(config);
+  return {
+    ...(typeof r === "number" ? { r } : {}),
+    ...(typeof name === "string" ? { name } : {}),
+    ...(typeof revision === "string" ? { revision } : {}),
+  };
 }
 
 export function zipAdapter({ config, model }: AdapterFiles): Blob {
@@ -77,13 +93,4 @@ export function zipAdapter({ config, model }: AdapterFiles): Blob {
     [MODEL_NAME]: [model, { level: 0 }],
   });
   return new Blob([bytes], { type: "application/zip" });
-}
-
-export function saveFile(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  // The browser has taken hold of the data by the next task.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -1,5 +1,5 @@
-/** The base and the tuned model on the same prompt, one after the other. */
-import type { GenerateOptions, GenerateReport } from "postil-engine";
+/** The base and the tuned model on the same prompts, one text after the other. */
+import type { GenerateReport, Prompt } from "postil-engine";
 import { EngineError, type Call } from "../client";
 import {
   adapterLoaded,
@@ -9,98 +9,256 @@ import {
   chosenSet,
   comparisons,
   generating,
+  loadedAdapters,
   modelInfo,
+  openConversation,
   phase,
   prompt,
+  promptHistory,
   sampling,
+  sweeping,
+  systemMessage,
   writingNews,
   type Comparison,
   type Output,
+  type Side,
+  type Turn,
 } from "../state";
 import { client } from "./engine";
 
 /** Prompts of a built-in set that are shown by themselves after a run. */
 const SAMPLES = 3;
 const KEPT = 20;
+/** Long enough not to start a text for every position that a slider passes. */
+const SETTLE_MS = 150;
+
+/** One text to write. */
+interface Task {
+  comparison: number;
+  turn: number;
+  side: Side;
+}
 
 let nextId = 1;
-let writing: Call<GenerateReport> | undefined;
-let cancelled = false;
+let queue: Task[] = [];
+/** The text being written; `dropped` when another takes its place. */
+let writing: { task: Task; call: Call<GenerateReport>; dropped: boolean } | undefined;
+let settling: { task: Task; timer: ReturnType<typeof setTimeout> } | undefined;
 
+const isChat = () => chat.value && modelInfo.value?.has_chat_template === true;
+const waiting = (): Output => ({ status: "waiting", text: "" });
+const newTurn = (text: string): Turn => ({
+  id: nextId++,
+  prompt: text,
+  base: waiting(),
+  ...(adapterLoaded.value ? { tuned: waiting() } : {}),
+});
+
+/** Writes both answers to the prompt: in a chat as the conversation's next turn. */
 export async function compare(): Promise<void> {
-  await compareAll([prompt.value]);
+  const text = prompt.value;
+  if (generating.value || !modelInfo.value || text.trim() === "") return;
+  promptHistory.value = [text, ...promptHistory.value.filter((other) => other !== text)].slice(0, KEPT);
+  const open = isChat() ? comparisons.value.find(({ id }) => id === openConversation.value) : undefined;
+  if (open) {
+    const turn = newTurn(text);
+    change(open.id, (comparison) => ({ ...comparison, turns: [...comparison.turns, turn] }));
+    enqueue(open.id, turn);
+  } else {
+    const [added] = add([text]);
+    openConversation.value = added?.chat ? added.id : undefined;
+  }
+  if (isChat()) prompt.value = "";
+  await work();
 }
 
 /** What a run has changed, shown unasked at its end. */
 export async function compareSamples(): Promise<void> {
   const prompts = chosenSet.value?.prompts.slice(0, SAMPLES) ?? [prompt.value].filter((text) => text.trim() !== "");
-  if (prompts.length > 0 && !generating.value) await compareAll(prompts);
+  // A sweep goes on with its next run.
+  if (prompts.length === 0 || generating.value || sweeping.value || !modelInfo.value) return;
+  add(prompts);
+  await work();
 }
 
 export function stopGenerating(): void {
-  cancelled = true;
-  writing?.cancel();
+  for (const task of queue) update(task, { status: "stopped" });
+  queue = [];
+  if (settling) {
+    clearTimeout(settling.timer);
+    update(settling.task, { status: "stopped" });
+    settling = undefined;
+  }
+  writing?.call.cancel();
 }
 
-async function compareAll(prompts: string[]): Promise<void> {
-  if (generating.value || !modelInfo.value) return;
-  generating.value = true;
-  cancelled = false;
-  const adapter = adapterLoaded.value ? (chosenAdapter.value ?? null) : null;
-  const adapter_scale = adapterScale.value;
-  const useChat = chat.value && modelInfo.value.has_chat_template;
-  const chosen = { ...sampling.value };
-  const waiting = (): Output => ({ status: "waiting", text: "" });
-  const added = prompts.map(
-    (text): Comparison => ({
-      id: nextId++,
-      prompt: text,
-      base: waiting(),
-      ...(adapter === null ? {} : { tuned: waiting() }),
-    }),
-  );
-  comparisons.value = [...added, ...comparisons.value].slice(0, KEPT);
-  for (const { id, prompt: text } of added) {
-    await write(id, "base", text, { ...chosen, adapter: null, chat: useChat });
-    if (adapter !== null) await write(id, "tuned", text, { ...chosen, adapter, adapter_scale, chat: useChat });
+/** The newest answer is written again at once: it is what the person looks at while they move the slider. */
+export function chooseScale(scale: number): void {
+  adapterScale.value = scale;
+  rewriteTuned();
+}
+
+export function chooseAdapter(id: string): void {
+  chosenAdapter.value = id;
+  rewriteTuned();
+}
+
+/** The adapter or its strength is another one now: writes the newest tuned answer again. */
+export function rewriteTuned(): void {
+  const current = comparisons.value.find(({ id }) => id === openConversation.value) ?? comparisons.value[0];
+  const turn = current?.turns.at(-1);
+  if (!current || !turn || !adapterLoaded.value) return;
+  const task: Task = { comparison: current.id, turn: turn.id, side: "tuned" };
+  // What waits is written as things are when its turn comes.
+  if (queue.some((other) => same(other, task))) return;
+  if (writing && same(writing.task, task)) {
+    writing.dropped = true;
+    writing.call.cancel();
   }
+  if (settling) {
+    clearTimeout(settling.timer);
+    if (!same(settling.task, task)) queue.push(settling.task);
+  }
+  if (!turn.tuned) put(task, waiting());
+  const timer = setTimeout(() => {
+    settling = undefined;
+    queue.push(task);
+    void work();
+  }, SETTLE_MS);
+  settling = { task, timer };
+}
+
+/** Writes a turn's answers again, with the next seed: the same one would give the same texts. */
+export async function retry(comparison: number, turn: Turn): Promise<void> {
+  if (generating.value) return;
+  sampling.value = { ...sampling.value, seed: sampling.value.seed + 1 };
+  for (const side of adapterLoaded.value ? (["base", "tuned"] as const) : (["base"] as const)) {
+    const task = { comparison, turn: turn.id, side };
+    put(task, waiting());
+    queue.push(task);
+  }
+  await work();
+}
+
+/** Takes a conversation's last message back into the prompt. */
+export function edit(comparison: number, turn: Turn): void {
+  if (generating.value) return;
+  prompt.value = turn.prompt;
+  const left = comparisons.value.find(({ id }) => id === comparison)?.turns.filter(({ id }) => id !== turn.id) ?? [];
+  openConversation.value = left.length > 0 ? comparison : undefined;
+  if (left.length > 0) change(comparison, (old) => ({ ...old, turns: left }));
+  else comparisons.value = comparisons.value.filter(({ id }) => id !== comparison);
+}
+
+export function newConversation(): void {
+  if (!generating.value) openConversation.value = undefined;
+}
+
+export function clearComparisons(): void {
+  stopGenerating();
+  comparisons.value = [];
+  openConversation.value = undefined;
+}
+
+function add(prompts: readonly string[]): Comparison[] {
+  const added = prompts.map((text) => ({
+    id: nextId++,
+    chat: isChat(),
+    system: systemMessage.value,
+    turns: [newTurn(text)],
+  }));
+  comparisons.value = [...added, ...comparisons.value].slice(0, KEPT);
+  for (const { id, turns } of added) for (const turn of turns) enqueue(id, turn);
+  return added;
+}
+
+function enqueue(comparison: number, turn: Turn): void {
+  queue.push({ comparison, turn: turn.id, side: "base" });
+  if (turn.tuned) queue.push({ comparison, turn: turn.id, side: "tuned" });
+}
+
+async function work(): Promise<void> {
+  if (generating.value) return;
+  generating.value = true;
+  for (let task = queue.shift(); task; task = queue.shift()) await write(task);
   generating.value = false;
 }
 
-async function write(id: number, side: "base" | "tuned", text: string, options: GenerateOptions): Promise<void> {
-  if (cancelled || phase.value.name !== "ready") {
-    update(id, side, { status: "stopped" });
+async function write(task: Task): Promise<void> {
+  const comparison = comparisons.value.find(({ id }) => id === task.comparison);
+  // Cleared meanwhile.
+  if (!comparison?.turns.some(({ id }) => id === task.turn)) return;
+  if (phase.value.name !== "ready") {
+    update(task, { status: "stopped" });
     return;
   }
-  const name = side === "base" ? "Base text" : "Tuned text";
-  let written = "";
+  const tuned = task.side === "tuned";
+  const name = tuned ? "Tuned text" : "Base text";
+  const adapter = tuned ? (chosenAdapter.value ?? null) : null;
+  const scale = adapterScale.value;
+  const title = loadedAdapters.value.find(({ id }) => id === adapter)?.title;
+  const options = {
+    ...sampling.value,
+    adapter,
+    ...(tuned ? { adapter_scale: scale } : {}),
+    // A conversation goes through the template by itself.
+    chat: false,
+  };
   writingNews.value = "";
+  let written = "";
+  put(task, { ...waiting(), ...(title === undefined ? {} : { by: { title, scale } }) });
+  const call = client().call("generate", { prompt: asked(comparison, task), options }, (piece) => {
+    written += piece;
+    if (!mine.dropped) update(task, { status: "writing", text: written });
+  });
+  const mine = { task, call, dropped: false };
+  writing = mine;
   try {
-    writing = client().call("generate", { prompt: text, options }, (piece) => {
-      written += piece;
-      update(id, side, { status: "writing", text: written });
-    });
-    const report = await writing;
-    update(id, side, {
-      status: report.stopped === "caller" ? "stopped" : "done",
-      text: report.text,
-      tokens: report.tokens,
-      tokensPerSecond: report.tokens_per_second,
-    });
-    writingNews.value = `${name} ${report.stopped === "caller" ? "stopped" : "done"}`;
+    const report = await call;
+    if (mine.dropped) return;
+    const status = report.stopped === "caller" ? "stopped" : "done";
+    update(task, { status, text: report.text, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
+    writingNews.value = `${name} ${status}`;
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    update(id, side, { status: "failed", error: message });
-    // The other side would fail in the same way.
-    if (error instanceof EngineError) cancelled = true;
+    update(task, { status: "failed", error: error instanceof Error ? error.message : String(error) });
+    // The others would fail in the same way.
+    if (error instanceof EngineError) stopGenerating();
   } finally {
     writing = undefined;
   }
 }
 
-function update(id: number, side: "base" | "tuned", change: Partial<Output>): void {
-  comparisons.value = comparisons.value.map((comparison) => {
-    const output = comparison[side];
-    return comparison.id === id && output ? { ...comparison, [side]: { ...output, ...change } } : comparison;
-  });
+/** What a side is asked: the text, or the conversation so far as that side remembers it. */
+function asked({ chat, system, turns }: Comparison, { turn, side }: Task): Prompt {
+  const last = turns.findIndex(({ id }) => id === turn);
+  const text = turns[last]?.prompt ?? "";
+  if (!chat) return text;
+  const messages = turns.slice(0, last).flatMap((earlier) => [
+    { role: "user", content: earlier.prompt },
+    // Before there was an adapter, both sides were the base.
+    { role: "assistant", content: (earlier[side] ?? earlier.base).text },
+  ]);
+  const before = system.trim() === "" ? [] : [{ role: "system", content: system }];
+  return [...before, ...messages, { role: "user", content: text }];
+}
+
+const same = (one: Task, other: Task) => one.turn === other.turn && one.side === other.side;
+
+function update(task: Task, part: Partial<Output>): void {
+  put(task, (output) => output && { ...output, ...part });
+}
+
+function put(task: Task, next: Output | ((output: Output | undefined) => Output | undefined)): void {
+  change(task.comparison, (comparison) => ({
+    ...comparison,
+    turns: comparison.turns.map((turn) => {
+      if (turn.id !== task.turn) return turn;
+      const output = typeof next === "function" ? next(turn[task.side]) : next;
+      return output ? { ...turn, [task.side]: output } : turn;
+    }),
+  }));
+}
+
+function change(id: number, act: (comparison: Comparison) => Comparison): void {
+  comparisons.value = comparisons.value.map((comparison) => (comparison.id === id ? act(comparison) : comparison));
 }

@@ -1,8 +1,9 @@
 /** The adapter's and the run's settings, and what follows from them. */
-import { chosenAdapter, initAdapter, initAdapterError, loadedAdapters, modelInfo, parameterCount, settings, type Settings } from "../state";
+import { initAdapter, initAdapterError, modelInfo, parameterCount, settings, type Settings } from "../state";
 import { client } from "./engine";
 import { inspectData } from "./data";
-import { readAdapter, readLoraConfig } from "./adapter";
+import { readLoraConfig } from "./adapter";
+import { loadBrought } from "./adapters";
 
 /** Long enough not to count or plan while a number is being typed. */
 const SETTLE_MS = 200;
@@ -60,14 +61,9 @@ export async function takeAdapter(files: File[]): Promise<void> {
   initAdapterError.value = undefined;
   initAdapter.value = undefined;
   try {
-    const adapter = await readAdapter(files);
-    const lora = readLoraConfig(adapter.files.config);
-    const id = `brought/${adapter.name}`;
-    await client().call("load_adapter", { id, adapter: adapter.files });
+    const adapter = await loadBrought(files);
     initAdapter.value = adapter;
-    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: adapter.name }];
-    chosenAdapter.value = id;
-    changeSettings(lora);
+    changeSettings(readLoraConfig(adapter.files.config));
   } catch (error) {
     initAdapterError.value = error instanceof Error ? error.message : String(error);
   }

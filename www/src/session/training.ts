@@ -1,10 +1,12 @@
 /** A training run as the page sees it: start, reports, stop, end; and keeping the machine awake meanwhile. */
-import type { AdapterFiles, CheckpointFiles, RunOptions, StepReport } from "postil-engine";
+import { effect } from "@preact/signals";
+import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
 import type { Failure, RunEvent } from "../protocol";
 import {
   active,
   bestAdapter,
   chosenAdapter,
+  chosenSet,
   evalFile,
   evaluations,
   initAdapter,
@@ -13,7 +15,9 @@ import {
   savedAdapter,
   settings,
   steps,
+  sweeping,
   trainFile,
+  type Run,
   type Settings,
 } from "../state";
 import { stayAwake } from "./awake";
@@ -29,28 +33,56 @@ let stepTimes: number[] = [];
 let firstStepAt = 0;
 let letSleep: (() => void) | undefined;
 
+/** What a run is made with. */
+export interface RunSetup {
+  settings: Settings;
+  train: DataFile;
+  evaluation?: DataFile | undefined;
+  init?: AdapterFiles;
+  /** What its adapter is called. */
+  title: string;
+}
+
 export async function startTraining(): Promise<void> {
-  const train = trainFile.value?.file;
-  if (!train || active.value) return;
+  const [train, init] = [trainFile.value?.file, initAdapter.value?.files];
+  // Between two of its runs a sweep has the engine, too.
+  if (!train || sweeping.value) return;
+  const evaluation = evalFile.value?.file;
+  await begin({ settings: settings.value, train, evaluation, title: "This run", ...(init ? { init } : {}) });
+}
+
+/** A run from its start to its end, whatever that is. */
+export async function runOnce(setup: RunSetup): Promise<Run> {
+  await begin(setup);
+  return await new Promise((resolve) => {
+    const dispose = effect(() => {
+      if (active.value) return;
+      resolve(run.peek());
+      queueMicrotask(() => dispose());
+    });
+  });
+}
+
+async function begin({ settings: chosen, train, evaluation, init, title }: RunSetup): Promise<void> {
+  if (active.value) return;
   stopGenerating();
   const id = crypto.randomUUID();
-  run.value = { id, status: "preparing" };
+  run.value = { id, status: "preparing", data: chosenSet.value?.id ?? train.name };
   steps.value = [];
   evaluations.value = [];
   stepTimes = [];
   letSleep = stayAwake();
   addEventListener("beforeunload", askFirst);
-  const evaluation = evalFile.value?.file;
   try {
     const report = await client().call("start", {
-      options: runOptions(id, settings.value, initAdapter.value?.files),
+      options: runOptions(id, chosen, init),
       train,
       ...(evaluation ? { evaluation } : {}),
     });
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
     firstStepAt = performance.now();
     stepTimes = [firstStepAt];
-    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: "This run" }];
+    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
     bestAdapter.value = undefined;
     run.value = { ...run.value, status: run.value.status === "stopping" ? "stopping" : "training", start: report };
@@ -135,14 +167,14 @@ function onStep(report: StepReport): void {
 }
 
 function save(checkpoint: CheckpointFiles, step: number, complete: boolean): void {
-  const files = adapterOf(checkpoint);
-  savedAdapter.value = { files, step, complete };
-  void keepAdapter({ files, step, complete, date: Date.now() });
+  const saved = { files: adapterOf(checkpoint), step, complete, data: run.value.data ?? "" };
+  savedAdapter.value = saved;
+  void keepAdapter({ ...saved, date: Date.now() });
 }
 
 function keepBest(checkpoint: CheckpointFiles, step: number): void {
   const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  if (loss !== undefined) bestAdapter.value = { files: adapterOf(checkpoint), step, complete: false, loss };
+  if (loss !== undefined) bestAdapter.value = { files: adapterOf(checkpoint), step, complete: false, data: run.value.data ?? "", loss };
 }
 
 async function fail(message: string): Promise<void> {

@@ -14,6 +14,18 @@ export const chosenAdapter = signal<string | undefined>(undefined);
 export const adapterLoaded = computed(() => loadedAdapters.value.some(({ id }) => id === chosenAdapter.value));
 /** The adapter's strength: 1 is as trained. */
 export const adapterScale = signal(1);
+/** Why an adapter could not be taken or changed to. */
+export const adapterError = signal<string | undefined>(undefined);
+
+/** A run kept in this browser, whose adapter can be loaded. */
+export interface KeptRun {
+  id: string;
+  title: string;
+  /** Its copy with the lowest held-out loss is another than its last one. */
+  hasBest: boolean;
+}
+
+export const keptRuns = signal<readonly KeptRun[]>([]);
 
 export interface Sampling {
   temperature: number;
@@ -24,8 +36,15 @@ export interface Sampling {
 }
 
 export const prompt = signal("");
+/** Prompts of this visit, newest first. In memory only. */
+export const promptHistory = signal<readonly string[]>([]);
+/** The prompt is a message of a conversation, put through the model's chat template. */
 export const chat = signal(false);
+/** What a conversation begins with; empty: nothing. */
+export const systemMessage = signal("");
 export const sampling = signal<Sampling>({ temperature: 0.7, top_k: 40, top_p: 0.95, max_new_tokens: 100, seed: 0 });
+
+export type Side = "base" | "tuned";
 
 export interface Output {
   status: "waiting" | "writing" | "done" | "stopped" | "failed";
@@ -33,9 +52,11 @@ export interface Output {
   tokens?: number;
   tokensPerSecond?: number;
   error?: string;
+  /** The adapter that wrote it and its strength. */
+  by?: { title: string; scale: number };
 }
 
-export interface Comparison {
+export interface Turn {
   id: number;
   prompt: string;
   base: Output;
@@ -43,7 +64,20 @@ export interface Comparison {
   tuned?: Output;
 }
 
+/** A prompt and both answers; of a conversation, several. Each side answers its own earlier answers. */
+export interface Comparison {
+  id: number;
+  chat: boolean;
+  system: string;
+  turns: readonly Turn[];
+}
+
+/** Newest first. */
 export const comparisons = signal<readonly Comparison[]>([]);
+/** The conversation that the next message belongs to, by id. */
+export const openConversation = signal<number | undefined>(undefined);
 export const generating = signal(false);
+/** Where the two answers differ is marked. */
+export const markDifferences = signal(false);
 /** What has become of the text written last, for screen readers. */
 export const writingNews = signal("");

@@ -1,7 +1,9 @@
 /** Everything the page shows, as signals. Only the modules in `session/` write here. */
 export * from "./compare";
 export * from "./data";
+export * from "./download";
 export * from "./engine";
 export * from "./model";
 export * from "./run";
 export * from "./settings";
+export * from "./sweep";

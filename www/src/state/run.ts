@@ -22,6 +22,8 @@ export interface Run {
   /** Also the engine's id of the run's adapter; absent while there has been no run. */
   id?: string;
   status: RunStatus;
+  /** What its data is called. */
+  data?: string;
   start?: StartReport;
   last?: StepReport;
   bestEvalLoss?: number;
@@ -47,6 +49,8 @@ export interface SavedAdapter {
   step: number;
   /** The run it comes from reached its end or was stopped. */
   complete: boolean;
+  /** What the data is called that it was trained on. */
+  data: string;
 }
 
 export const savedAdapter = signal<SavedAdapter | undefined>(undefined);

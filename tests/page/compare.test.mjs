@@ -1,0 +1,368 @@
+// Comparing and downloading, with the fake engine.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { file, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
+
+const { onPage } = fakePage();
+
+async function train(page, steps = 3) {
+  await setNumber(page, "Steps", steps);
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  await idle(page);
+}
+
+const sendButton = (page) => panel(page, "Compare").getByRole("button", { name: /^(Generate|Send)$/ });
+/** Nothing is being written. */
+const idle = (page) => sendButton(page).waitFor();
+
+async function shortTexts(page, tokens = 6) {
+  await page.getByText("Sampling").click();
+  await setNumber(page, "Maximum tokens", tokens);
+}
+
+const adapterFiles = (name, word) => [
+  file("adapter_config.json", JSON.stringify({ r: 8, lora_alpha: 16, target_modules: ["q_proj"], word })),
+  file(`${name}.safetensors`, "abcd"),
+];
+
+const bring = async (page, name, word) => {
+  if (!(await page.getByLabel("Files of an adapter to compare with").isVisible())) {
+    await page.getByText("Bring an adapter").click();
+  }
+  await page.getByLabel("Files of an adapter to compare with").setInputFiles(adapterFiles(name, word));
+};
+
+const newest = (page) => panel(page, "Compare").locator(".comparison").first();
+const text = (page, side) => newest(page).locator(side === "tuned" ? ".side.tuned" : ".side:not(.tuned)").last().locator(".written");
+
+onPage("the adapter's strength acts at once, and 0 % is the base", async (page) => {
+  await shortTexts(page);
+  await train(page);
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await idle(page);
+  const count = await page.locator(".comparison").count();
+  const slider = page.getByRole("slider", { name: /Adapter’s strength/ });
+  const base = await text(page, "base").textContent();
+  assert.notEqual(await text(page, "tuned").textContent(), base);
+
+  await slider.fill("0");
+  await newest(page).locator(".side.tuned").getByText(/This run, at 0/).waitFor();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  assert.equal(await text(page, "tuned").textContent(), base);
+
+  await slider.fill("150");
+  await text(page, "tuned").getByText(/strongly/).waitFor();
+  await newest(page).locator(".side.tuned").getByText(/at 150/).waitFor();
+  await idle(page);
+  // The same comparison, written again.
+  assert.equal(await page.locator(".comparison").count(), count);
+  // From the keyboard, too.
+  await slider.focus();
+  await page.keyboard.press("Home");
+  await newest(page).locator(".side.tuned").getByText(/at 0/).waitFor();
+  await idle(page);
+  assert.equal(await text(page, "tuned").textContent(), base);
+});
+
+onPage("moving the strength ends the text in progress, and the last position counts", async (page) => {
+  await shortTexts(page, 200);
+  await bring(page, "own", "verse");
+  await sendButton(page).click();
+  await text(page, "base").getByText("base answer base").waitFor();
+  await newest(page).locator(".side.tuned").getByText("verse <b>").waitFor();
+  const slider = page.getByRole("slider", { name: /Adapter’s strength/ });
+  // What gives way is not shown as if it had been stopped.
+  await newest(page).evaluate((comparison) => {
+    window.stopped = 0;
+    const look = () => (window.stopped += /stopped/.test(comparison.textContent) ? 1 : 0);
+    new MutationObserver(look).observe(comparison, { characterData: true, childList: true, subtree: true });
+  });
+  for (const position of ["150", "50", "0"]) await slider.fill(position);
+  await newest(page).locator(".side.tuned").getByText(/at 0/).waitFor();
+  await text(page, "tuned").getByText("base answer").waitFor();
+  assert.doesNotMatch(await text(page, "tuned").textContent(), /verse|strongly/);
+  assert.equal(await page.evaluate(() => window.stopped), 0);
+  await page.getByRole("button", { name: "Stop writing" }).click();
+  await newest(page).locator(".side.tuned").getByText(/stopped \d+ tokens/).waitFor();
+});
+
+onPage("changes between adapters on the base that is loaded", async (page) => {
+  await shortTexts(page);
+  await bring(page, "verses", "verse");
+  const select = page.getByRole("combobox", { name: "Adapter", exact: true });
+  await select.locator("option", { hasText: "verses.safetensors" }).waitFor({ state: "attached" });
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await idle(page);
+  assert.match(await text(page, "tuned").textContent(), /^verse/);
+  await bring(page, "proses", "prose");
+  // What was written last is written again with it.
+  await text(page, "tuned").getByText(/^prose/).waitFor();
+  await idle(page);
+  await select.selectOption({ label: "verses.safetensors" });
+  await text(page, "tuned").getByText(/^verse/).waitFor();
+  await newest(page).locator(".side.tuned").getByText("verses.safetensors").waitFor();
+  assert.equal(await page.locator(".comparison").count(), 1);
+  // For comparing only: training starts anew.
+  assert.equal(await page.getByText(/Training goes on from/).count(), 0);
+});
+
+onPage("an adapter that does not fit is refused, and the chosen one stays", async (page) => {
+  await bring(page, "own", "verse");
+  const select = page.getByRole("combobox", { name: "Adapter", exact: true });
+  await select.locator("option", { hasText: "own.safetensors" }).waitFor({ state: "attached" });
+  const config = JSON.stringify({ r: 128 });
+  await page
+    .getByLabel("Files of an adapter to compare with")
+    .setInputFiles([file("adapter_config.json", config), file("big.safetensors", "x")]);
+  await panel(page, "Compare").getByRole("alert").getByText("expected [128, 64]").waitFor();
+  assert.equal(await select.locator("option:checked").textContent(), "own.safetensors");
+});
+
+onPage("offers the best copy of the run beside the last", async (page) => {
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Evaluate every", 2);
+  await shortTexts(page);
+  await useFile(page, "overfitted.jsonl", example("a"));
+  await page.getByLabel("Held-out file (optional)").setInputFiles(file("eval.jsonl", example("b")));
+  await panel(page, "Data").getByText("Held-out data").waitFor();
+  await page.getByLabel("Prompt", { exact: true }).fill("What?");
+  await train(page, 9);
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await idle(page);
+  const select = page.getByRole("combobox", { name: "Adapter", exact: true });
+  await select.selectOption({ label: "This run, best (step 4)" });
+  await newest(page).locator(".side.tuned").getByText("This run, best (step 4)").waitFor();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+});
+
+onPage("a chat keeps a conversation for each side", async (page) => {
+  await shortTexts(page, 10);
+  await bring(page, "own", "verse");
+  await page.getByRole("checkbox", { name: "Chat" }).check();
+  await page.getByLabel("System message (optional)").fill("System rules");
+  const message = page.getByLabel("Message", { exact: true });
+  await message.fill("First question");
+  await page.keyboard.press("Control+Enter");
+  await newest(page).locator(".side.tuned").getByText(/10 tokens/).waitFor();
+  await idle(page);
+  assert.equal(await message.inputValue(), "");
+  assert.match(await text(page, "base").textContent(), /^base answer s:System u:First seed:0/);
+
+  await message.fill("Second question");
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").nth(1).getByText(/10 tokens/).waitFor();
+  await idle(page);
+  // Each side remembers its own answer.
+  assert.match(await text(page, "base").textContent(), /^base answer s:System u:First a:base u:Second seed:0/);
+  assert.match(await text(page, "tuned").textContent(), /^verse <b>answer<\/b> s:System u:First a:verse u:Second seed:0/);
+  assert.equal(await page.locator(".comparison").count(), 1);
+  assert.deepEqual(await unnamed(page), []);
+
+  // Retry takes another seed; the slider acts on the last answer.
+  await page.getByRole("button", { name: /^Retry/ }).click();
+  await text(page, "tuned").getByText(/seed:1/).waitFor();
+  await idle(page);
+  assert.match(await text(page, "base").textContent(), /seed:1/);
+  assert.match(await newest(page).locator(".written").first().textContent(), /seed:0/);
+  await page.getByRole("slider", { name: /Adapter’s strength/ }).fill("0");
+  await text(page, "tuned").getByText(/^base answer s:System u:First a:verse u:Second seed:1/).waitFor();
+  await idle(page);
+
+  await page.getByRole("button", { name: "Edit the last message" }).click();
+  assert.equal(await message.inputValue(), "Second question");
+  assert.equal(await newest(page).locator(".turn").count(), 1);
+  await message.fill("Other question");
+  await sendButton(page).click();
+  await text(page, "base").getByText(/u:First a:base u:Other/).waitFor();
+  await idle(page);
+
+  await page.getByRole("button", { name: "New conversation" }).click();
+  await message.fill("Fresh start");
+  await sendButton(page).click();
+  await text(page, "base").getByText(/^base answer s:System u:Fresh seed:1/).waitFor();
+  await idle(page);
+  assert.equal(await page.locator(".comparison").count(), 2);
+
+  await page.getByText("Earlier prompts").first().click();
+  const earlier = page.getByRole("group", { name: "Earlier prompts" }).getByRole("button");
+  assert.deepEqual(await earlier.allTextContents(), ["Fresh start", "Other question", "Second question", "First question"]);
+  await earlier.nth(3).click();
+  assert.equal(await message.inputValue(), "First question");
+  await page.getByRole("button", { name: "Clear all" }).click();
+  assert.equal(await page.locator(".comparison").count(), 0);
+});
+
+onPage("marks differences when asked, by more than colour, and copies texts", async (page) => {
+  await page.evaluate(() => {
+    window.copied = [];
+    navigator.clipboard.writeText = async (text) => void window.copied.push(text);
+  });
+  await shortTexts(page);
+  await bring(page, "own", "verse");
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await idle(page);
+  assert.equal(await page.locator("mark.differs").count(), 0);
+  const plain = await text(page, "tuned").textContent();
+  await page.getByRole("checkbox", { name: "Mark differences" }).check();
+  const words = async (side) => await text(page, side).locator("mark.differs").allTextContents();
+  assert.ok((await words("base")).some((word) => /only here: base/.test(word)), String(await words("base")));
+  assert.ok((await words("tuned")).some((word) => /only here: verse/.test(word)), String(await words("tuned")));
+  const mark = text(page, "tuned").locator("mark.differs").first();
+  assert.match(await mark.evaluate((element) => getComputedStyle(element).textDecorationLine), /underline/);
+  // Model text stays text.
+  assert.equal(await page.locator(".written b").count(), 0);
+  await page.getByRole("slider", { name: /Adapter’s strength/ }).fill("0");
+  await newest(page).getByText("the same text as the base’s").waitFor();
+  assert.equal(await page.locator("mark.differs").count(), 0);
+
+  await page.getByRole("slider", { name: /Adapter’s strength/ }).fill("100");
+  await text(page, "tuned").getByText(/verse/).first().waitFor();
+  await idle(page);
+  await page.getByRole("button", { name: "Copy the tuned text" }).first().click();
+  await page.getByRole("button", { name: "Copied the tuned text" }).waitFor();
+  assert.deepEqual(await page.evaluate(() => window.copied), [plain]);
+});
+
+onPage("the strength acts during a run too, between its steps", async (page) => {
+  await shortTexts(page);
+  await setNumber(page, "Steps", 5000);
+  await trainButton(page).click();
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await page.getByRole("slider", { name: /Adapter’s strength/ }).fill("0");
+  await newest(page).locator(".side.tuned").getByText(/at 0/).waitFor();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  assert.equal(await text(page, "tuned").textContent(), await text(page, "base").textContent());
+  const step = async () => Number((await page.locator(".figures dd").first().textContent()).split(" ")[0]);
+  const then = await step();
+  await page.waitForTimeout(300);
+  assert.ok((await step()) > then, "the run does not go on");
+});
+
+onPage("fits a phone, with a conversation", async (page) => {
+  await shortTexts(page);
+  await bring(page, "a-very-long-name-of-an-adapter-that-somebody-brings-along", "verse");
+  await page.getByRole("checkbox", { name: "Chat" }).check();
+  await page.getByLabel("Message", { exact: true }).fill("word".repeat(60));
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await page.getByRole("checkbox", { name: "Mark differences" }).check();
+  const { scroll, client } = await page.evaluate(() => ({
+    scroll: document.documentElement.scrollWidth,
+    client: document.documentElement.clientWidth,
+  }));
+  assert.ok(scroll <= client, `${scroll} > ${client}`);
+}, { viewport: { width: 375, height: 740 }, colorScheme: "dark" });
+
+const download = async (page, name) => {
+  const waiting = page.waitForEvent("download");
+  await page.getByRole("button", { name }).click();
+  const got = await waiting;
+  return { name: got.suggestedFilename(), bytes: await readFile(await got.path()) };
+};
+
+onPage("says that the written file has the same logits only after checking it", async (page) => {
+  await shortTexts(page);
+  await train(page, 3);
+  const entry = page.getByRole("region", { name: "PEFT adapter" });
+  assert.equal(await entry.getByText(/checked/).count(), 0);
+  const { name, bytes } = await download(page, /^Download PEFT adapter/);
+  assert.equal(name, "story-model-built-in-plain-r16-step-3.zip");
+  assert.deepEqual(Object.keys(unzipSync(bytes)).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
+  await entry.getByText(`✓ ${name}, checked: same logits as the adapter in memory.`).waitFor();
+  const code = await entry.locator("pre").textContent();
+  assert.match(code, /PeftModel\.from_pretrained\(base, "story-model-built-in-plain-r16-step-3"\)/);
+  // Not a name of the Hub's: nothing that would look right and not work.
+  assert.match(code, /AutoModelForCausalLM\.from_pretrained\("path\/to\/base-model"\)/);
+  await entry.getByText(/The base is Story model, built in: write the path/).waitFor();
+  // Nothing for formats that are not written.
+  assert.doesNotMatch(await panel(page, "Download").textContent(), /gguf|ollama|mlx|llama-cli/i);
+
+  const log = await download(page, /\.jsonl$/);
+  assert.equal(log.name, "story-model-built-in-plain-log.jsonl");
+  const lines = log.bytes.toString().trim().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map(({ step }) => step), [1, 2, 3]);
+  const csv = (await download(page, /log\.csv$/)).bytes.toString().trim().split("\r\n");
+  assert.equal(csv.length, 4);
+  assert.match(csv[0], /^step,loss,eval_loss,lr,/);
+  assert.equal(Number(csv[1].split(",")[1]), lines[0].loss);
+  const run = await download(page, /Download run\.json/);
+  assert.equal(JSON.parse(run.bytes.toString()).r, 16);
+  assert.deepEqual(await unnamed(page), []);
+});
+
+onPage("a written file with other logits is not given out", async (page) => {
+  await useFile(page, "bent.jsonl", example("a"));
+  await page.getByLabel("Prompt", { exact: true }).fill("What?");
+  await shortTexts(page);
+  await train(page, 3);
+  let downloads = 0;
+  page.on("download", () => downloads++);
+  await page.getByRole("button", { name: /^Download PEFT adapter/ }).click();
+  await panel(page, "Download").getByRole("alert").getByText("gives other logits than the adapter (by up to 1)").waitFor();
+  await page.waitForTimeout(300);
+  assert.equal(downloads, 0);
+  assert.equal(await panel(page, "Download").getByText(/checked/).count(), 0);
+});
+
+onPage("while a run goes on the copy is what the file is checked against", async (page) => {
+  await page.getByText("Advanced").click();
+  // Far enough apart for a copy to stay the newest while it is checked.
+  await setNumber(page, "Evaluate every", 100);
+  await setNumber(page, "Steps", 5000);
+  await trainButton(page).click();
+  await panel(page, "Download").getByText(/As of step 100.*a newer one follows/).waitFor();
+  const { name } = await download(page, /^Download PEFT adapter/);
+  assert.equal(name, "story-model-built-in-plain-r16-step-100.zip");
+  await panel(page, "Download").getByText(`${name}, checked: same logits as the run’s copy`).waitFor();
+});
+
+/** A save dialog that answers with a file in memory; what is read back can be another. */
+const picker = () => {
+  window.picked = [];
+  window.showSaveFilePicker = async ({ suggestedName, types }) => {
+    if (window.refuse) throw new DOMException("The user aborted a request.", "AbortError");
+    const file = { name: suggestedName, types, removed: false, blob: new Blob() };
+    window.picked.push(file);
+    return {
+      name: "chosen.zip",
+      createWritable: async () => ({ write: async (blob) => void (file.blob = blob), close: async () => {} }),
+      getFile: async () => (window.spoil ? file.blob.slice(0, 40) : file.blob),
+      remove: async () => void (file.removed = true),
+    };
+  };
+};
+
+onPage(
+  "asks where to save, and checks what then is on the disk",
+  async (page) => {
+    await shortTexts(page);
+    await train(page, 3);
+    const entry = page.getByRole("region", { name: "PEFT adapter" });
+    const button = page.getByRole("button", { name: /^Download PEFT adapter/ });
+    await button.click();
+    await entry.getByText("✓ chosen.zip, checked: same logits").waitFor();
+    const picked = await page.evaluate(() => window.picked.map(({ name, types, blob }) => ({ name, types, size: blob.size })));
+    assert.equal(picked[0].name, "story-model-built-in-plain-r16-step-3.zip");
+    assert.deepEqual(picked[0].types[0].accept, { "application/zip": [".zip"] });
+    assert.ok(picked[0].size > 100);
+
+    await page.evaluate(() => (window.spoil = true));
+    await button.click();
+    await entry.getByRole("alert").getByText("chosen.zip is not a zip file that can be read").waitFor();
+    assert.equal(await page.evaluate(() => window.picked[1].removed), true);
+    // Who cancels the dialog hears nothing more.
+    await page.evaluate(() => (window.refuse = true));
+    await page.getByRole("button", { name: "Download run.json" }).click();
+    await page.waitForTimeout(100);
+    assert.equal(await page.evaluate(() => window.picked.length), 2);
+    assert.equal(await page.getByRole("region", { name: "Run file" }).getByText(/written/).count(), 0);
+  },
+  { initScript: picker },
+);

@@ -1,0 +1,223 @@
+/** What the user takes away: the adapter, checked as written; the settings; the run's log. */
+import type { AdapterFiles } from "postil-engine";
+import {
+  bestAdapter,
+  chosenSet,
+  downloads,
+  loadedAdapters,
+  modelInfo,
+  prompt,
+  run,
+  savedAdapter,
+  stepping,
+  steps,
+  sweep,
+  type DownloadState,
+  type SavedAdapter,
+} from "../state";
+import { readBase, zipAdapter } from "./adapter";
+import { toCsv } from "./csv";
+import { client } from "./engine";
+import type { AdapterFormat } from "./formats";
+import { chooseDestination, saveFile, type FileKind } from "./save";
+import { runFile } from "./share";
+
+/** Sums in another order differ by less than this in the logits, other weights by far more. */
+const TOLERANCE = 1e-4;
+
+/** What the check asks where there is no prompt. */
+const ANY_PROMPT = "The";
+
+export type Which = "last" | "best";
+
+export const copyOf = (which: Which): SavedAdapter | undefined => (which === "best" ? bestAdapter.value : savedAdapter.value);
+
+/** A download's key in `downloads`. */
+export const keyOf = (format: AdapterFormat, copy: SavedAdapter) => `${format.id}/${fileName(copy, "")}`;
+
+/** After the model, the data, the rank and the step. */
+export function fileName({ files, step, data }: SavedAdapter, extension: string): string {
+  const { r, name } = readBase(files.config);
+  const rank = r === undefined ? [] : [`r${r}`];
+  return [...parts(name ?? modelInfo.value?.name ?? "", data), ...rank, "step", step].join("-") + extension;
+}
+
+const parts = (model: string, data: string) => [slug(model.split("/").pop() ?? ""), slug(data.replace(/\.\w+$/, ""))].filter(Boolean);
+
+const slug = (text: string) =>
+  text
+    .normalize("NFKD")
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}._]+/gu, "-")
+    .replace(/^[-.]+|[-.]+$/g, "");
+
+/** Writes the adapter, reads the written file back, has the engine load it afresh and compare, and then says so. */
+export async function downloadAdapter(format: AdapterFormat, which: Which): Promise<void> {
+  const copy = copyOf(which);
+  if (!copy) return;
+  const key = keyOf(format, copy);
+  await reporting(key, async () => {
+    const destination = await chooseDestination(fileName(copy, format.extension), format);
+    if (!destination) return undefined;
+    report(key, { name: "writing" });
+    const written = await destination.write(await format.write(copy.files));
+    report(key, { name: "checking" });
+    const { name: file } = destination;
+    try {
+      const read = await format.read(file, written);
+      const check = await compareLogits(which, copy, read);
+      if ("reason" in check) {
+        destination.deliver();
+        return { name: "unchecked", file, ...check };
+      }
+      // Not a number is a difference too.
+      if (!(check.difference <= TOLERANCE)) {
+        throw new Error(`The written file gives other logits than the adapter (by up to ${check.difference}). It must not be used; please report it.`);
+      }
+      destination.deliver();
+      return { name: "checked", file, ...check };
+    } catch (error) {
+      await destination.discard();
+      throw error;
+    }
+  });
+}
+
+type Check = { difference: number; against: "memory" | "copy" } | { reason: string };
+
+/** Against the adapter in the engine where it is still of the copy's step, otherwise against the copy on the page. */
+async function compareLogits(which: Which, copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
+  const text = prompt.value.trim() || chosenSet.value?.prompts[0] || ANY_PROMPT;
+  const { id, start, last } = run.value;
+  const isOfStep = !stepping.value && (last ?? start)?.step === copy.step;
+  const isThere = isOfStep && loadedAdapters.value.some((other) => other.id === id);
+  if (which === "last" && id !== undefined && isThere) {
+    const { max_difference } = await client().call("check_adapter", { id, files, prompt: text });
+    return { difference: max_difference, against: "memory" };
+  }
+  const own = `copy/${crypto.randomUUID()}`;
+  try {
+    await client().call("load_adapter", { id: own, adapter: copy.files });
+  } catch (error) {
+    return { reason: messageOf(error) };
+  }
+  try {
+    const { max_difference } = await client().call("check_adapter", { id: own, files, prompt: text });
+    return { difference: max_difference, against: "copy" };
+  } finally {
+    await client().call("drop_adapter", { id: own });
+  }
+}
+
+/** Without the engine: after a crash, and of an earlier visit. */
+export function saveUnchecked(copy: SavedAdapter): void {
+  saveFile(zipAdapter(copy.files), fileName(copy, ".zip"));
+}
+
+export interface PlainFile extends FileKind {
+  id: string;
+  title: string;
+  hint: string;
+  /** Without its extension. */
+  name: () => string;
+  content: () => string;
+}
+
+const logName = () => [...parts(modelInfo.value?.name ?? "", run.value.data ?? ""), "log"].join("-");
+
+export const RUN_FILE: PlainFile = {
+  id: "run",
+  title: "Run file",
+  hint: "All settings, without data and tokens.",
+  description: "Run file",
+  type: "application/json",
+  extension: ".json",
+  name: () => "run",
+  content: runFile,
+};
+
+export const LOGS: readonly PlainFile[] = [
+  {
+    id: "log/jsonl",
+    title: "Log as JSON Lines",
+    hint: "One object per step, as the program’s --log writes it.",
+    description: "JSON Lines",
+    type: "application/x-ndjson",
+    extension: ".jsonl",
+    name: logName,
+    content: () => steps.value.map((step) => `${JSON.stringify(step)}\n`).join(""),
+  },
+  {
+    id: "log/csv",
+    title: "Log as CSV",
+    hint: "One row per step, for a spreadsheet.",
+    description: "CSV",
+    type: "text/csv",
+    extension: ".csv",
+    name: logName,
+    content: () =>
+      toCsv([
+        ["step", "loss", "eval_loss", "lr", "grad_norm", "tokens", "tokens_per_second"],
+        ...steps.value.map((step) => [
+          step.step,
+          step.loss,
+          step.eval_loss,
+          step.lr,
+          step.grad_norm,
+          step.tokens,
+          step.tokens_per_second,
+        ]),
+      ]),
+  },
+];
+
+/** A sweep's runs as a table. */
+export const sweepFile = (): PlainFile => ({
+  id: "sweep",
+  title: "Sweep",
+  hint: "One row per run.",
+  description: "CSV",
+  type: "text/csv",
+  extension: ".csv",
+  name: () => [...parts(modelInfo.value?.name ?? "", sweep.value.data), "sweep"].join("-"),
+  content: () =>
+    toCsv([
+      ["r", "lora_alpha", "target_modules", "trainable_parameters", "eval_loss", "best_step", "seconds", "state"],
+      ...sweep.value.rows.map(({ r, lora_alpha, targets, trainable, evalLoss, bestStep, seconds, status }) => [
+        r,
+        lora_alpha,
+        targets.target_modules.join(" "),
+        trainable,
+        evalLoss,
+        bestStep,
+        seconds,
+        status,
+      ]),
+    ]),
+});
+
+export async function downloadFile(file: PlainFile): Promise<void> {
+  await reporting(file.id, async () => {
+    const destination = await chooseDestination(file.name() + file.extension, file);
+    if (!destination) return undefined;
+    await destination.write(new Blob([file.content()], { type: file.type }));
+    destination.deliver();
+    return { name: "saved", file: destination.name };
+  });
+}
+
+/** Shows what comes out of a download, or its error; nothing if the user has cancelled it. */
+async function reporting(key: string, act: () => Promise<DownloadState | undefined>): Promise<void> {
+  try {
+    report(key, await act());
+  } catch (error) {
+    report(key, { name: "failed", message: messageOf(error) });
+  }
+}
+
+function report(key: string, state: DownloadState | undefined): void {
+  const { [key]: _, ...others } = downloads.value;
+  downloads.value = state ? { ...others, [key]: state } : others;
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,15 @@
+/** Files that the user takes away. */
+import { signal } from "@preact/signals";
+
+export type DownloadState =
+  | { name: "writing" | "checking" }
+  /** The written file, read back and loaded, gives these logits but for `difference`. */
+  | { name: "checked"; file: string; difference: number; against: "memory" | "copy" }
+  /** Written, but the engine could not load the copy to compare with. */
+  | { name: "unchecked"; file: string; reason: string }
+  /** There is nothing to check. */
+  | { name: "saved"; file: string }
+  | { name: "failed"; message: string };
+
+/** By what is downloaded: a format and the adapter's copy, or another file. */
+export const downloads = signal<Readonly<Record<string, DownloadState>>>({});
