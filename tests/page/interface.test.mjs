@@ -409,20 +409,6 @@ onPage(
   { expected: /unsafe-eval/ },
 );
 
-onPage("an adapter survives the tab, until it is forgotten", async (page) => {
-  await setNumber(page, "Steps", 3);
-  await trainButton(page).click();
-  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
-  await page.getByRole("button", { name: "Generate" }).waitFor();
-  await page.reload();
-  const kept = page.getByText(/left its adapter in this browser/);
-  await kept.waitFor();
-  await page.getByRole("button", { name: "Forget it" }).click();
-  await kept.waitFor({ state: "detached" });
-  await page.reload();
-  await page.getByText("Ready.").waitFor();
-  assert.equal(await kept.count(), 0);
-});
 
 onPage("starts from an adapter, as two files or a zip", async (page) => {
   const config = JSON.stringify({ r: 8, lora_alpha: 24, target_modules: ["q_proj", "v_proj"] });

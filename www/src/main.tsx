@@ -1,13 +1,14 @@
 import { render } from "preact";
 import { App } from "./components/App";
 import { start } from "./session/boot";
-import { findKept } from "./session/keep";
+import { openHistory } from "./session/history";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/parts.css";
 import "./styles/model.css";
 import "./styles/data.css";
 import "./styles/train.css";
+import "./styles/runs.css";
 import "./styles/compare.css";
 import "./styles/download.css";
 
@@ -16,4 +17,4 @@ for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event
 
 render(<App />, document.getElementById("app")!);
 void start();
-void findKept();
+void openHistory();

@@ -4,6 +4,8 @@ import { Crashed, StartFailed, Starting, Unsupported } from "./Conditions";
 import { DataPanel } from "./DataPanel";
 import { DownloadPanel } from "./DownloadPanel";
 import { ModelPanel } from "./ModelPanel";
+import { ResumeBanner } from "./ResumeBanner";
+import { RunsPanel } from "./RunsPanel";
 import { SettingsPanel } from "./SettingsPanel";
 import { TrainPanel } from "./TrainPanel";
 
@@ -61,18 +63,22 @@ function Body() {
       return <Crashed failure={now.failure} />;
     case "ready":
       return (
-        <div class="bench">
-          <div class="set-up">
-            <ModelPanel />
-            <DataPanel />
-            <SettingsPanel />
+        <>
+          <ResumeBanner />
+          <div class="bench">
+            <div class="set-up">
+              <ModelPanel />
+              <DataPanel />
+              <SettingsPanel />
+            </div>
+            <div class="run">
+              <TrainPanel />
+              <RunsPanel />
+              <ComparePanel />
+            </div>
+            <DownloadPanel />
           </div>
-          <div class="run">
-            <TrainPanel />
-            <ComparePanel />
-          </div>
-          <DownloadPanel />
-        </div>
+        </>
       );
   }
 }

@@ -1,7 +1,6 @@
 import { bytes, loss } from "../format";
 import { saveFile, zipAdapter } from "../session/adapter";
-import { forgetKept } from "../session/keep";
-import { bestAdapter, keptAdapter, savedAdapter, type SavedAdapter } from "../state";
+import { bestAdapter, savedAdapter, type SavedAdapter } from "../state";
 import { Panel } from "./Panel";
 
 const LOADING = `from peft import PeftModel
@@ -43,7 +42,6 @@ export function DownloadPanel() {
       ) : (
         <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT.</p>
       )}
-      <Kept />
     </Panel>
   );
 }
@@ -53,25 +51,5 @@ export function DownloadBest({ best }: { best: SavedAdapter }) {
     <button type="button" onClick={() => saveFile(zipAdapter(best.files), `adapter-step-${best.step}.zip`)}>
       Download the best (step {best.step})
     </button>
-  );
-}
-
-function Kept() {
-  const kept = keptAdapter.value;
-  if (!kept) return null;
-  const when = new Date(kept.date).toLocaleString();
-  return (
-    <p class="actions kept">
-      <span>
-        {kept.complete ? "A run" : "An unfinished run"} of an earlier visit left its adapter in this browser ({when}, step{" "}
-        {kept.step}).
-      </span>
-      <button type="button" onClick={() => saveFile(zipAdapter(kept.files), "adapter.zip")}>
-        Download it
-      </button>
-      <button type="button" onClick={() => void forgetKept()}>
-        Forget it
-      </button>
-    </p>
   );
 }

@@ -1,62 +1,211 @@
-/** A training run as the page sees it: start, reports, stop, end; and keeping the machine awake meanwhile. */
-import type { AdapterFiles, CheckpointFiles, RunOptions, StepReport } from "postil-engine";
-import type { Failure, RunEvent } from "../protocol";
+/** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
+import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
+import { EngineError } from "../client";
+import type { Failure, RunEvent, SampleOptions } from "../protocol";
 import {
   active,
   bestAdapter,
+  chat,
   chosenAdapter,
+  chosenSet,
+  device,
   evalFile,
   evaluations,
+  find,
   initAdapter,
   loadedAdapters,
+  modelInfo,
+  modelSource,
+  offered,
+  prompt,
   run,
+  runs,
+  sampleSettings,
+  samplePrompts,
+  samples,
   savedAdapter,
   settings,
   steps,
   trainFile,
+  type KeptData,
+  type KeptRun,
+  type LastingSource,
   type Settings,
 } from "../state";
-import { stayAwake } from "./awake";
+import { stayAwake, type Awake } from "./awake";
 import { client } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
-import { adapterOf } from "./adapter";
-import { keepAdapter } from "./keep";
+import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
+import { addRun, changeRun, letGo, take } from "./history";
+import type { Files } from "./store";
 
 /** Steps whose times are averaged for the time left. */
 const PACE_WINDOW = 20;
 
+/** Prompts of a data set that are sampled while a run goes on. */
+const SAMPLED = 2;
+
+/** How long reports wait at most in a hidden tab, which draws no frames. */
+const HIDDEN_FLUSH_MS = 250;
+
 let stepTimes: number[] = [];
-let firstStepAt = 0;
-let letSleep: (() => void) | undefined;
+/** Of the run, without its pauses. */
+let clock = { before: 0, hiddenBefore: 0, since: 0 };
+let awake: Awake | undefined;
+/** Reports of steps that are not shown yet. */
+let reports: StepReport[] = [];
+let cancelFlush: (() => void) | undefined;
+
+/** A kept run that goes on from its checkpoint. */
+export interface Resumed {
+  kept: KeptRun;
+  checkpoint: Files;
+  best: Files | undefined;
+  /** Its settings have more steps than the checkpoint's run. */
+  extend: boolean;
+}
+
+interface Launch {
+  id: string;
+  settings: Settings;
+  train: DataFile;
+  evaluation: DataFile | undefined;
+  prompts: readonly string[];
+  resumed?: Resumed;
+}
 
 export async function startTraining(): Promise<void> {
   const train = trainFile.value?.file;
   if (!train || active.value) return;
-  stopGenerating();
   const id = crypto.randomUUID();
+  await launch({ id, settings: settings.value, train, evaluation: evalFile.value?.file, prompts: promptsToSample() });
+}
+
+export async function goOnFrom(
+  resumed: Resumed,
+  its: Settings,
+  train: DataFile,
+  evaluation: DataFile | undefined,
+): Promise<void> {
+  const { id, samplePrompts: prompts } = resumed.kept;
+  await launch({ id, settings: its, train, evaluation, prompts, resumed });
+}
+
+/** What a run that starts now would be sampled with. */
+export function promptsToSample(): string[] {
+  const { every, prompt: own } = sampleSettings.value;
+  if (!(every >= 1)) return [];
+  if (own.trim() !== "") return [own];
+  return chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter((text) => text.trim() !== "");
+}
+
+async function launch(what: Launch): Promise<void> {
+  const { id, train, evaluation, prompts, resumed } = what;
+  stopGenerating();
   run.value = { id, status: "preparing" };
-  steps.value = [];
-  evaluations.value = [];
+  offered.value = undefined;
+  const { kept, checkpoint } = resumed ?? {};
+  const upTo = kept?.checkpoint ?? 0;
+  steps.value = kept?.steps.filter(({ step }) => step <= upTo) ?? [];
+  evaluations.value = kept?.evaluations.filter(({ step }) => step <= upTo) ?? [];
+  samples.value = kept?.samples.filter(({ step }) => step <= upTo) ?? [];
+  samplePrompts.value = prompts;
   stepTimes = [];
-  letSleep = stayAwake();
+  reports = [];
+  awake = stayAwake();
   addEventListener("beforeunload", askFirst);
-  const evaluation = evalFile.value?.file;
   try {
+    if (!(await take(id))) throw new Error("This run is running in another tab.");
     const report = await client().call("start", {
-      options: runOptions(id, settings.value, initAdapter.value?.files),
+      options: { ...runOptions(id, what.settings, initAdapter.value?.files), ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}) },
       train,
       ...(evaluation ? { evaluation } : {}),
+      ...sampleOptions(prompts),
     });
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
-    firstStepAt = performance.now();
-    stepTimes = [firstStepAt];
-    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: "This run" }];
+    clock = { before: kept?.seconds ?? 0, hiddenBefore: kept?.secondsHidden ?? 0, since: performance.now() };
+    stepTimes = [clock.since];
+    const last = steps.value.at(-1);
+    run.value = {
+      ...run.value,
+      status: run.value.status === "stopping" ? "stopping" : "training",
+      start: report,
+      ...(last ? { last } : {}),
+      ...(kept?.best ? { bestEvalLoss: kept.best.loss, bestStep: kept.best.step } : {}),
+    };
+    if (resumed) {
+      const { kept, checkpoint, best } = resumed;
+      savedAdapter.value = { files: adapterOf(checkpoint), step: report.step, complete: false };
+      bestAdapter.value = best && kept.best && { files: adapterOf(best), ...kept.best, complete: false };
+      changeRun(id, { status: "training", settings: what.settings, total_steps: report.total_steps, ...curves(), seconds: clock.before });
+    } else {
+      bestAdapter.value = undefined;
+      await addRun(newEntry(what, report), {
+        train: train.data,
+        ...(evaluation ? { evaluation: evaluation.data } : {}),
+      });
+    }
+    const title = find(id)?.title ?? "This run";
+    loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
-    bestAdapter.value = undefined;
-    run.value = { ...run.value, status: run.value.status === "stopping" ? "stopping" : "training", start: report };
   } catch (error) {
-    await fail(error instanceof Error ? error.message : String(error));
+    await fail(error instanceof EngineError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
   }
+}
+
+function sampleOptions(prompts: readonly string[]): { samples?: SampleOptions } {
+  const { every, max_new_tokens } = sampleSettings.value;
+  if (prompts.length === 0 || !(every >= 1)) return {};
+  return { samples: { every, prompts, max_new_tokens, chat: chat.value && !!modelInfo.value?.has_chat_template } };
+}
+
+function newEntry(what: Launch, { total_steps, examples, warnings }: NonNullable<typeof run.value.start>): KeptRun {
+  const { id, settings, train, evaluation, prompts } = what;
+  const set = chosenSet.value;
+  const source = lasting();
+  const { name, device_type } = device.value ?? { name: "", device_type: "" };
+  return {
+    id,
+    title: newTitle(`${set?.title ?? train.name}, rank ${settings.r}`),
+    created: Date.now(),
+    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
+    data: {
+      title: set?.title ?? train.name,
+      ...(set ? { set: set.id } : {}),
+      train: described(train),
+      ...(evaluation ? { evaluation: described(evaluation) } : {}),
+    },
+    device: device_type === "Cpu" ? "the processor" : name,
+    settings,
+    status: "training",
+    total_steps,
+    examples,
+    warnings,
+    steps: [],
+    evaluations: evaluations.value,
+    samplePrompts: prompts,
+    samples: [],
+    seconds: 0,
+    secondsHidden: 0,
+    bytes: {},
+  };
+}
+
+function newTitle(title: string): string {
+  const taken = new Set(runs.value.map((kept) => kept.title));
+  if (!taken.has(title)) return title;
+  let number = 2;
+  while (taken.has(`${title} (${number})`)) number++;
+  return `${title} (${number})`;
+}
+
+const described = ({ data: _, ...rest }: DataFile): KeptData => rest;
+
+/** Where the model can be had again; without the token. */
+function lasting(): LastingSource | undefined {
+  const source = modelSource.value;
+  if (!source || "texts" in source) return undefined;
+  return "hub" in source ? { name: source.name, hub: source.hub } : source;
 }
 
 export async function stopTraining(): Promise<void> {
@@ -73,9 +222,13 @@ export async function pauseTraining(): Promise<void> {
 
 /** Ends a pause, for good or for so many steps. */
 export async function goOn(stepsToMake?: number): Promise<void> {
-  if (run.value.status !== "paused") return;
-  stepTimes = [performance.now()];
+  const { id, status } = run.value;
+  if (status !== "paused" || id === undefined) return;
+  clock.since = performance.now();
+  stepTimes = [clock.since];
+  awake ??= stayAwake();
   run.value = { ...run.value, status: "training" };
+  if (stepsToMake === undefined) changeRun(id, { status: "training" });
   await client().call("go_on", stepsToMake === undefined ? {} : { steps: stepsToMake }).catch(() => {});
 }
 
@@ -90,83 +243,147 @@ function runOptions(adapter: string, chosen: Settings, init: AdapterFiles | unde
 }
 
 export function onTrainingEvent(event: RunEvent): void {
+  if (event.event === "step") {
+    onStep(event.report);
+    return;
+  }
+  flush();
   switch (event.event) {
-    case "step":
-      onStep(event.report);
-      return;
     case "checkpoint":
-      save(event.files, event.step, false);
-      if (event.best) keepBest(event.files, event.step);
+      save(event.files, event.step, false, event.best);
+      return;
+    case "samples":
+      samples.value = [...samples.value.filter(({ step }) => step < event.step), { step: event.step, texts: event.texts }];
+      return;
+    case "samples_failed":
+      run.value = { ...run.value, error: `There are no more samples: ${event.failure.message}` };
       return;
     case "paused":
-      save(event.files, event.step, false);
+      holdClock();
       run.value = { ...run.value, status: "paused" };
+      save(event.files, event.step, false, false, { status: "paused" });
       return;
     case "finished": {
-      const { best_eval_loss, best_step } = event.report;
+      const { best_eval_loss, best_step, step } = event.report;
+      holdClock();
+      const status = event.stopped ? "stopped" : "finished";
       run.value = {
         ...run.value,
-        status: event.stopped ? "stopped" : "finished",
+        status,
         ...(best_eval_loss === undefined ? {} : { bestEvalLoss: best_eval_loss }),
         ...(best_step === undefined ? {} : { bestStep: best_step }),
       };
-      save(event.files, event.report.step, true);
-      if (best_step === event.report.step) keepBest(event.files, best_step);
+      save(event.files, step, true, best_step === step, { status });
       endRun();
       void compareSamples();
       return;
     }
     case "failed":
-      if (!event.failure.fatal) void fail(event.failure.message);
+      if (!event.failure.fatal) void fail(event.failure);
   }
 }
 
+/** Reports are shown once a frame, however many there are. */
 function onStep(report: StepReport): void {
-  const now = performance.now();
-  stepTimes = [...stepTimes, now].slice(-PACE_WINDOW - 1);
-  const [first = now] = stepTimes;
-  const pace = (now - first) / Math.max(1, stepTimes.length - 1);
-  steps.value = [...steps.value, report];
-  if (report.eval_loss !== undefined) {
-    evaluations.value = [...evaluations.value, { step: report.step, loss: report.eval_loss }];
-  }
-  const secondsLeft = ((report.total_steps - report.step) * pace) / 1000;
-  run.value = { ...run.value, last: report, secondsLeft, seconds: (now - firstStepAt) / 1000 };
+  stepTimes = [...stepTimes, performance.now()].slice(-PACE_WINDOW - 1);
+  reports.push(report);
+  if (cancelFlush) return;
+  const frame = requestAnimationFrame(flush);
+  const timer = setTimeout(flush, HIDDEN_FLUSH_MS);
+  cancelFlush = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+  };
 }
 
-function save(checkpoint: CheckpointFiles, step: number, complete: boolean): void {
+function flush(): void {
+  cancelFlush?.();
+  cancelFlush = undefined;
+  const last = reports.at(-1);
+  if (!last) return;
+  steps.value = [...steps.value, ...reports];
+  const held = reports.flatMap(({ step, eval_loss }) => (eval_loss === undefined ? [] : [{ step, loss: eval_loss }]));
+  if (held.length > 0) evaluations.value = [...evaluations.value, ...held];
+  const improved = reports.findLast((report) => report.improved);
+  reports = [];
+  const [first = 0] = stepTimes;
+  const pace = ((stepTimes.at(-1) ?? 0) - first) / Math.max(1, stepTimes.length - 1);
+  run.value = {
+    ...run.value,
+    last,
+    secondsLeft: ((last.total_steps - last.step) * pace) / 1000,
+    ...elapsed(),
+    ...(improved?.eval_loss === undefined ? {} : { bestEvalLoss: improved.eval_loss, bestStep: improved.step }),
+  };
+}
+
+function elapsed(): { seconds: number; secondsHidden: number } {
+  const seconds = clock.before + (performance.now() - clock.since) / 1000;
+  return { seconds, secondsHidden: clock.hiddenBefore + (awake?.secondsHidden() ?? 0) };
+}
+
+/** While nothing is computed the machine may sleep. */
+function holdClock(): void {
+  const { seconds, secondsHidden } = elapsed();
+  clock = { before: seconds, hiddenBefore: secondsHidden, since: performance.now() };
+  run.value = { ...run.value, seconds, secondsHidden };
+  awake?.end();
+  awake = undefined;
+}
+
+function curves(): Pick<KeptRun, "steps" | "evaluations" | "samples" | "seconds" | "secondsHidden"> {
+  const { seconds = 0, secondsHidden = 0 } = run.value;
+  return { steps: steps.value, evaluations: evaluations.value, samples: samples.value, seconds, secondsHidden };
+}
+
+function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBest: boolean, change: Partial<KeptRun> = {}): void {
   const files = adapterOf(checkpoint);
   savedAdapter.value = { files, step, complete };
-  void keepAdapter({ files, step, complete, date: Date.now() });
-}
-
-function keepBest(checkpoint: CheckpointFiles, step: number): void {
   const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  if (loss !== undefined) bestAdapter.value = { files: adapterOf(checkpoint), step, complete: false, loss };
+  const best = isBest && loss !== undefined ? { step, loss } : undefined;
+  if (best) bestAdapter.value = { files, complete: false, ...best };
+  const { id } = run.value;
+  if (id === undefined) return;
+  const all = { ...change, ...curves(), checkpoint: step, ...(best ? { best } : {}) };
+  changeRun(id, all, {
+    checkpoint,
+    ...(best ? { best: { [CONFIG_NAME]: files.config, [MODEL_NAME]: files.model } } : {}),
+  });
 }
 
-async function fail(message: string): Promise<void> {
+async function fail({ kind, message }: Pick<Failure, "kind" | "message">): Promise<void> {
+  flush();
+  const { id, start } = run.value;
+  run.value = { ...run.value, status: "failed", error: message, errorKind: kind };
+  // Of a run that could not even begin nothing has changed.
+  if (id !== undefined && start) changeRun(id, { status: "failed", error: message, ...curves() });
   endRun();
-  run.value = { ...run.value, status: "failed", error: message };
   const there = await client()
     .call("adapters", {})
     .catch((): string[] => []);
-  loadedAdapters.value = loadedAdapters.value.filter(({ id }) => there.includes(id));
+  loadedAdapters.value = loadedAdapters.value.filter((adapter) => there.includes(adapter.id));
 }
 
 /** The worker is gone; what it last sent is what there is. */
 export function trainingCrashed(failure: Failure): void {
-  if (active.value) run.value = { ...run.value, status: "failed", error: failure.message };
+  const { id, start } = run.value;
+  if (active.value) {
+    flush();
+    run.value = { ...run.value, status: "failed", error: failure.message };
+    if (id !== undefined && start) changeRun(id, { status: "failed", error: failure.message, ...curves() });
+  }
   endRun();
 }
 
 function endRun(): void {
-  letSleep?.();
-  letSleep = undefined;
+  awake?.end();
+  awake = undefined;
   removeEventListener("beforeunload", askFirst);
+  if (run.value.id !== undefined) void letGo(run.value.id);
 }
 
 /** Asks before a run in progress is left. */
 function askFirst(event: BeforeUnloadEvent): void {
   event.preventDefault();
 }
+

@@ -4,4 +4,5 @@ export * from "./data";
 export * from "./engine";
 export * from "./model";
 export * from "./run";
+export * from "./runs";
 export * from "./settings";
