@@ -30,7 +30,9 @@ const shown = (value: number | undefined) => (value === undefined ? "–" : loss
 const lastHeldOut = ({ evaluations }: KeptRun) => evaluations.at(-1)?.loss;
 
 function date(time: number): string {
-  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const day = new Date(time);
+  const year = day.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  return day.toLocaleString(undefined, { ...year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
 }
 
 /** Of the run that this tab has, as it is now. */
@@ -59,42 +61,44 @@ export function RunsPanel() {
       ) : (
         <>
           <p class="hint">Tick runs to draw their curves over this one’s. A run’s name shows what can be done with it.</p>
-          <table class="runs">
-            <thead>
-              <tr>
-                <th scope="col">Curves</th>
-                {COLUMNS.map(({ name, falls = false }, column) => {
-                  const sorted = order.value.column === column;
-                  return (
-                    <th scope="col" key={name} aria-sort={sorted ? (order.value.falls ? "descending" : "ascending") : undefined}>
-                      <button
-                        type="button"
-                        class="quiet"
-                        onClick={() => (order.value = { column, falls: sorted ? !order.value.falls : falls })}
-                      >
-                        {name}
-                        <span aria-hidden="true">{sorted ? (order.value.falls ? " ↓" : " ↑") : ""}</span>
-                      </button>
-                    </th>
-                  );
-                })}
-              </tr>
-            </thead>
-            <tbody>
-              {sort(runs.value, order.value).map((kept) => (
-                <Fragment key={kept.id}>
-                  <Row kept={kept} isOpen={open.value === kept.id} onOpen={() => (open.value = open.value === kept.id ? undefined : kept.id)} />
-                  {open.value === kept.id && (
-                    <tr class="run-details">
-                      <td colSpan={COLUMNS.length + 1}>
-                        <RunDetails kept={kept} />
-                      </td>
-                    </tr>
-                  )}
-                </Fragment>
-              ))}
-            </tbody>
-          </table>
+          <div class="runs-holder">
+            <table class="runs">
+              <thead>
+                <tr>
+                  <th scope="col">Curves</th>
+                  {COLUMNS.map(({ name, falls = false }, column) => {
+                    const sorted = order.value.column === column;
+                    return (
+                      <th scope="col" key={name} aria-sort={sorted ? (order.value.falls ? "descending" : "ascending") : undefined}>
+                        <button
+                          type="button"
+                          class="quiet"
+                          onClick={() => (order.value = { column, falls: sorted ? !order.value.falls : falls })}
+                        >
+                          {name}
+                          <span aria-hidden="true">{sorted ? (order.value.falls ? " ↓" : " ↑") : ""}</span>
+                        </button>
+                      </th>
+                    );
+                  })}
+                </tr>
+              </thead>
+              <tbody>
+                {sort(runs.value, order.value).map((kept) => (
+                  <Fragment key={kept.id}>
+                    <Row kept={kept} isOpen={open.value === kept.id} onOpen={() => (open.value = open.value === kept.id ? undefined : kept.id)} />
+                    {open.value === kept.id && (
+                      <tr class="run-details">
+                        <td colSpan={COLUMNS.length + 1}>
+                          <RunDetails kept={kept} />
+                        </td>
+                      </tr>
+                    )}
+                  </Fragment>
+                ))}
+              </tbody>
+            </table>
+          </div>
           <Room />
         </>
       )}

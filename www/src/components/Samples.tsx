@@ -72,7 +72,7 @@ export function Samples({ prompts, samples }: { prompts: readonly string[]; samp
               {together(samples, index).map(({ from, to, text }) => (
                 <li key={from}>
                   <span class="timeline-step">{label(from, to)}</span>
-                  <span class="written">{text || <span class="hint">(nothing)</span>}</span>
+                  <span class="timeline-text">{text || <span class="hint">(nothing)</span>}</span>
                 </li>
               ))}
             </ol>

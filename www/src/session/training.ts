@@ -1,4 +1,5 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
+import { batch } from "@preact/signals";
 import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
 import { EngineError } from "../client";
 import type { Failure, RunEvent, SampleOptions } from "../protocol";
@@ -301,20 +302,22 @@ function flush(): void {
   cancelFlush = undefined;
   const last = reports.at(-1);
   if (!last) return;
-  steps.value = [...steps.value, ...reports];
   const held = reports.flatMap(({ step, eval_loss }) => (eval_loss === undefined ? [] : [{ step, loss: eval_loss }]));
-  if (held.length > 0) evaluations.value = [...evaluations.value, ...held];
   const improved = reports.findLast((report) => report.improved);
-  reports = [];
   const [first = 0] = stepTimes;
   const pace = ((stepTimes.at(-1) ?? 0) - first) / Math.max(1, stepTimes.length - 1);
-  run.value = {
-    ...run.value,
-    last,
-    secondsLeft: ((last.total_steps - last.step) * pace) / 1000,
-    ...elapsed(),
-    ...(improved?.eval_loss === undefined ? {} : { bestEvalLoss: improved.eval_loss, bestStep: improved.step }),
-  };
+  batch(() => {
+    steps.value = [...steps.value, ...reports];
+    if (held.length > 0) evaluations.value = [...evaluations.value, ...held];
+    run.value = {
+      ...run.value,
+      last,
+      secondsLeft: ((last.total_steps - last.step) * pace) / 1000,
+      ...elapsed(),
+      ...(improved?.eval_loss === undefined ? {} : { bestEvalLoss: improved.eval_loss, bestStep: improved.step }),
+    };
+  });
+  reports = [];
 }
 
 function elapsed(): { seconds: number; secondsHidden: number } {

@@ -3,7 +3,7 @@ import { untracked, useSignal, useSignalEffect } from "@preact/signals";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { saveFile } from "../../session/adapter";
-import { chartCsv, logarithmic, lossTable, measureTable, othersCount, shownCurves, zoom, type Curve, type Measure, type Table } from "./curves";
+import { chartCsv, logarithmic, lossTable, measureTable, othersCount, pointed, shownCurves, zoom, type Curve, type Measure, type Table } from "./curves";
 import { DASHES, LETTERS } from "./Legend";
 
 interface ChartProps {
@@ -12,8 +12,6 @@ interface ChartProps {
   label: string;
 }
 
-/** Charts that show the same step at the pointer. */
-const SYNC = "postil";
 /** So much wider or narrower with each key. */
 const ZOOM_KEY = 0.5;
 
@@ -22,7 +20,6 @@ export function Chart({ measure, height, label }: ChartProps) {
   const id = useId();
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const pointed = useSignal<number | undefined>(undefined);
   const focused = useSignal(false);
 
   // The plot is made anew where its lines or scales are others.
@@ -31,7 +28,10 @@ export function Chart({ measure, height, label }: ChartProps) {
     if (!element) return;
     const log = measure.key === "loss" && logarithmic.value;
     void othersCount.value;
-    const onPoint = (index: number | undefined) => (pointed.value = index);
+    // New data moves the cursors of all charts; only the one in use says where they are.
+    const onPoint = (step: number | undefined) => {
+      if (element.matches(":hover") || element === document.activeElement) pointed.value = step;
+    };
     const make = () => {
       plot.current?.destroy();
       plot.current = new uPlot(options(element, height, measure, log, onPoint), table(measure), element);
@@ -58,8 +58,33 @@ export function Chart({ measure, height, label }: ChartProps) {
     return () => cancelAnimationFrame(frame);
   });
 
+  useSignalEffect(() => {
+    const step = pointed.value;
+    const { current } = plot;
+    if (!current || current.data[0][current.cursor.idx ?? -1] === step) return;
+    const left = step === undefined ? -10 : current.valToPos(step, "x");
+    current.setCursor({ left, top: left }, false);
+  });
+
   return (
     <figure class={measure.key === "loss" ? "plot" : "plot small"}>
+      <figcaption>
+        <strong class="plot-title">{measure.title}</strong>
+        <button
+          type="button"
+          class="quiet"
+          aria-label={`Download CSV: ${measure.title}`}
+          onClick={() => saveFile(chartCsv(measure), `${measure.key}.csv`)}
+        >
+          CSV
+        </button>
+        <span class="readout" aria-live={focused.value ? "polite" : "off"}>
+          {readout(measure, pointed.value)}
+        </span>
+        <span id={`${id}-keys`} class="sr-only">
+          Arrow keys move the read-out, plus and minus zoom, 0 shows all steps.
+        </span>
+      </figcaption>
       <div
         ref={holder}
         class="plot-area"
@@ -69,27 +94,11 @@ export function Chart({ measure, height, label }: ChartProps) {
         aria-describedby={`${id}-keys`}
         onFocus={() => (focused.value = true)}
         onBlur={() => (focused.value = false)}
+        onMouseLeave={() => (pointed.value = undefined)}
         onKeyDown={(event) => {
           if (plot.current && onKey(plot.current, event)) event.preventDefault();
         }}
       />
-      <figcaption>
-        <span id={`${id}-keys`} class="sr-only">
-          Arrow keys move the read-out, plus and minus zoom, 0 shows all steps.
-        </span>
-        <strong class="plot-title">{measure.title}</strong>
-        <span class="readout" aria-live={focused.value ? "polite" : "off"}>
-          {readout(measure, pointed.value)}
-        </span>
-        <button
-          type="button"
-          class="quiet"
-          aria-label={`Download CSV: ${measure.title}`}
-          onClick={() => saveFile(chartCsv(measure), `${measure.key}.csv`)}
-        >
-          CSV
-        </button>
-      </figcaption>
     </figure>
   );
 }
@@ -111,7 +120,7 @@ function options(
   height: number,
   measure: Measure,
   log: boolean,
-  onPoint: (index: number | undefined) => void,
+  onPoint: (step: number | undefined) => void,
 ): uPlot.Options {
   const style = getComputedStyle(element);
   const colour = (name: string) => style.getPropertyValue(name).trim();
@@ -151,7 +160,7 @@ function options(
     height,
     legend: { show: false },
     cursor: {
-      sync: { key: SYNC, setSeries: false },
+      y: false,
       drag: { x: true, y: false, setScale: false },
       points: { show: false },
       bind: {
@@ -165,11 +174,11 @@ function options(
     axes: [
       { ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000], values: (_, splits) => splits.map(String) },
       // A logarithmic axis leaves out most of its marks' numbers.
-      { ...axis, size: 56, values: (_, splits) => splits.map((value) => (value === null ? "" : measure.tick(value))) },
+      { ...axis, size: 56, ...(measure.incrs ? { incrs: [...measure.incrs] } : {}), values: (_, splits) => splits.map((value) => (value === null ? "" : measure.tick(value))) },
     ],
     series: [{}, ...own, ...over],
     hooks: {
-      setCursor: [({ cursor }) => onPoint(cursor.idx ?? undefined)],
+      setCursor: [({ cursor, data: [x] }) => onPoint(x[cursor.idx ?? -1])],
       setSelect: [
         (plot) => {
           const { left, width } = plot.select;
@@ -244,11 +253,10 @@ function onKey(plot: uPlot, { key, ctrlKey, metaKey, altKey }: KeyboardEvent): b
   }
 }
 
-function readout(measure: Measure, index: number | undefined): string {
-  if (index === undefined) return "";
-  const [x, ...columns] = table(measure);
-  const step = x[index];
+function readout(measure: Measure, step: number | undefined): string {
   if (step === undefined) return "";
+  const [x, ...columns] = table(measure);
+  const index = x.indexOf(step);
   const { others } = shownCurves();
   const isLoss = measure.key === "loss";
   const names = isLoss ? ["training", "", "held-out"] : [""];
@@ -258,5 +266,5 @@ function readout(measure: Measure, index: number | undefined): string {
     // The smoothed line of the own run stands beside its loss.
     return value == null || (isLoss && column === 1) ? [] : [`${name} ${measure.format(value)}`.trim()];
   });
-  return [`step ${step}`, ...parts].join(", ");
+  return parts.length === 0 ? "" : [`step ${step}`, ...parts].join(", ");
 }

@@ -2,7 +2,7 @@ import { useId } from "preact/hooks";
 import { loss } from "../../format";
 import { Chart } from "./Chart";
 import { Legend } from "./Legend";
-import { LOSS, logarithmic, OTHERS, shownCurves, smoothing, zoom } from "./curves";
+import { anyCurve, LOSS, logarithmic, OTHERS, shownCurves, smoothing, zoom } from "./curves";
 
 const HEIGHT = 260;
 const SMALL_HEIGHT = 150;
@@ -11,14 +11,16 @@ const SMALL_HEIGHT = 150;
 export function Charts() {
   return (
     <div class="charts">
-      <Controls />
+      {anyCurve.value && <Controls />}
       <Chart measure={LOSS} height={HEIGHT} label={describeLoss()} />
       <Legend />
-      <div class="small-charts">
-        {OTHERS.map((measure) => (
-          <Chart key={measure.key} measure={measure} height={SMALL_HEIGHT} label={`${measure.title} by step.`} />
-        ))}
-      </div>
+      {anyCurve.value && (
+        <div class="small-charts">
+          {OTHERS.map((measure) => (
+            <Chart key={measure.key} measure={measure} height={SMALL_HEIGHT} label={`${measure.title} by step.`} />
+          ))}
+        </div>
+      )}
     </div>
   );
 }
@@ -33,8 +35,8 @@ function Controls() {
           id={id}
           type="range"
           min={0}
-          max={0.98}
-          step={0.02}
+          max={0.95}
+          step={0.05}
           value={smoothing.value}
           aria-describedby={`${id}-hint`}
           onInput={({ currentTarget }) => (smoothing.value = currentTarget.valueAsNumber)}

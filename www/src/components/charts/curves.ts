@@ -24,29 +24,62 @@ export interface Measure {
   format: (value: number) => string;
   /** On the axis, where there is little room. */
   tick: (value: number) => string;
+  /** Distances between marks on the axis, where they are not round in tens. */
+  incrs?: readonly number[];
 }
 
-const plain = (value: number) => String(Number(value.toPrecision(6)));
+const plain = (value: number) => String(Number(value.toPrecision(3)));
 const thousands = (value: number) => (value >= 1000 ? `${plain(value / 1000)}k` : plain(value));
 
 export const LOSS: Measure = { key: "loss", title: "Loss", value: ({ loss }) => loss, format: loss, tick: plain };
 
 export const OTHERS: readonly Measure[] = [
-  { key: "learning_rate", title: "Learning rate", value: ({ lr }) => lr, format: scientific, tick: (v) => (v === 0 ? "0" : v.toExponential()) },
-  { key: "grad_norm", title: "Gradient norm", value: ({ grad_norm }) => grad_norm, format: (v) => v.toFixed(3), tick: plain },
-  { key: "tokens_per_second", title: "Tokens per second", value: (r) => r.tokens_per_second, format: rate, tick: thousands },
-  { key: "memory", title: "GPU memory", value: ({ memory }) => memory, format: bytes, tick: (v) => (v === 0 ? "0" : bytes(v).replace("iB", "")) },
+  {
+    key: "learning_rate",
+    title: "Learning rate",
+    value: ({ lr }) => lr,
+    format: scientific,
+    tick: (value) => (value === 0 ? "0" : value.toExponential()),
+  },
+  {
+    key: "grad_norm",
+    title: "Gradient norm",
+    value: ({ grad_norm }) => grad_norm,
+    format: (value) => value.toFixed(3),
+    tick: plain,
+  },
+  {
+    key: "tokens_per_second",
+    title: "Tokens per second",
+    value: ({ tokens_per_second }) => tokens_per_second,
+    format: rate,
+    tick: thousands,
+  },
+  {
+    key: "memory",
+    title: "GPU memory",
+    value: ({ memory }) => memory,
+    format: bytes,
+    tick: (value) => (value === 0 ? "0" : bytes(value).replace("iB", "")),
+    incrs: Array.from({ length: 40 }, (_, power) => 2 ** power),
+  },
 ];
 
 /** How much of the average before a step's loss takes over: 0 is the loss itself. */
-export const smoothing = signal(0.9);
+export const smoothing = signal(0.85);
 export const logarithmic = signal(false);
 /** The steps that are shown; all if not set. */
 export const zoom = signal<readonly [from: number, to: number] | undefined>(undefined);
 
+/** The step that all charts' read-outs are of. */
+export const pointed = signal<number | undefined>(undefined);
+
 const others = computed(() => overlaid.value.filter((id) => id !== run.value.id && find(id)));
 /** How many runs are laid over this tab's. */
 export const othersCount = computed(() => others.value.length);
+
+/** There is something to draw. */
+export const anyCurve = computed(() => steps.value.length > 0 || othersCount.value > 0);
 
 /** The run of this tab, then those laid over it. */
 export function shownCurves(): { own: Curve | undefined; others: Curve[] } {
