@@ -63,7 +63,7 @@ export async function module(path) {
       configFile: false,
       publicDir: false,
       logLevel: "warn",
-      build: { outDir: out, lib: { entry: join(www, path), formats: ["es"], fileName: () => "module.mjs" } },
+      build: { outDir: out, emptyOutDir: true, lib: { entry: join(www, path), formats: ["es"], fileName: () => "module.mjs" } },
     });
     return await import(pathToFileURL(join(out, "module.mjs")).href);
   } finally {

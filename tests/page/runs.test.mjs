@@ -161,8 +161,6 @@ onPage("a tab that dies mid-run loses little: the run resumes to the same losses
   assert.equal(await rank(page), "16");
   const kept = Number(/as of step (\d+)/.exec(await banner.textContent())[1]);
   assert.equal(kept % 5, 0);
-  await page.getByText("Samples while training").click();
-  await setNumber(page, "Sample every", 0);
   await button(page, "Resume the last run").click();
   await page.getByText(/Training on 4 examples/).waitFor();
   await banner.waitFor({ state: "detached" });
@@ -171,6 +169,8 @@ onPage("a tab that dies mid-run loses little: the run resumes to the same losses
   await done(page);
   assert.deepEqual(await losses(page), await uninterrupted(60));
   assert.match(await train(page).locator(".held-out").textContent(), /3\.0000 before training/);
+  // It had no samples, whatever the page would write for a new run.
+  assert.equal(await page.getByRole("region", { name: "Samples" }).count(), 0);
   // A finished run is not offered, and is there with its files after the next reload.
   await page.reload();
   await page.getByText("Ready.").waitFor();
@@ -376,6 +376,24 @@ onPage("samples follow the run, step by step, and stay with it", async (page) =>
   await page.getByText("Ready.").waitFor();
   await openRun(page, "Plain answers, rank 16");
   assert.equal(await runsPanel(page).getByRole("region", { name: "Samples" }).locator("li").count(), 4);
+});
+
+onPage("a pause and a stop do not wait for samples, which are made up for", async (page) => {
+  await page.getByText("Samples while training").click();
+  await page.getByLabel("Sample prompt").fill("A long answer, please");
+  await setNumber(page, "Sample length", 256);
+  await setNumber(page, "Sample every", 3);
+  await start(page, 5000);
+  // The samples before training are being written: 2.5 seconds.
+  await button(page, "Pause").click();
+  await page.getByText("Paused at step 0").waitFor({ timeout: 1500 });
+  await button(page, "Go on").click();
+  const items = train(page).getByRole("region", { name: "Samples" }).locator("li");
+  await items.first().getByText("Before training").waitFor();
+  await page.waitForFunction(() => document.querySelector(".figures dd").textContent.startsWith("3 "));
+  await button(page, "Stop").click();
+  await page.getByText("Stopped at step 3").waitFor({ timeout: 1500 });
+  assert.equal(await items.count(), 1);
 });
 
 onPage("says when a run overfits, and offers the best adapter", async (page) => {

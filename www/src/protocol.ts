@@ -45,7 +45,7 @@ export type DataOptions = Pick<TrainOptions, "max_length"> & Required<Pick<Train
 export interface SampleOptions {
   /** Steps from one to the next. The first are from before a new run, the last from its end. */
   every: number;
-  prompts: readonly Prompt[];
+  prompts: readonly string[];
   max_new_tokens: number;
   /** As in `GenerateOptions`. */
   chat: boolean;

@@ -72,7 +72,7 @@ export function RunDetails({ kept }: { kept: KeptRun }) {
       {adding.value && !active.value && <MoreSteps kept={kept} onDone={() => (adding.value = false)} />}
       {deleting.value && <ConfirmDelete kept={kept} onKeep={() => (deleting.value = false)} />}
       <Rename kept={kept} />
-      {kept.samples.length > 0 && <Samples prompts={kept.samplePrompts} samples={kept.samples} />}
+      {kept.samples.length > 0 && <Samples prompts={kept.sampling?.prompts ?? []} samples={kept.samples} />}
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { useId } from "preact/hooks";
-import { promptsToSample } from "../session/training";
+import { promptsToSample } from "../session/entry";
 import { active, modelInfo, sampleSettings, type Sample, type SampleSettings } from "../state";
 import { NumberField } from "./Fields";
 

@@ -116,8 +116,12 @@ async function watch(id: string): Promise<void> {
   offerLast();
 }
 
+/** Holds that are being ended. */
+const leaving = new Map<string, Promise<void>>();
+
 /** Whether the run is this tab's now; not if another tab has it. */
 export async function take(id: string): Promise<boolean> {
+  await leaving.get(id);
   const release = mine.get(id) ?? (await claim(id));
   if (release) mine.set(id, release);
   return release !== undefined;
@@ -126,9 +130,14 @@ export async function take(id: string): Promise<boolean> {
 /** Lets other tabs have the run, once all is written. */
 export async function letGo(id: string): Promise<void> {
   const release = mine.get(id);
-  await settled();
-  mine.delete(id);
-  await release?.();
+  if (!release || leaving.has(id)) return;
+  const left = (async () => {
+    await settled();
+    mine.delete(id);
+    await release();
+  })().finally(() => leaving.delete(id));
+  leaving.set(id, left);
+  await left;
   others?.postMessage(id);
 }
 

@@ -1,6 +1,6 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
 import type { DataFile, ModelInfo } from "postil-engine";
-import { active, find, modelInfo, runsError, type KeptData, type KeptRun } from "../state";
+import { active, find, modelInfo, runsError, settings, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";
 import { filesOf, hold, letGo, take } from "./history";
@@ -11,8 +11,10 @@ import { goOnFrom } from "./training";
 export const isUnfinished = ({ checkpoint, total_steps }: KeptRun) => checkpoint !== undefined && checkpoint < total_steps;
 
 /** The same model as far as it shows; the engine compares the rest. */
-export function isOf(info: ModelInfo, model: KeptRun["model"]): boolean {
-  return JSON.stringify(Object.entries(info).sort()) === JSON.stringify(Object.entries(model.info).sort());
+export function isOf(info: ModelInfo, { info: wanted, source }: KeptRun["model"]): boolean {
+  // Files of one model have other names when they are chosen in another way.
+  const shape = ({ name, ...rest }: ModelInfo) => JSON.stringify(Object.entries({ ...rest, ...(source ? { name } : {}) }).sort());
+  return shape(info) === shape(wanted);
 }
 
 /** Why the run cannot go on as things are, for a person to read. */
@@ -54,7 +56,8 @@ async function resume(id: string, more: number): Promise<void> {
   if (!checkpoint || !trainData) throw new Error("its files are not in this browser any more.");
   await haveModel(kept);
   // What the page shows is what the run has.
-  const its = { ...kept.settings, max_steps: kept.total_steps + more };
+  // A setting that is younger than the run is as it is now.
+  const its = { ...settings.value, ...kept.settings, max_steps: kept.total_steps + more };
   const evaluationData = evaluation && whole(evaluation, data.evaluation);
   dropAdapter();
   changeSettings(its);

@@ -2,56 +2,44 @@
 import { batch } from "@preact/signals";
 import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
 import { EngineError } from "../client";
-import type { Failure, RunEvent, SampleOptions } from "../protocol";
+import type { Failure, RunEvent } from "../protocol";
 import {
   active,
   bestAdapter,
-  chat,
   chosenAdapter,
-  chosenSet,
-  device,
   evalFile,
   evaluations,
   find,
   initAdapter,
   loadedAdapters,
-  modelInfo,
-  modelSource,
   offered,
-  prompt,
   run,
-  runs,
-  sampleSettings,
   samplePrompts,
   samples,
   savedAdapter,
   settings,
   steps,
   trainFile,
-  type KeptData,
   type KeptRun,
-  type LastingSource,
   type Settings,
 } from "../state";
 import { stayAwake, type Awake } from "./awake";
 import { client } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
 import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
+import { newEntry, samplingNow, type Beginning } from "./entry";
 import { addRun, changeRun, letGo, take } from "./history";
 import type { Files } from "./store";
 
 /** Steps whose times are averaged for the time left. */
 const PACE_WINDOW = 20;
 
-/** Prompts of a data set that are sampled while a run goes on. */
-const SAMPLED = 2;
-
 /** How long reports wait at most in a hidden tab, which draws no frames. */
 const HIDDEN_FLUSH_MS = 250;
 
 let stepTimes: number[] = [];
 /** Of the run, without its pauses. */
-let clock = { before: 0, hiddenBefore: 0, since: 0 };
+let clock: { before: number; hiddenBefore: number; since?: number } = { before: 0, hiddenBefore: 0 };
 let awake: Awake | undefined;
 /** Reports of steps that are not shown yet. */
 let reports: StepReport[] = [];
@@ -66,12 +54,7 @@ export interface Resumed {
   extend: boolean;
 }
 
-interface Launch {
-  id: string;
-  settings: Settings;
-  train: DataFile;
-  evaluation: DataFile | undefined;
-  prompts: readonly string[];
+interface Launch extends Beginning {
   resumed?: Resumed;
 }
 
@@ -79,7 +62,7 @@ export async function startTraining(): Promise<void> {
   const train = trainFile.value?.file;
   if (!train || active.value) return;
   const id = crypto.randomUUID();
-  await launch({ id, settings: settings.value, train, evaluation: evalFile.value?.file, prompts: promptsToSample() });
+  await launch({ id, settings: settings.value, train, evaluation: evalFile.value?.file, sampling: samplingNow() });
 }
 
 export async function goOnFrom(
@@ -88,20 +71,12 @@ export async function goOnFrom(
   train: DataFile,
   evaluation: DataFile | undefined,
 ): Promise<void> {
-  const { id, samplePrompts: prompts } = resumed.kept;
-  await launch({ id, settings: its, train, evaluation, prompts, resumed });
-}
-
-/** What a run that starts now would be sampled with. */
-export function promptsToSample(): string[] {
-  const { every, prompt: own } = sampleSettings.value;
-  if (!(every >= 1)) return [];
-  if (own.trim() !== "") return [own];
-  return chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter((text) => text.trim() !== "");
+  const { id, sampling } = resumed.kept;
+  await launch({ id, settings: its, train, evaluation, sampling, resumed });
 }
 
 async function launch(what: Launch): Promise<void> {
-  const { id, train, evaluation, prompts, resumed } = what;
+  const { id, train, evaluation, sampling, resumed } = what;
   stopGenerating();
   run.value = { id, status: "preparing" };
   offered.value = undefined;
@@ -110,7 +85,7 @@ async function launch(what: Launch): Promise<void> {
   steps.value = kept?.steps.filter(({ step }) => step <= upTo) ?? [];
   evaluations.value = kept?.evaluations.filter(({ step }) => step <= upTo) ?? [];
   samples.value = kept?.samples.filter(({ step }) => step <= upTo) ?? [];
-  samplePrompts.value = prompts;
+  samplePrompts.value = sampling?.prompts ?? [];
   stepTimes = [];
   reports = [];
   awake = stayAwake();
@@ -121,11 +96,12 @@ async function launch(what: Launch): Promise<void> {
       options: { ...runOptions(id, what.settings, initAdapter.value?.files), ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}) },
       train,
       ...(evaluation ? { evaluation } : {}),
-      ...sampleOptions(prompts),
+      ...(sampling ? { samples: sampling } : {}),
     });
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
-    clock = { before: kept?.seconds ?? 0, hiddenBefore: kept?.secondsHidden ?? 0, since: performance.now() };
-    stepTimes = [clock.since];
+    const since = performance.now();
+    clock = { before: kept?.seconds ?? 0, hiddenBefore: kept?.secondsHidden ?? 0, since };
+    stepTimes = [since];
     const last = steps.value.at(-1);
     run.value = {
       ...run.value,
@@ -154,61 +130,6 @@ async function launch(what: Launch): Promise<void> {
   }
 }
 
-function sampleOptions(prompts: readonly string[]): { samples?: SampleOptions } {
-  const { every, max_new_tokens } = sampleSettings.value;
-  if (prompts.length === 0 || !(every >= 1)) return {};
-  return { samples: { every, prompts, max_new_tokens, chat: chat.value && !!modelInfo.value?.has_chat_template } };
-}
-
-function newEntry(what: Launch, { total_steps, examples, warnings }: NonNullable<typeof run.value.start>): KeptRun {
-  const { id, settings, train, evaluation, prompts } = what;
-  const set = chosenSet.value;
-  const source = lasting();
-  const { name, device_type } = device.value ?? { name: "", device_type: "" };
-  return {
-    id,
-    title: newTitle(`${set?.title ?? train.name}, rank ${settings.r}`),
-    created: Date.now(),
-    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
-    data: {
-      title: set?.title ?? train.name,
-      ...(set ? { set: set.id } : {}),
-      train: described(train),
-      ...(evaluation ? { evaluation: described(evaluation) } : {}),
-    },
-    device: device_type === "Cpu" ? "the processor" : name,
-    settings,
-    status: "training",
-    total_steps,
-    examples,
-    warnings,
-    steps: [],
-    evaluations: evaluations.value,
-    samplePrompts: prompts,
-    samples: [],
-    seconds: 0,
-    secondsHidden: 0,
-    bytes: {},
-  };
-}
-
-function newTitle(title: string): string {
-  const taken = new Set(runs.value.map((kept) => kept.title));
-  if (!taken.has(title)) return title;
-  let number = 2;
-  while (taken.has(`${title} (${number})`)) number++;
-  return `${title} (${number})`;
-}
-
-const described = ({ data: _, ...rest }: DataFile): KeptData => rest;
-
-/** Where the model can be had again; without the token. */
-function lasting(): LastingSource | undefined {
-  const source = modelSource.value;
-  if (!source || "texts" in source) return undefined;
-  return "hub" in source ? { name: source.name, hub: source.hub } : source;
-}
-
 export async function stopTraining(): Promise<void> {
   if (!active.value) return;
   run.value = { ...run.value, status: "stopping" };
@@ -225,8 +146,9 @@ export async function pauseTraining(): Promise<void> {
 export async function goOn(stepsToMake?: number): Promise<void> {
   const { id, status } = run.value;
   if (status !== "paused" || id === undefined) return;
-  clock.since = performance.now();
-  stepTimes = [clock.since];
+  const since = performance.now();
+  clock.since = since;
+  stepTimes = [since];
   awake ??= stayAwake();
   run.value = { ...run.value, status: "training" };
   if (stepsToMake === undefined) changeRun(id, { status: "training" });
@@ -321,14 +243,14 @@ function flush(): void {
 }
 
 function elapsed(): { seconds: number; secondsHidden: number } {
-  const seconds = clock.before + (performance.now() - clock.since) / 1000;
+  const seconds = clock.before + (clock.since === undefined ? 0 : performance.now() - clock.since) / 1000;
   return { seconds, secondsHidden: clock.hiddenBefore + (awake?.secondsHidden() ?? 0) };
 }
 
 /** While nothing is computed the machine may sleep. */
 function holdClock(): void {
   const { seconds, secondsHidden } = elapsed();
-  clock = { before: seconds, hiddenBefore: secondsHidden, since: performance.now() };
+  clock = { before: seconds, hiddenBefore: secondsHidden };
   run.value = { ...run.value, seconds, secondsHidden };
   awake?.end();
   awake = undefined;

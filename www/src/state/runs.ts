@@ -1,7 +1,7 @@
 /** The runs of this browser, as `session/history.ts` keeps them in IndexedDB. */
 import { computed, signal } from "@preact/signals";
 import type { ModelInfo, StepReport } from "postil-engine";
-import type { ModelSource } from "../protocol";
+import type { ModelSource, SampleOptions } from "../protocol";
 import type { Evaluation, Sample } from "./run";
 import type { Settings } from "./settings";
 
@@ -41,7 +41,7 @@ export interface KeptRun {
   /** The curves. */
   steps: readonly StepReport[];
   evaluations: readonly Evaluation[];
-  samplePrompts: readonly string[];
+  sampling?: SampleOptions;
   samples: readonly Sample[];
   best?: Evaluation;
   seconds: number;
