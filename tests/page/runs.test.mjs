@@ -326,6 +326,8 @@ onPage("curves are overlaid, read, zoomed and saved", async (page) => {
   await figure.getByText(/^step 19, training/).waitFor();
   // The other charts show the same step.
   await page.locator(".plot.small").first().getByText(/^step 19, /).waitFor();
+  const cursor = await page.locator(".plot.small .u-cursor-x").first().boundingBox();
+  assert.ok(cursor.x > (await page.locator(".plot.small .u-over").first().boundingBox()).x + 50);
   // Zoom, by key, by dragging, and back.
   const all = button(page, "Show all steps");
   assert.equal(await all.getAttribute("aria-disabled"), "true");
