@@ -56,6 +56,24 @@ export async function build({ fake = false } = {}) {
   return out;
 }
 
+/** One of the page's modules, for what needs no browser. */
+export async function module(path) {
+  const vite = await import(pathToFileURL(join(require.resolve("vite/package.json"), "../dist/node/index.js")).href);
+  const out = await mkdtemp(join(tmpdir(), "postil-module-"));
+  try {
+    await vite.build({
+      root: www,
+      configFile: false,
+      publicDir: false,
+      logLevel: "warn",
+      build: { outDir: out, emptyOutDir: true, lib: { entry: join(www, path), formats: ["es"], fileName: () => "module.mjs" } },
+    });
+    return await import(pathToFileURL(join(out, "module.mjs")).href);
+  } finally {
+    await remove(out);
+  }
+}
+
 /** The built page's policy as a header too, as a good host sends it: workers do not inherit the page's. */
 async function pagePolicy(folders) {
   for (const folder of folders) {

@@ -1,7 +1,7 @@
 import { render } from "preact";
 import { App } from "./components/App";
 import { start } from "./session/boot";
-import { findKept } from "./session/keep";
+import { openHistory } from "./session/history";
 import { followPlan } from "./session/memory";
 import "./styles/base.css";
 import "./styles/layout.css";
@@ -10,6 +10,7 @@ import "./styles/model.css";
 import "./styles/data.css";
 import "./styles/memory.css";
 import "./styles/train.css";
+import "./styles/runs.css";
 import "./styles/compare.css";
 import "./styles/sweep.css";
 import "./styles/download.css";
@@ -20,4 +21,4 @@ for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event
 render(<App />, document.getElementById("app")!);
 followPlan();
 void start();
-void findKept();
+void openHistory();

@@ -48,6 +48,16 @@ export interface RunArguments {
   evaluation?: DataFile;
 }
 
+/** Texts to be written at fixed steps of a run, each time by taking the likeliest tokens. */
+export interface SampleOptions {
+  /** Steps from one to the next. The first are from before a new run, the last from its end. */
+  every: number;
+  prompts: readonly string[];
+  max_new_tokens: number;
+  /** As in `GenerateOptions`. */
+  chat: boolean;
+}
+
 /** Every command: what it takes and what it gives back. */
 export interface Commands {
   create: { args: Record<never, never>; result: DeviceInfo };
@@ -71,7 +81,7 @@ export interface Commands {
   /** Loads the files afresh and compares what they make of `prompt` with what the adapter in the engine does. */
   check_adapter: { args: { id: string; files: AdapterFiles; prompt: string }; result: { max_difference: number } };
   /** The steps follow by themselves. */
-  start: { args: RunArguments; result: StartReport };
+  start: { args: RunArguments & { samples?: SampleOptions }; result: StartReport };
   /** Ends the run after the step in progress. */
   stop: { args: Record<never, never>; result: null };
   /** Holds the run after the step in progress; the event `paused` follows. */
@@ -117,12 +127,16 @@ export type Event =
   | { event: "step"; report: StepReport }
   /** The run's state while it goes on, so that a crash loses little; `best` by held-out loss so far. */
   | { event: "checkpoint"; step: number; best: boolean; files: CheckpointFiles }
+  /** What became of each sample prompt after so many steps. */
+  | { event: "samples"; step: number; texts: string[] }
+  /** There will be no more samples; the run goes on. */
+  | { event: "samples_failed"; failure: Failure }
   | { event: "paused"; step: number; files: CheckpointFiles }
   | { event: "finished"; report: FinishReport; stopped: boolean; files: CheckpointFiles }
   | { event: "failed"; failure: Failure };
 
 /** The events of a run. */
-export type RunEvent = Extract<Event, { event: "step" | "checkpoint" | "paused" | "finished" | "failed" }>;
+export type RunEvent = Extract<Event, { event: "step" | "checkpoint" | "samples" | "samples_failed" | "paused" | "finished" | "failed" }>;
 
 /** What to say of an error that is a mistake of the program's own. */
 export function trapped(message: string): string {

@@ -4,7 +4,7 @@ import { Store } from "./hub/cache";
 import { Cancelled } from "./hub/client";
 import { readModel } from "./model-files";
 import { Pace } from "./pace";
-import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request } from "./protocol";
+import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request, type SampleOptions } from "./protocol";
 
 /** How long a run goes at most without a copy of its state on the page. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
@@ -15,8 +15,21 @@ const PROGRESS_INTERVAL_MS = 100;
 const port = self as unknown as MessagePort;
 
 let engine: Engine | undefined;
-/** The run: what it is to do next, and how many steps are left until it pauses by itself. */
-let running: { wish: "steps" | "pause" | "stop"; paused: boolean; stepsLeft: number; copiedAt: number } | undefined;
+interface Running {
+  adapter: string;
+  /** Steps done. */
+  step: number;
+  /** What it is to do next. */
+  wish: "steps" | "pause" | "stop";
+  paused: boolean;
+  /** Until it pauses by itself. */
+  stepsLeft: number;
+  copiedAt: number;
+  samples: SampleOptions | undefined;
+  sampleDue: boolean;
+}
+
+let running: Running | undefined;
 let pumping = false;
 const queue: Request[] = [];
 const cancelled = new Set<number>();
@@ -94,10 +107,14 @@ const handlers: Handlers = {
   async check_adapter({ id, files, prompt }) {
     return await ready().check_adapter(id, files, prompt);
   },
-  async start({ options, train, evaluation }) {
+  async start({ options, train, evaluation, samples }) {
     running = undefined;
     const report = await ready().start(options, train, evaluation);
-    running = { wish: "steps", paused: false, stepsLeft: Infinity, copiedAt: performance.now() };
+    const { step } = report;
+    const sampleDue = samples !== undefined && step === 0;
+    const { adapter } = options;
+    const copiedAt = performance.now();
+    running = { adapter, step, wish: "steps", paused: false, stepsLeft: Infinity, copiedAt, samples, sampleDue };
     return report;
   },
   async stop() {
@@ -175,17 +192,24 @@ function wish(next: "pause" | "stop"): void {
   if (next === "stop") running.paused = false;
 }
 
-const isDue = (run: NonNullable<typeof running>) => performance.now() - run.copiedAt > CHECKPOINT_INTERVAL_MS;
+const isDue = (run: Running) => performance.now() - run.copiedAt > CHECKPOINT_INTERVAL_MS;
 
 /** One training step, or what comes after the last one: a checkpoint, a pause, or the end of the run. */
-async function advance(run: NonNullable<typeof running>): Promise<void> {
+async function advance(run: Running): Promise<void> {
   try {
+    if (run.sampleDue && (run.wish === "steps" || (run.wish === "pause" && run.stepsLeft <= 0))) {
+      run.sampleDue = !(await sample(run));
+      return;
+    }
     // A checkpoint and a pause come between steps: first what is under way is brought to its end.
     const drains = run.wish !== "steps" || isDue(run);
-    const report = await ready().step(drains ? "drain" : run.stepsLeft === 1 ? "one" : "ahead");
+    const isLast = run.stepsLeft === 1 || isSampled(run, run.step + 1);
+    const report = await ready().step(drains ? "drain" : isLast ? "one" : "ahead");
     if (report) {
       emit({ event: "step", report });
+      run.step = report.step;
       run.stepsLeft -= 1;
+      run.sampleDue = isSampled(run, run.step);
       if (run.stepsLeft <= 0 && run.wish === "steps") run.wish = "pause";
       if (!report.done) {
         // After an evaluation nothing is under way.
@@ -200,6 +224,7 @@ async function advance(run: NonNullable<typeof running>): Promise<void> {
       await keep(run, false);
       return;
     }
+    if (report?.done && run.wish !== "stop") await sample(run);
     running = undefined;
     const files = await ready().checkpoint();
     const end = await ready().finish();
@@ -210,7 +235,33 @@ async function advance(run: NonNullable<typeof running>): Promise<void> {
   }
 }
 
-async function keep(run: NonNullable<typeof running>, best: boolean): Promise<void> {
+const isSampled = ({ samples }: Running, step: number) => samples !== undefined && step % samples.every === 0;
+
+/** Whether there is nothing left to write: a pause and a stop cut it short. */
+async function sample(run: Running): Promise<boolean> {
+  if (!run.samples) return true;
+  const { prompts, max_new_tokens, chat } = run.samples;
+  const options = { max_new_tokens, chat, adapter: run.adapter, temperature: 0, top_k: 0, top_p: 1, seed: 0 };
+  const texts: string[] = [];
+  try {
+    for (const prompt of prompts) {
+      const { text, stopped } = await ready().generate(prompt, options, () => !isHurried());
+      if (stopped === "caller" || isHurried()) return false;
+      texts.push(text);
+    }
+    emit({ event: "samples", step: run.step, texts });
+  } catch (error) {
+    const failure = describe(error);
+    if (failure.fatal) throw error;
+    run.samples = undefined;
+    emit({ event: "samples_failed", failure });
+  }
+  return true;
+}
+
+const isHurried = () => queue.some(({ command }) => command === "stop" || command === "pause");
+
+async function keep(run: Running, best: boolean): Promise<void> {
   emitFiles((step, files) => ({ event: "checkpoint", step, best, files }), await ready().checkpoint());
   run.copiedAt = performance.now();
 }

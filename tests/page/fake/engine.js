@@ -246,7 +246,7 @@ export class Engine {
       }
       const step = state?.step ?? 0;
       const best = state?.best;
-      this.#run = { step, best, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
+      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
       this.#adapters.set(adapter, { step, r: this.#run.r, lora_alpha: this.#run.lora_alpha });
       return {
         step,
@@ -266,9 +266,15 @@ export class Engine {
     return this.#exclusive(async () => {
       await pause(15);
       const run = this.#run;
-      if (mode === "drain" || run.step === run.total) return null;
+      if (run.step === run.total || (mode === "drain" && !run.underWay)) return null;
       run.step += 1;
-      this.#adapters.get(run.adapter).step = run.step;
+      // Like a moment of the optimizer: it is what all steps before have made it.
+      run.sum = (run.sum * 31 + run.step) % 1009;
+      const done = run.step === run.total;
+      const evaluate = run.evaluation && (done || run.step % run.every === 0);
+      run.underWay = mode === "ahead" && !done && !evaluate;
+      // What is under way has changed the adapter already.
+      this.#adapters.get(run.adapter).step = run.step + (run.underWay ? 1 : 0);
       // A panic between polls: nobody's promise is rejected, and the call never ends.
       if (run.file === "silent-trap.jsonl" && run.step === 3) {
         setTimeout(() => {
@@ -282,12 +288,10 @@ export class Engine {
         if (LASTING.includes(run.file)) this.#failure = error;
         throw error;
       }
-      const done = run.step === run.total;
-      const evaluate = run.evaluation && (done || run.step % run.every === 0);
       return {
         step: run.step,
         total_steps: run.total,
-        loss: 3 * Math.exp(-run.step / 20) + 0.1,
+        loss: 3 * Math.exp(-run.step / 20) + 0.1 + run.sum / 1e4,
         lr: 0.001,
         grad_norm: 1,
         tokens: 160,
@@ -301,8 +305,9 @@ export class Engine {
 
   async checkpoint() {
     this.#alone();
-    const { step, total, best, adapter, file } = this.#run;
-    const state = new TextEncoder().encode(JSON.stringify({ step, max_steps: total, best }));
+    const { step, total, best, adapter, underWay, sum, file } = this.#run;
+    if (underWay) throw failure("Config", "a step is under way");
+    const state = new TextEncoder().encode(JSON.stringify({ step, max_steps: total, best, sum }));
     const { config, model } = this.#files(adapter);
     const files = {
       "adapter_config.json": config,
@@ -371,6 +376,12 @@ export class Engine {
       let tokens = 0;
       const { adapter, adapter_scale = 1 } = options;
       if (adapter !== null && !this.#adapters.has(adapter)) throw failure("Config", `there is no adapter "${adapter}"`);
+      // A question that tells adapters of different steps apart.
+      if (prompt === "step?") {
+        text = adapter === null ? "base" : `step ${this.#adapters.get(adapter).step}`;
+        onText(text);
+        return { text, tokens: 1, tokens_per_second: 100, stopped: "eos" };
+      }
       const isTuned = adapter !== null && adapter_scale > 0;
       const words = isTuned ? [`${this.#adapters.get(adapter).word ?? "tuned"} `, "<b>answer</b> "] : ["base ", "answer "];
       if (adapter_scale > 1) words.push("strongly ");

@@ -1,7 +1,8 @@
 import { useId } from "preact/hooks";
-import { bestId, bringAdapter, changeTo } from "../session/adapters";
+import { bringAdapter, changeTo, copyId } from "../session/adapters";
 import { chooseScale } from "../session/compare";
-import { adapterError, adapterLoaded, adapterScale, bestAdapter, chosenAdapter, keptRuns, loadedAdapters, modelInfo, run } from "../state";
+import { isOf } from "../session/resume";
+import { adapterError, adapterLoaded, adapterScale, chosenAdapter, loadedAdapters, modelInfo, run, runs } from "../state";
 import { FileField } from "./Fields";
 import { Notice } from "./Panel";
 
@@ -73,15 +74,18 @@ function Chosen() {
   );
 }
 
-/** What kept runs, and this one, have besides what is loaded. */
+/** What the kept runs of this model have besides what is loaded. */
 function copies(): { id: string; title: string }[] {
-  const best = bestAdapter.value;
-  const { id: thisRun } = run.value;
-  const ofThis = best && thisRun ? [{ id: bestId(thisRun, best.step), title: `This run, best (step ${best.step})` }] : [];
-  const others = keptRuns.value
-    .filter(({ id }) => id !== thisRun)
-    .flatMap(({ id, title, hasBest }) => [{ id, title }, ...(hasBest ? [{ id: bestId(id), title: `${title}, best` }] : [])]);
-  return [...ofThis, ...others];
+  const info = modelInfo.value;
+  if (!info) return [];
+  return runs.value
+    .filter(({ model }) => isOf(info, model))
+    .flatMap(({ id, title, checkpoint, best }) => {
+      const isLoaded = loadedAdapters.value.some((other) => other.id === id) && id === run.value.id;
+      const last = checkpoint !== undefined && !isLoaded ? [{ id: copyId(id, "last", checkpoint), title }] : [];
+      const isOther = best && best.step !== checkpoint;
+      return [...last, ...(isOther ? [{ id: copyId(id, "best", best.step), title: `${title}, best (step ${best.step})` }] : [])];
+    });
 }
 
 function Strength() {

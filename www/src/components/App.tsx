@@ -4,6 +4,8 @@ import { Crashed, StartFailed, Starting, Unsupported } from "./Conditions";
 import { DataPanel } from "./DataPanel";
 import { DownloadPanel } from "./DownloadPanel";
 import { ModelPanel } from "./ModelPanel";
+import { ResumeBanner } from "./ResumeBanner";
+import { RunsPanel } from "./RunsPanel";
 import { SettingsPanel } from "./SettingsPanel";
 import { SweepPanel } from "./SweepPanel";
 import { TrainPanel } from "./TrainPanel";
@@ -62,19 +64,23 @@ function Body() {
       return <Crashed failure={now.failure} />;
     case "ready":
       return (
-        <div class="bench">
-          <div class="set-up">
-            <ModelPanel />
-            <DataPanel />
-            <SettingsPanel />
+        <>
+          <ResumeBanner />
+          <div class="bench">
+            <div class="set-up">
+              <ModelPanel />
+              <DataPanel />
+              <SettingsPanel />
+            </div>
+            <div class="run">
+              <TrainPanel />
+              <RunsPanel />
+              <ComparePanel />
+              <SweepPanel />
+            </div>
+            <DownloadPanel />
           </div>
-          <div class="run">
-            <TrainPanel />
-            <ComparePanel />
-            <SweepPanel />
-          </div>
-          <DownloadPanel />
-        </div>
+        </>
       );
   }
 }

@@ -8,13 +8,11 @@ import {
   keyOf,
   LOGS,
   RUN_FILE,
-  saveUnchecked,
   type PlainFile,
   type Which,
 } from "../session/downloads";
 import { FORMATS, type AdapterFormat, type Use } from "../session/formats";
-import { forgetKept } from "../session/keep";
-import { bestAdapter, downloads, keptAdapter, modelInfo, savedAdapter, steps, type DownloadState } from "../state";
+import { bestAdapter, downloads, modelInfo, savedAdapter, steps, type DownloadState } from "../state";
 import { CopyButton } from "./CopyButton";
 import { Notice, Panel } from "./Panel";
 
@@ -35,7 +33,6 @@ export function DownloadPanel() {
       )}
       {modelInfo.value && <PlainEntry file={RUN_FILE} />}
       {steps.value.length > 0 && LOGS.map((file) => <PlainEntry key={file.id} file={file} />)}
-      <Kept />
     </Panel>
   );
 }
@@ -180,25 +177,5 @@ function HowTo({ use: { title, code, note } }: { use: Use }) {
         <code>{code}</code>
       </pre>
     </div>
-  );
-}
-
-function Kept() {
-  const kept = keptAdapter.value;
-  if (!kept) return null;
-  const when = new Date(kept.date).toLocaleString();
-  return (
-    <p class="actions kept">
-      <span>
-        {kept.complete ? "A run" : "An unfinished run"} of an earlier visit left its adapter in this browser ({when}, step{" "}
-        {kept.step}).
-      </span>
-      <button type="button" onClick={() => saveUnchecked(kept)}>
-        Download it
-      </button>
-      <button type="button" onClick={() => void forgetKept()}>
-        Forget it
-      </button>
-    </p>
   );
 }

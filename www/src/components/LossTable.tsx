@@ -1,6 +1,6 @@
 import type { StepReport } from "postil-engine";
 import { useSignal } from "@preact/signals";
-import { loss, scientific } from "../format";
+import { bytes, loss, rate, scientific } from "../format";
 import { steps } from "../state";
 
 const ROWS = 60;
@@ -21,6 +21,8 @@ export function LossTable() {
                 <th scope="col">Held-out loss</th>
                 <th scope="col">Learning rate</th>
                 <th scope="col">Gradient norm</th>
+                <th scope="col">Speed</th>
+                <th scope="col">GPU memory</th>
               </tr>
             </thead>
             <tbody>
@@ -31,6 +33,8 @@ export function LossTable() {
                   <td>{report.eval_loss === undefined ? "" : loss(report.eval_loss)}</td>
                   <td>{scientific(report.lr)}</td>
                   <td>{report.grad_norm.toFixed(3)}</td>
+                  <td>{rate(report.tokens_per_second)}</td>
+                  <td>{bytes(report.memory)}</td>
                 </tr>
               ))}
             </tbody>

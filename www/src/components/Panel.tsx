@@ -1,7 +1,8 @@
 import type { ComponentChildren } from "preact";
 
 interface PanelProps {
-  number: number;
+  /** `§`: beside the path. */
+  number: number | "§";
   title: string;
   children: ComponentChildren;
 }

@@ -1,67 +1,35 @@
+import { computed } from "@preact/signals";
 import { duration, loss, plural, rate, scientific } from "../format";
-import { stopTraining } from "../session/training";
-import {
-  active,
-  evalFile,
-  evaluations,
-  memoryPlan,
-  modelInfo,
-  parameterCount,
-  run,
-  savedAdapter,
-  steps,
-  trainFile,
-  type Run,
-} from "../state";
-import { LossPlot } from "./LossPlot";
+import { judge, NOT_FINITE } from "../session/health";
+import { active, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
+import { Announcer } from "./Announcer";
+import { Charts } from "./charts/Charts";
 import { LossTable } from "./LossTable";
 import { MemoryBar } from "./MemoryBar";
 import { Notice, Panel, Warnings } from "./Panel";
-import { Announcer } from "./Announcer";
-import { SETTINGS_FORM } from "./SettingsPanel";
-import { StartStop } from "./StartStop";
+import { blocker, RunControl } from "./RunControl";
+import { SampleFields, Samples } from "./Samples";
 
 export function TrainPanel() {
   const now = run.value;
-  const missing = blocker();
   return (
     <Panel number={4} title="Train">
       <MemoryBar />
-      <p class="actions">
-        <StartStop
-          running={active.value}
-          start="Train"
-          stop="Stop"
-          form={SETTINGS_FORM}
-          disabled={missing !== undefined}
-          stopping={now.status === "stopping"}
-          onStop={() => void stopTraining()}
-        />
-        <span class="run-status">{missing ?? statusText(now)}</span>
-      </p>
+      <RunControl />
+      <p class="run-status">{blocker() ?? statusText(now)}</p>
       <Announcer />
-      {now.error && <Notice kind="error">{now.error}</Notice>}
+      {now.error && <Notice kind={now.status === "failed" ? "error" : "warning"}>{now.error}</Notice>}
+      <Health />
       {now.start && <Warnings list={unseen(now.start.warnings)} />}
       {now.start && <Progress now={now} />}
-      <LossPlot />
+      <Surroundings now={now} />
+      <Charts />
       <HeldOut />
       {steps.value.length > 0 && <LossTable />}
+      <SampleFields />
+      {samples.value.length > 0 && <Samples prompts={samplePrompts.value} samples={samples.value} />}
     </Panel>
   );
-}
-
-/** Why there is nothing to train yet. */
-function blocker(): string | undefined {
-  if (active.value) return undefined;
-  if (!modelInfo.value) return "Waiting for the model.";
-  const train = trainFile.value;
-  if (!train) return "Choose the data to train on.";
-  if (train.error) return "The training data cannot be used as it is.";
-  if (!train.report) return "Reading the data…";
-  if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
-  if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
-  if (memoryPlan.value.report?.fits === false) return "The run does not fit the memory budget.";
-  return undefined;
 }
 
 /** A run repeats what its data's reports say already. */
@@ -81,7 +49,7 @@ function statusText({ status, start, last }: Run): string {
     case "pausing":
       return "Pausing after this step…";
     case "paused":
-      return `Paused at step ${last?.step ?? 0}.`;
+      return `Paused at step ${last?.step ?? 0}. The model is free for Compare; Go on trains further, Step makes one step.`;
     case "stopping":
       return "Stopping after this step…";
     case "finished":
@@ -91,6 +59,39 @@ function statusText({ status, start, last }: Run): string {
     case "failed":
       return savedAdapter.value ? `Ended by an error. The adapter as of step ${savedAdapter.value.step} is kept.` : "Ended by an error.";
   }
+}
+
+const verdict = computed(() =>
+  run.value.errorKind === "NotFinite" ? NOT_FINITE : judge(steps.value, evaluations.value),
+);
+
+/** How the run goes, where there is something to say. */
+function Health() {
+  const found = verdict.value;
+  return (
+    <div role="status">
+      {found && (
+        <p class="health">
+          <strong class="badge">{found.title}</strong> {found.advice}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** The screen and the tab while a run goes on. */
+function Surroundings({ now }: { now: Run }) {
+  const hidden = now.secondsHidden ?? 0;
+  return (
+    <>
+      {screenAwake.value && <p class="hint">The screen stays on while the run goes on.</p>}
+      {hidden >= 1 && (
+        <Notice kind="note">
+          The tab was hidden for {duration(hidden)} of the run. Training went on, but browsers may slow a hidden tab down.
+        </Notice>
+      )}
+    </>
+  );
 }
 
 function Progress({ now }: { now: Run }) {

@@ -1,29 +1,57 @@
 /** Adapters in the engine: of kept runs, and brought by the user. */
-import type { InitAdapter } from "../state";
-import { adapterError, bestAdapter, chosenAdapter, keptRuns, loadedAdapters, run } from "../state";
-import { adapterOf, readAdapter } from "./adapter";
+import type { AdapterFiles } from "postil-engine";
+import { active, adapterError, bestAdapter, chosenAdapter, find, loadedAdapters, modelInfo, run, type InitAdapter } from "../state";
+import { adapterOf, readAdapter, zipAdapter } from "./adapter";
 import { chooseAdapter, rewriteTuned } from "./compare";
 import { client } from "./engine";
-import { Store } from "./store";
+import { filesOf } from "./history";
+import { isOf } from "./resume";
+import { saveFile } from "./save";
 
-/** The engine's id of a run's best copy; while its run goes on, another one can follow. */
-export const bestId = (run: string, step?: number) => `${run}/best${step === undefined ? "" : `/${step}`}`;
+export type Which = "last" | "best";
 
-/** Loads a run's adapter into the engine and chooses it for comparing. */
-export async function useRunAdapter(id: string, which: "last" | "best"): Promise<void> {
-  const best = which === "best";
-  const ofThisRun = best && id === run.value.id ? bestAdapter.value : undefined;
-  const engineId = best ? bestId(id, ofThisRun?.step) : id;
+/** The engine's id of a run's copy of a step: of the run that is under way another one can follow. */
+export const copyId = (run: string, which: Which, step: number | undefined) => `${run}/${which}/${step}`;
+
+/**
+ * Loads a kept run's adapter into the engine and chooses it. The one of the run that is under way is there already.
+ * Fails with words for a person where that cannot be.
+ */
+export async function useRunAdapter(id: string, which: Which): Promise<void> {
+  const kept = find(id);
+  if (!kept) throw new Error("This run is not kept any more.");
+  if (which === "last" && active.value && run.value.id === id) {
+    chosenAdapter.value = id;
+    return;
+  }
+  if (!modelInfo.value || !isOf(modelInfo.value, kept.model)) {
+    throw new Error(`“${kept.title}” was trained on ${kept.model.info.name}. Load that model first.`);
+  }
+  const step = which === "best" ? kept.best?.step : kept.checkpoint;
+  const engineId = copyId(id, which, step);
   if (!loadedAdapters.value.some((other) => other.id === engineId)) {
-    const kept = ofThisRun ? undefined : await (await Store.open())?.files(id, best ? "best" : "checkpoint");
-    const adapter = ofThisRun?.files ?? (kept && adapterOf(kept));
-    if (!adapter) throw new Error("This browser does not have that run’s adapter any more.");
-    await client().call("load_adapter", { id: engineId, adapter });
-    const title = id === run.value.id ? "This run" : (keptRuns.value.find((other) => other.id === id)?.title ?? "A kept run");
-    const ofStep = ofThisRun ? ` (step ${ofThisRun.step})` : "";
-    loadedAdapters.value = [...loadedAdapters.value, { id: engineId, title: best ? `${title}, best${ofStep}` : title }];
+    await client().call("load_adapter", { id: engineId, adapter: await runAdapter(id, which) });
+    const title = `${kept.title}, ${which === "best" ? "best, " : ""}step ${step}`;
+    loadedAdapters.value = [...loadedAdapters.value, { id: engineId, title }];
   }
   chosenAdapter.value = engineId;
+}
+
+/** A kept run's adapter: its last state, or the one with the lowest held-out loss. */
+export async function runAdapter(id: string, which: Which): Promise<AdapterFiles> {
+  const here = which === "best" && run.value.id === id ? bestAdapter.value : undefined;
+  if (here) return here.files;
+  const files = await filesOf(id, which === "best" ? "best" : "checkpoint");
+  if (!files) throw new Error("This run’s adapter is not in this browser.");
+  return adapterOf(files);
+}
+
+export async function downloadRunAdapter(id: string, which: Which): Promise<void> {
+  const adapter = await runAdapter(id, which);
+  const kept = find(id);
+  const step = which === "best" ? kept?.best?.step : kept?.checkpoint;
+  const name = (kept?.title ?? "").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+  saveFile(zipAdapter(adapter), `${name || "adapter"}-step-${step}.zip`);
 }
 
 /** Takes an adapter from the user and chooses it for comparing. The engine checks that it fits the model. */
@@ -43,8 +71,8 @@ export async function changeTo(id: string): Promise<void> {
     chooseAdapter(id);
     return;
   }
-  const [, ofRun] = /^(.+)\/best(?:\/\d+)?$/.exec(id) ?? [];
-  await rewriteAfter(() => (ofRun === undefined ? useRunAdapter(id, "last") : useRunAdapter(ofRun, "best")));
+  const [, ofRun, which] = /^(.+)\/(last|best)\/\d+$/.exec(id) ?? [];
+  if (ofRun && which) await rewriteAfter(() => useRunAdapter(ofRun, which as Which));
 }
 
 /** Takes an adapter for comparing only. */

@@ -1,7 +1,7 @@
 /** Starting up: what the browser has, the worker, the model. And starting again after a crash. */
 import { Client, EngineError } from "../client";
 import type { Event, Failure, ModelSource } from "../protocol";
-import { chosenAdapter, device, loadedAdapters, model, modelNotices, phase, settings, type Unsupported } from "../state";
+import { chosenAdapter, device, loadedAdapters, model, modelNotices, modelSource, phase, settings, type Unsupported } from "../state";
 import { inspectData, loadDataSets } from "./data";
 import { client, useClient } from "./engine";
 import { sendBudget } from "./memory";
@@ -65,6 +65,7 @@ export async function loadModel(source: ModelSource): Promise<void> {
       target_modules: still.length > 0 ? still : info.target_modules,
       max_length: Math.min(settings.value.max_length, info.max_position_embeddings),
     };
+    modelSource.value = source;
     model.value = { name: "loaded", info };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

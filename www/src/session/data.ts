@@ -74,6 +74,16 @@ export function chooseOwnFiles(): void {
   evalFile.value = undefined;
 }
 
+/** Data that is here already: of a set, if there still is one of that id, or of the user's. */
+export function putData(set: string | undefined, train: DataFile, evaluation: DataFile | undefined): void {
+  choice++;
+  chosenData.value = dataSets.value.some(({ id }) => id === set) ? set! : OWN_FILES;
+  trainFile.value = { file: train };
+  evalFile.value = evaluation && { file: evaluation };
+  if (chosenSet.value) chat.value = chosenSet.value.chat;
+  void inspectData();
+}
+
 export async function takeFile(role: "train" | "eval", file: File): Promise<void> {
   const target = role === "train" ? trainFile : evalFile;
   if (chosenData.value !== OWN_FILES) chooseOwnFiles();

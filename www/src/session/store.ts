@@ -1,14 +1,12 @@
-/** What outlives the tab: runs and their files, in IndexedDB. Where the browser refuses storage, nothing is kept. */
+/** What outlives the tab: runs and their files, in IndexedDB. */
 import { openDB, type DBSchema, type IDBPDatabase } from "idb";
-
-/** Every file of a run is kept under one of these names. */
-export type FileSet = "checkpoint" | "best" | "data";
+import type { FileSet, KeptRun } from "../state";
 
 export type Files = Record<string, Uint8Array>;
 
-interface Schema<Entry extends { id: string }> extends DBSchema {
+interface Schema extends DBSchema {
   /** Small: what a list of runs shows, and the curves. */
-  runs: { key: string; value: Entry };
+  runs: { key: string; value: KeptRun };
   /** Large: by `run/set`. */
   files: { key: string; value: Files };
 }
@@ -16,48 +14,59 @@ interface Schema<Entry extends { id: string }> extends DBSchema {
 const DATABASE = "postil";
 const VERSION = 2;
 
-/** Runs of one shape of entry. */
-export class Store<Entry extends { id: string }> {
-  private constructor(private readonly database: IDBPDatabase<Schema<Entry>>) {}
+export class Store {
+  private constructor(private readonly database: IDBPDatabase<Schema>) {}
 
-  /** `undefined` where the browser keeps nothing, as some private windows. */
-  static async open<Entry extends { id: string }>(): Promise<Store<Entry> | undefined> {
-    try {
-      const database = await openDB<Schema<Entry>>(DATABASE, VERSION, {
-        upgrade(database) {
-          for (const name of [...database.objectStoreNames]) database.deleteObjectStore(name);
-          database.createObjectStore("runs", { keyPath: "id" });
-          database.createObjectStore("files");
-        },
-        // Another tab brings a newer page: it must not wait for this one.
-        blocking: (_, __, event) => (event.target as IDBDatabase).close(),
-      });
-      return new Store(database);
-    } catch {
-      return undefined;
-    }
+  /** Fails where the browser keeps nothing, as in some private windows. */
+  static async open(): Promise<Store> {
+    const database = await openDB<Schema>(DATABASE, VERSION, {
+      upgrade(database) {
+        for (const name of [...database.objectStoreNames]) database.deleteObjectStore(name);
+        database.createObjectStore("runs", { keyPath: "id" });
+        database.createObjectStore("files");
+      },
+      // Another tab brings a newer page: it must not wait for this one.
+      blocking: (_, __, event) => (event.target as IDBDatabase).close(),
+    });
+    return new Store(database);
   }
 
-  async list(): Promise<Entry[]> {
+  async list(): Promise<KeptRun[]> {
     return await this.database.getAll("runs");
   }
 
-  async put(entry: Entry): Promise<void> {
-    await this.database.put("runs", entry);
+  async get(id: string): Promise<KeptRun | undefined> {
+    return await this.database.get("runs", id);
   }
 
   async files(id: string, set: FileSet): Promise<Files | undefined> {
     return await this.database.get("files", `${id}/${set}`);
   }
 
-  /** The entry and its files are replaced together, or not at all. */
-  async save(entry: Entry, set: FileSet, files: Files): Promise<void> {
+  /** A new run and, together with it, its data. */
+  async add(entry: KeptRun, data?: Files): Promise<void> {
     const transaction = this.database.transaction(["runs", "files"], "readwrite");
     await Promise.all([
       transaction.objectStore("runs").put(entry),
-      transaction.objectStore("files").put(files, `${entry.id}/${set}`),
+      data && transaction.objectStore("files").put(data, `${entry.id}/data`),
       transaction.done,
     ]);
+  }
+
+  /** Changes the run and sets of its files together, or nothing. A run that is not there (any more) stays away. */
+  async update(id: string, change: Partial<KeptRun>, sets: Partial<Record<FileSet, Files>> = {}): Promise<void> {
+    const transaction = this.database.transaction(["runs", "files"], "readwrite");
+    const runs = transaction.objectStore("runs");
+    const files = transaction.objectStore("files");
+    const work = async () => {
+      const entry = await runs.get(id);
+      if (!entry) return;
+      await Promise.all([
+        runs.put({ ...entry, ...change }),
+        ...Object.entries(sets).map(([set, content]) => files.put(content, `${id}/${set}`)),
+      ]);
+    };
+    await Promise.all([work(), transaction.done]);
   }
 
   async remove(id: string): Promise<void> {

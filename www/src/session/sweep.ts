@@ -22,7 +22,8 @@ import {
 } from "../state";
 import { rewriteTuned } from "./compare";
 import { client } from "./engine";
-import { runOnce, stopTraining, type RunSetup } from "./training";
+import type { Beginning } from "./entry";
+import { runOnce, stopTraining } from "./training";
 
 export function changePlan(change: Partial<SweepPlan>): void {
   sweepPlan.value = { ...sweepPlan.value, ...change };
@@ -81,7 +82,7 @@ export function endNow(): void {
 /** The sweep's adapter with the lowest held-out loss so far; of the others the engine and the page keep nothing. */
 let lowest: { id: string; loss: number; saved: typeof savedAdapter.value; best: typeof bestAdapter.value } | undefined;
 
-async function make(index: number, row: SweepRow, common: Pick<RunSetup, "settings" | "train" | "evaluation">): Promise<void> {
+async function make(index: number, row: SweepRow, common: Pick<Beginning, "settings" | "train" | "evaluation">): Promise<void> {
   const { r, lora_alpha } = row;
   const target_modules = [...row.targets.target_modules];
   update(index, { status: "running" });

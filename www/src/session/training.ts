@@ -1,6 +1,7 @@
-/** A training run as the page sees it: start, reports, stop, end; and keeping the machine awake meanwhile. */
-import { effect } from "@preact/signals";
+/** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
+import { batch, effect } from "@preact/signals";
 import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
+import { EngineError } from "../client";
 import type { Failure, RunEvent } from "../protocol";
 import {
   active,
@@ -9,51 +10,75 @@ import {
   chosenSet,
   evalFile,
   evaluations,
+  find,
   initAdapter,
   loadedAdapters,
+  offered,
   run,
+  samplePrompts,
+  samples,
   savedAdapter,
   settings,
   steps,
   sweeping,
   trainFile,
+  type KeptRun,
   type Run,
   type Settings,
 } from "../state";
-import { stayAwake } from "./awake";
+import { stayAwake, type Awake } from "./awake";
 import { client } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
-import { adapterOf } from "./adapter";
-import { keepAdapter } from "./keep";
+import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
+import { newEntry, samplingNow, type Beginning } from "./entry";
+import { addRun, changeRun, letGo, take } from "./history";
+import type { Files } from "./store";
 
 /** Steps whose times are averaged for the time left. */
 const PACE_WINDOW = 20;
 
-let stepTimes: number[] = [];
-let firstStepAt = 0;
-let letSleep: (() => void) | undefined;
+/** How long reports wait at most in a hidden tab, which draws no frames. */
+const HIDDEN_FLUSH_MS = 250;
 
-/** What a run is made with. */
-export interface RunSetup {
-  settings: Settings;
-  train: DataFile;
-  evaluation?: DataFile | undefined;
-  init?: AdapterFiles;
-  /** What its adapter is called. */
-  title: string;
+let stepTimes: number[] = [];
+/** Of the run, without its pauses. */
+let clock: { before: number; hiddenBefore: number; since?: number } = { before: 0, hiddenBefore: 0 };
+let awake: Awake | undefined;
+/** Reports of steps that are not shown yet. */
+let reports: StepReport[] = [];
+let cancelFlush: (() => void) | undefined;
+
+/** A kept run that goes on from its checkpoint. */
+export interface Resumed {
+  kept: KeptRun;
+  checkpoint: Files;
+  best: Files | undefined;
+  /** Its settings have more steps than the checkpoint's run. */
+  extend: boolean;
+}
+
+interface Launch extends Beginning {
+  init?: AdapterFiles | undefined;
+  resumed?: Resumed;
 }
 
 export async function startTraining(): Promise<void> {
-  const [train, init] = [trainFile.value?.file, initAdapter.value?.files];
+  const train = trainFile.value?.file;
   // Between two of its runs a sweep has the engine, too.
-  if (!train || sweeping.value) return;
-  const evaluation = evalFile.value?.file;
-  await begin({ settings: settings.value, train, evaluation, title: "This run", ...(init ? { init } : {}) });
+  if (!train || active.value || sweeping.value) return;
+  await launch({
+    id: crypto.randomUUID(),
+    settings: settings.value,
+    train,
+    evaluation: evalFile.value?.file,
+    sampling: samplingNow(),
+    init: initAdapter.value?.files,
+  });
 }
 
 /** A run from its start to its end, whatever that is. */
-export async function runOnce(setup: RunSetup): Promise<Run> {
-  await begin(setup);
+export async function runOnce(what: Omit<Launch, "id" | "resumed">): Promise<Run> {
+  await launch({ id: crypto.randomUUID(), ...what });
   return await new Promise((resolve) => {
     const dispose = effect(() => {
       if (active.value) return;
@@ -63,31 +88,70 @@ export async function runOnce(setup: RunSetup): Promise<Run> {
   });
 }
 
-async function begin({ settings: chosen, train, evaluation, init, title }: RunSetup): Promise<void> {
+export async function goOnFrom(
+  resumed: Resumed,
+  its: Settings,
+  train: DataFile,
+  evaluation: DataFile | undefined,
+): Promise<void> {
+  const { id, sampling } = resumed.kept;
+  await launch({ id, settings: its, train, evaluation, sampling, resumed });
+}
+
+async function launch(what: Launch): Promise<void> {
   if (active.value) return;
+  const { id, train, evaluation, sampling, resumed } = what;
   stopGenerating();
-  const id = crypto.randomUUID();
-  run.value = { id, status: "preparing", data: chosenSet.value?.id ?? train.name };
-  steps.value = [];
-  evaluations.value = [];
+  const { kept, checkpoint } = resumed ?? {};
+  run.value = { id, status: "preparing", data: kept?.data.set ?? chosenSet.value?.id ?? train.name };
+  offered.value = undefined;
+  const upTo = kept?.checkpoint ?? 0;
+  steps.value = kept?.steps.filter(({ step }) => step <= upTo) ?? [];
+  evaluations.value = kept?.evaluations.filter(({ step }) => step <= upTo) ?? [];
+  samples.value = kept?.samples.filter(({ step }) => step <= upTo) ?? [];
+  samplePrompts.value = sampling?.prompts ?? [];
   stepTimes = [];
-  letSleep = stayAwake();
+  reports = [];
+  awake = stayAwake();
   addEventListener("beforeunload", askFirst);
   try {
+    if (!(await take(id))) throw new Error("This run is running in another tab.");
     const report = await client().call("start", {
-      options: runOptions(id, chosen, init),
+      options: { ...runOptions(id, what.settings, what.init), ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}) },
       train,
       ...(evaluation ? { evaluation } : {}),
+      ...(sampling ? { samples: sampling } : {}),
     });
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
-    firstStepAt = performance.now();
-    stepTimes = [firstStepAt];
+    const since = performance.now();
+    clock = { before: kept?.seconds ?? 0, hiddenBefore: kept?.secondsHidden ?? 0, since };
+    stepTimes = [since];
+    const last = steps.value.at(-1);
+    run.value = {
+      ...run.value,
+      status: run.value.status === "stopping" ? "stopping" : "training",
+      start: report,
+      ...(last ? { last } : {}),
+      ...(kept?.best ? { bestEvalLoss: kept.best.loss, bestStep: kept.best.step } : {}),
+    };
+    if (resumed) {
+      const { kept, checkpoint, best } = resumed;
+      const data = run.value.data ?? "";
+      savedAdapter.value = { files: adapterOf(checkpoint), step: report.step, complete: false, data };
+      bestAdapter.value = best && kept.best && { files: adapterOf(best), ...kept.best, complete: false, data };
+      changeRun(id, { status: "training", settings: what.settings, total_steps: report.total_steps, ...curves(), seconds: clock.before });
+    } else {
+      bestAdapter.value = undefined;
+      await addRun(newEntry(what, report), {
+        train: train.data,
+        ...(evaluation ? { evaluation: evaluation.data } : {}),
+      });
+    }
+    const title = find(id)?.title ?? "This run";
     loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
-    bestAdapter.value = undefined;
-    run.value = { ...run.value, status: run.value.status === "stopping" ? "stopping" : "training", start: report };
   } catch (error) {
-    await fail(error instanceof Error ? error.message : String(error));
+    await fail(error instanceof EngineError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
   }
 }
 
@@ -105,9 +169,14 @@ export async function pauseTraining(): Promise<void> {
 
 /** Ends a pause, for good or for so many steps. */
 export async function goOn(stepsToMake?: number): Promise<void> {
-  if (run.value.status !== "paused") return;
-  stepTimes = [performance.now()];
+  const { id, status } = run.value;
+  if (status !== "paused" || id === undefined) return;
+  const since = performance.now();
+  clock.since = since;
+  stepTimes = [since];
+  awake ??= stayAwake();
   run.value = { ...run.value, status: "training" };
+  if (stepsToMake === undefined) changeRun(id, { status: "training" });
   await client().call("go_on", stepsToMake === undefined ? {} : { steps: stepsToMake }).catch(() => {});
 }
 
@@ -122,83 +191,150 @@ export function runOptions(adapter: string, chosen: Settings, init: AdapterFiles
 }
 
 export function onTrainingEvent(event: RunEvent): void {
+  if (event.event === "step") {
+    onStep(event.report);
+    return;
+  }
+  flush();
   switch (event.event) {
-    case "step":
-      onStep(event.report);
-      return;
     case "checkpoint":
-      save(event.files, event.step, false);
-      if (event.best) keepBest(event.files, event.step);
+      save(event.files, event.step, false, event.best);
+      return;
+    case "samples":
+      samples.value = [...samples.value.filter(({ step }) => step < event.step), { step: event.step, texts: event.texts }];
+      return;
+    case "samples_failed":
+      run.value = { ...run.value, error: `There are no more samples: ${event.failure.message}` };
       return;
     case "paused":
-      save(event.files, event.step, false);
+      holdClock();
       run.value = { ...run.value, status: "paused" };
+      save(event.files, event.step, false, false, { status: "paused" });
       return;
     case "finished": {
-      const { best_eval_loss, best_step } = event.report;
+      const { best_eval_loss, best_step, step } = event.report;
+      holdClock();
+      const status = event.stopped ? "stopped" : "finished";
       run.value = {
         ...run.value,
-        status: event.stopped ? "stopped" : "finished",
+        status,
         ...(best_eval_loss === undefined ? {} : { bestEvalLoss: best_eval_loss }),
         ...(best_step === undefined ? {} : { bestStep: best_step }),
       };
-      save(event.files, event.report.step, true);
-      if (best_step === event.report.step) keepBest(event.files, best_step);
+      save(event.files, step, true, best_step === step, { status });
       endRun();
       void compareSamples();
       return;
     }
     case "failed":
-      if (!event.failure.fatal) void fail(event.failure.message);
+      if (!event.failure.fatal) void fail(event.failure);
   }
 }
 
+/** Reports are shown once a frame, however many there are. */
 function onStep(report: StepReport): void {
-  const now = performance.now();
-  stepTimes = [...stepTimes, now].slice(-PACE_WINDOW - 1);
-  const [first = now] = stepTimes;
-  const pace = (now - first) / Math.max(1, stepTimes.length - 1);
-  steps.value = [...steps.value, report];
-  if (report.eval_loss !== undefined) {
-    evaluations.value = [...evaluations.value, { step: report.step, loss: report.eval_loss }];
-  }
-  const secondsLeft = ((report.total_steps - report.step) * pace) / 1000;
-  run.value = { ...run.value, last: report, secondsLeft, seconds: (now - firstStepAt) / 1000 };
+  stepTimes = [...stepTimes, performance.now()].slice(-PACE_WINDOW - 1);
+  reports.push(report);
+  if (cancelFlush) return;
+  const frame = requestAnimationFrame(flush);
+  const timer = setTimeout(flush, HIDDEN_FLUSH_MS);
+  cancelFlush = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+  };
 }
 
-function save(checkpoint: CheckpointFiles, step: number, complete: boolean): void {
-  const saved = { files: adapterOf(checkpoint), step, complete, data: run.value.data ?? "" };
-  savedAdapter.value = saved;
-  void keepAdapter({ ...saved, date: Date.now() });
+function flush(): void {
+  cancelFlush?.();
+  cancelFlush = undefined;
+  const last = reports.at(-1);
+  if (!last) return;
+  const held = reports.flatMap(({ step, eval_loss }) => (eval_loss === undefined ? [] : [{ step, loss: eval_loss }]));
+  const improved = reports.findLast((report) => report.improved);
+  const [first = 0] = stepTimes;
+  const pace = ((stepTimes.at(-1) ?? 0) - first) / Math.max(1, stepTimes.length - 1);
+  batch(() => {
+    steps.value = [...steps.value, ...reports];
+    if (held.length > 0) evaluations.value = [...evaluations.value, ...held];
+    run.value = {
+      ...run.value,
+      last,
+      secondsLeft: ((last.total_steps - last.step) * pace) / 1000,
+      ...elapsed(),
+      ...(improved?.eval_loss === undefined ? {} : { bestEvalLoss: improved.eval_loss, bestStep: improved.step }),
+    };
+  });
+  reports = [];
 }
 
-function keepBest(checkpoint: CheckpointFiles, step: number): void {
+function elapsed(): { seconds: number; secondsHidden: number } {
+  const seconds = clock.before + (clock.since === undefined ? 0 : performance.now() - clock.since) / 1000;
+  return { seconds, secondsHidden: clock.hiddenBefore + (awake?.secondsHidden() ?? 0) };
+}
+
+/** While nothing is computed the machine may sleep. */
+function holdClock(): void {
+  const { seconds, secondsHidden } = elapsed();
+  clock = { before: seconds, hiddenBefore: secondsHidden };
+  run.value = { ...run.value, seconds, secondsHidden };
+  awake?.end();
+  awake = undefined;
+}
+
+function curves(): Pick<KeptRun, "steps" | "evaluations" | "samples" | "seconds" | "secondsHidden"> {
+  const { seconds = 0, secondsHidden = 0 } = run.value;
+  return { steps: steps.value, evaluations: evaluations.value, samples: samples.value, seconds, secondsHidden };
+}
+
+function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBest: boolean, change: Partial<KeptRun> = {}): void {
+  const files = adapterOf(checkpoint);
+  const data = run.value.data ?? "";
+  savedAdapter.value = { files, step, complete, data };
   const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  if (loss !== undefined) bestAdapter.value = { files: adapterOf(checkpoint), step, complete: false, data: run.value.data ?? "", loss };
+  const best = isBest && loss !== undefined ? { step, loss } : undefined;
+  if (best) bestAdapter.value = { files, complete: false, data, ...best };
+  const { id } = run.value;
+  if (id === undefined) return;
+  const all = { ...change, ...curves(), checkpoint: step, ...(best ? { best } : {}) };
+  changeRun(id, all, {
+    checkpoint,
+    ...(best ? { best: { [CONFIG_NAME]: files.config, [MODEL_NAME]: files.model } } : {}),
+  });
 }
 
-async function fail(message: string): Promise<void> {
+async function fail({ kind, message }: Pick<Failure, "kind" | "message">): Promise<void> {
+  flush();
+  const { id, start } = run.value;
+  run.value = { ...run.value, status: "failed", error: message, errorKind: kind };
+  // Of a run that could not even begin nothing has changed.
+  if (id !== undefined && start) changeRun(id, { status: "failed", error: message, ...curves() });
   endRun();
-  run.value = { ...run.value, status: "failed", error: message };
   const there = await client()
     .call("adapters", {})
     .catch((): string[] => []);
-  loadedAdapters.value = loadedAdapters.value.filter(({ id }) => there.includes(id));
+  loadedAdapters.value = loadedAdapters.value.filter((adapter) => there.includes(adapter.id));
 }
 
 /** The worker is gone; what it last sent is what there is. */
 export function trainingCrashed(failure: Failure): void {
-  if (active.value) run.value = { ...run.value, status: "failed", error: failure.message };
+  const { id, start } = run.value;
+  if (active.value) {
+    flush();
+    run.value = { ...run.value, status: "failed", error: failure.message };
+    if (id !== undefined && start) changeRun(id, { status: "failed", error: failure.message, ...curves() });
+  }
   endRun();
 }
 
 function endRun(): void {
-  letSleep?.();
-  letSleep = undefined;
+  awake?.end();
+  awake = undefined;
   removeEventListener("beforeunload", askFirst);
+  if (run.value.id !== undefined) void letGo(run.value.id);
 }
 
 /** Asks before a run in progress is left. */
 function askFirst(event: BeforeUnloadEvent): void {
   event.preventDefault();
 }
+

@@ -17,16 +17,6 @@ export const adapterScale = signal(1);
 /** Why an adapter could not be taken or changed to. */
 export const adapterError = signal<string | undefined>(undefined);
 
-/** A run kept in this browser, whose adapter can be loaded. */
-export interface KeptRun {
-  id: string;
-  title: string;
-  /** Its copy with the lowest held-out loss is another than its last one. */
-  hasBest: boolean;
-}
-
-export const keptRuns = signal<readonly KeptRun[]>([]);
-
 export interface Sampling {
   temperature: number;
   top_k: number;

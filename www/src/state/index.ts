@@ -5,5 +5,6 @@ export * from "./download";
 export * from "./engine";
 export * from "./model";
 export * from "./run";
+export * from "./runs";
 export * from "./settings";
 export * from "./sweep";

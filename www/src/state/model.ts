@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import type { ModelInfo } from "postil-engine";
 import type { KeptModel } from "../hub/cache";
-import type { Progress } from "../protocol";
+import type { ModelSource, Progress } from "../protocol";
 
 export type ModelState =
   | { name: "loading"; title: string; stage: "download" | "upload"; progress: Progress; cancel?: () => void }
@@ -10,6 +10,8 @@ export type ModelState =
   | { name: "failed"; message: string };
 
 export const model = signal<ModelState>({ name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } });
+/** Where the loaded model came from. */
+export const modelSource = signal<ModelSource | undefined>(undefined);
 /** What a person should know of the model being loaded, or of the one that could not be. */
 export const modelNotices = signal<readonly { kind: "error" | "note"; text: string }[]>([]);
 /** Models from the Hub that are kept in this browser. */

@@ -1,10 +1,16 @@
-/** The run that the engine has, or had last. Its history is in IndexedDB: see `session/store.ts`. */
+/** The run that the engine has, or had last. The runs that are kept are in `state/runs.ts`. */
 import { computed, signal } from "@preact/signals";
 import type { AdapterFiles, StartReport, StepReport } from "postil-engine";
 
 export interface Evaluation {
   step: number;
   loss: number;
+}
+
+/** What the model with the adapter made of each of a run's sample prompts after so many steps. */
+export interface Sample {
+  step: number;
+  texts: readonly string[];
 }
 
 export type RunStatus =
@@ -31,17 +37,25 @@ export interface Run {
   secondsLeft?: number;
   /** How long the steps so far have taken. */
   seconds?: number;
+  /** How much of that the tab was hidden. */
+  secondsHidden?: number;
   error?: string;
+  /** The engine's kind of that error. */
+  errorKind?: string;
 }
 
 export const run = signal<Run>({ status: "idle" });
 /** Every step's report so far; replaced, never changed in place. */
 export const steps = signal<readonly StepReport[]>([]);
 export const evaluations = signal<readonly Evaluation[]>([]);
+export const samplePrompts = signal<readonly string[]>([]);
+export const samples = signal<readonly Sample[]>([]);
 /** A run has the engine: settings cannot change. */
 export const active = computed(() => ["preparing", "training", "pausing", "paused", "stopping"].includes(run.value.status));
 /** Steps are being made. */
 export const stepping = computed(() => active.value && run.value.status !== "paused");
+/** The browser has promised to leave the screen on. */
+export const screenAwake = signal(false);
 
 /** The newest copy of the adapter on the page. */
 export interface SavedAdapter {
@@ -56,10 +70,14 @@ export interface SavedAdapter {
 export const savedAdapter = signal<SavedAdapter | undefined>(undefined);
 /** The copy with the lowest held-out loss of the run. */
 export const bestAdapter = signal<(SavedAdapter & { loss: number }) | undefined>(undefined);
-/** What an earlier visit left in this browser. */
-export interface KeptAdapter extends SavedAdapter {
-  /** Milliseconds since 1970. */
-  date: number;
+
+/** Texts to be written while a run goes on. */
+export interface SampleSettings {
+  /** Steps from one to the next; 0: none. */
+  every: number;
+  /** Instead of the data set's own prompts. */
+  prompt: string;
+  max_new_tokens: number;
 }
 
-export const keptAdapter = signal<KeptAdapter | undefined>(undefined);
+export const sampleSettings = signal<SampleSettings>({ every: 25, prompt: "", max_new_tokens: 32 });

@@ -1,0 +1,96 @@
+/** What a run begins with: its samples' prompts, and its entry among the runs that are kept. */
+import type { DataFile, StartReport } from "postil-engine";
+import type { SampleOptions } from "../protocol";
+import {
+  chat,
+  chosenSet,
+  device,
+  evaluations,
+  modelInfo,
+  modelSource,
+  prompt,
+  runs,
+  sampleSettings,
+  type KeptData,
+  type KeptRun,
+  type LastingSource,
+  type Settings,
+} from "../state";
+
+/** Prompts of a data set that are sampled while a run goes on. */
+const SAMPLED = 2;
+
+export interface Beginning {
+  id: string;
+  settings: Settings;
+  train: DataFile;
+  evaluation: DataFile | undefined;
+  sampling?: SampleOptions | undefined;
+  /** What the run is called, if not after its data and rank. */
+  title?: string;
+}
+
+/** What a run that starts now would be sampled with. */
+export function promptsToSample(): string[] {
+  const { every, prompt: own } = sampleSettings.value;
+  if (!(every >= 1)) return [];
+  if (own.trim() !== "") return [own];
+  return chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter((text) => text.trim() !== "");
+}
+
+export function samplingNow(): SampleOptions | undefined {
+  const prompts = promptsToSample();
+  const { every, max_new_tokens } = sampleSettings.value;
+  if (prompts.length === 0 || !(max_new_tokens >= 1)) return undefined;
+  return { every: Math.round(every), prompts, max_new_tokens, chat: chat.value && !!modelInfo.value?.has_chat_template };
+}
+
+/** What is kept of a run from its first moment. */
+export function newEntry(what: Beginning, { total_steps, examples, warnings }: StartReport): KeptRun {
+  const { id, settings, train, evaluation, sampling } = what;
+  const set = chosenSet.value;
+  const source = lasting();
+  const { name, device_type } = device.value ?? { name: "", device_type: "" };
+  return {
+    id,
+    title: newTitle(what.title ?? `${set?.title ?? train.name}, rank ${settings.r}`),
+    created: Date.now(),
+    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
+    data: {
+      title: set?.title ?? train.name,
+      ...(set ? { set: set.id } : {}),
+      train: described(train),
+      ...(evaluation ? { evaluation: described(evaluation) } : {}),
+    },
+    device: device_type === "Cpu" ? "the processor" : name,
+    settings,
+    status: "training",
+    total_steps,
+    examples,
+    warnings,
+    steps: [],
+    evaluations: evaluations.value,
+    ...(sampling ? { sampling } : {}),
+    samples: [],
+    seconds: 0,
+    secondsHidden: 0,
+    bytes: {},
+  };
+}
+
+function newTitle(title: string): string {
+  const taken = new Set(runs.value.map((kept) => kept.title));
+  if (!taken.has(title)) return title;
+  let number = 2;
+  while (taken.has(`${title} (${number})`)) number++;
+  return `${title} (${number})`;
+}
+
+const described = ({ data: _, ...rest }: DataFile): KeptData => rest;
+
+/** Where the model can be had again; without the token. */
+function lasting(): LastingSource | undefined {
+  const source = modelSource.value;
+  if (!source || "texts" in source) return undefined;
+  return "hub" in source ? { name: source.name, hub: source.hub } : source;
+}

@@ -1,0 +1,88 @@
+/** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
+import type { DataFile, ModelInfo } from "postil-engine";
+import { active, find, modelInfo, runsError, settings, type KeptData, type KeptRun } from "../state";
+import { loadModel } from "./boot";
+import { putData } from "./data";
+import { filesOf, hold, letGo, take } from "./history";
+import { changeSettings, dropAdapter } from "./settings";
+import { goOnFrom } from "./training";
+
+/** There are steps left of the run. */
+export const isUnfinished = ({ checkpoint, total_steps }: KeptRun) => checkpoint !== undefined && checkpoint < total_steps;
+
+/** The same model as far as it shows; the engine compares the rest. */
+export function isOf(info: ModelInfo, { info: wanted, source }: KeptRun["model"]): boolean {
+  // Files of one model have other names when they are chosen in another way.
+  const shape = ({ name, ...rest }: ModelInfo) => JSON.stringify(Object.entries({ ...rest, ...(source ? { name } : {}) }).sort());
+  return shape(info) === shape(wanted);
+}
+
+/** Why the run cannot go on as things are, for a person to read. */
+export function obstacle({ checkpoint, model, bytes }: KeptRun): string | undefined {
+  if (checkpoint === undefined) return "It ended before its first checkpoint. Apply its settings and train anew.";
+  if (bytes.data === undefined) return "Its data could not be kept.";
+  if (!model.source && !(modelInfo.value && isOf(modelInfo.value, model))) {
+    return `Its model came from files on your disk. Choose those of “${model.info.name}” under Model first.`;
+  }
+  return undefined;
+}
+
+let underWay = false;
+
+/** Goes on to the run's end, or `more` steps further than that. */
+export async function resumeRun(id: string, more = 0): Promise<void> {
+  if (active.value || underWay) return;
+  underWay = true;
+  runsError.value = undefined;
+  try {
+    await resume(id, more);
+  } catch (error) {
+    runsError.value = `The run cannot go on: ${error instanceof Error ? error.message : String(error)}`;
+    await letGo(id);
+  } finally {
+    underWay = false;
+  }
+}
+
+async function resume(id: string, more: number): Promise<void> {
+  if (!(await take(id))) throw new Error("it is running in another tab.");
+  const kept = find(id);
+  if (!kept) throw new Error("it has been deleted.");
+  const reason = obstacle(kept);
+  if (reason) throw new Error(reason);
+  const [checkpoint, best, data] = await Promise.all([filesOf(id, "checkpoint"), filesOf(id, "best"), filesOf(id, "data")]);
+  const { train, evaluation } = kept.data;
+  const trainData = data && whole(train, data.train);
+  if (!checkpoint || !trainData) throw new Error("its files are not in this browser any more.");
+  await haveModel(kept);
+  // What the page shows is what the run has.
+  // A setting that is younger than the run is as it is now.
+  const its = { ...settings.value, ...kept.settings, max_steps: kept.total_steps + more };
+  const evaluationData = evaluation && whole(evaluation, data.evaluation);
+  dropAdapter();
+  changeSettings(its);
+  putData(kept.data.set, trainData, evaluationData);
+  hold(id, { checkpoint, data, ...(best ? { best } : {}) });
+  await goOnFrom({ kept, checkpoint, best, extend: more > 0 }, its, trainData, evaluationData);
+}
+
+async function haveModel({ model }: KeptRun): Promise<void> {
+  if (modelInfo.value && isOf(modelInfo.value, model)) return;
+  if (model.source) await loadModel(model.source);
+  if (!modelInfo.value || !isOf(modelInfo.value, model)) {
+    throw new Error(`its model, ${model.info.name}, could not be loaded as it was. Load it under Model first.`);
+  }
+}
+
+function whole(file: KeptData, data: Uint8Array | undefined): DataFile | undefined {
+  return data && { ...file, data };
+}
+
+/** The run's settings, for the next one; target modules that the model does not have are left out. */
+export function applySettings(id: string): void {
+  const kept = find(id);
+  if (!kept || active.value) return;
+  const there = modelInfo.value?.target_modules ?? kept.settings.target_modules;
+  const target_modules = kept.settings.target_modules.filter((name) => there.includes(name));
+  changeSettings({ ...kept.settings, target_modules });
+}
