@@ -65,14 +65,17 @@ fn required_bytes(object: &JsValue, name: &str) -> Result<Vec<u8>, JsValue> {
 /// A data set: `{name, data: Uint8Array, format?, columns?: {field: column}}`, with `format` as
 /// [`DataFormat`](crate::data::DataFormat) reads it.
 fn dataset(file: &JsValue) -> Result<Dataset, JsValue> {
-    let format = data_format(file)?;
+    let (format, columns) = (data_format(file)?, data_columns(file)?);
+    Dataset::from_bytes(required_bytes(file, "data")?, &name_of(file), format, columns).map_err(throw)
+}
+
+fn data_columns(file: &JsValue) -> Result<Columns, JsValue> {
     let columns = property(file, "columns");
     let columns = match columns.is_object() {
         true => from_js::<BTreeMap<String, String>>("columns", columns)?,
         false => BTreeMap::new(),
     };
-    let columns = Columns::new(columns).map_err(throw)?;
-    Dataset::from_bytes(required_bytes(file, "data")?, &name_of(file), format, columns).map_err(throw)
+    Columns::new(columns).map_err(throw)
 }
 
 fn data_format(file: &JsValue) -> Result<DataFormat, JsValue> {
@@ -275,6 +278,13 @@ impl Engine {
     pub fn data_columns(&self, file: JsValue) -> Result<JsValue, JsValue> {
         let data = required_bytes(&file, "data")?;
         to_js(&Dataset::columns(data, &name_of(&file), data_format(&file)?).map_err(throw)?)
+    }
+
+    /// The first `count` rows of a data set (see [`dataset`]), by its own names.
+    pub fn data_rows(&self, file: JsValue, count: usize) -> Result<JsValue, JsValue> {
+        let data = required_bytes(&file, "data")?;
+        let (format, columns) = (data_format(&file)?, data_columns(&file)?);
+        to_js(&Dataset::first_rows(data, &name_of(&file), format, &columns, count).map_err(throw)?)
     }
 
     /// The parameters that an adapter with these settings would train, and warnings about them.
