@@ -1,12 +1,15 @@
 import { render } from "preact";
 import { App } from "./components/App";
+import { arrive, followAddress } from "./session/address";
 import { start } from "./session/boot";
 import { findKept } from "./session/keep";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/parts.css";
+import "./styles/path.css";
 import "./styles/model.css";
 import "./styles/data.css";
+import "./styles/adapter.css";
 import "./styles/train.css";
 import "./styles/compare.css";
 import "./styles/download.css";
@@ -14,6 +17,8 @@ import "./styles/download.css";
 // A file that misses its field would otherwise take the page's place.
 for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
 
+arrive();
 render(<App />, document.getElementById("app")!);
 void start();
 void findKept();
+followAddress();

@@ -1,10 +1,13 @@
 import { device, phase } from "../state";
+import { AdapterPanel } from "./AdapterPanel";
+import { Arrived } from "./Arrived";
 import { ComparePanel } from "./ComparePanel";
 import { Crashed, StartFailed, Starting, Unsupported } from "./Conditions";
 import { DataPanel } from "./DataPanel";
 import { DownloadPanel } from "./DownloadPanel";
 import { ModelPanel } from "./ModelPanel";
-import { SettingsPanel } from "./SettingsPanel";
+import { PathBar } from "./PathBar";
+import { SharePanel } from "./SharePanel";
 import { TrainPanel } from "./TrainPanel";
 
 export function App() {
@@ -17,6 +20,7 @@ export function App() {
         </div>
         <Device />
       </header>
+      {phase.value.name === "ready" && <PathBar />}
       <main>
         <Body />
       </main>
@@ -61,18 +65,22 @@ function Body() {
       return <Crashed failure={now.failure} />;
     case "ready":
       return (
-        <div class="bench">
-          <div class="set-up">
-            <ModelPanel />
-            <DataPanel />
-            <SettingsPanel />
+        <>
+          <Arrived />
+          <div class="bench">
+            <div class="set-up">
+              <ModelPanel />
+              <DataPanel />
+              <AdapterPanel />
+            </div>
+            <div class="run">
+              <TrainPanel />
+              <ComparePanel />
+              <DownloadPanel />
+            </div>
           </div>
-          <div class="run">
-            <TrainPanel />
-            <ComparePanel />
-          </div>
-          <DownloadPanel />
-        </div>
+          <SharePanel />
+        </>
       );
   }
 }

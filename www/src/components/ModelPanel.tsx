@@ -2,13 +2,14 @@ import type { ModelInfo } from "postil-engine";
 import { bytes, compact, count, duration } from "../format";
 import type { Progress } from "../protocol";
 import { BUILT_IN, loadModel } from "../session/boot";
+import { dropModel } from "../session/dropped";
 import { model, modelNotices, type ModelState } from "../state";
 import { OtherModel } from "./OtherModel";
 import { Notice, Panel } from "./Panel";
 
 export function ModelPanel() {
   return (
-    <Panel number={1} title="Model">
+    <Panel number={1} title="Model" onDrop={(transfer) => void dropModel(transfer)}>
       <Status state={model.value} />
       {modelNotices.value.map(({ kind, text }) => (
         <Notice kind={kind} key={text}>

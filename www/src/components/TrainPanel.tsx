@@ -2,10 +2,9 @@ import { duration, loss, plural, rate, scientific } from "../format";
 import { stopTraining } from "../session/training";
 import {
   active,
+  blocker,
   evalFile,
   evaluations,
-  modelInfo,
-  parameterCount,
   run,
   savedAdapter,
   steps,
@@ -16,14 +15,15 @@ import { LossPlot } from "./LossPlot";
 import { LossTable } from "./LossTable";
 import { Notice, Panel, Warnings } from "./Panel";
 import { Announcer } from "./Announcer";
-import { SETTINGS_FORM } from "./SettingsPanel";
 import { StartStop } from "./StartStop";
+import { SETTINGS_FORM, TrainSettings } from "./TrainSettings";
 
 export function TrainPanel() {
   const now = run.value;
-  const missing = blocker();
+  const missing = blocker.value;
   return (
     <Panel number={4} title="Train">
+      <TrainSettings />
       <p class="actions">
         <StartStop
           running={active.value}
@@ -45,19 +45,6 @@ export function TrainPanel() {
       {steps.value.length > 0 && <LossTable />}
     </Panel>
   );
-}
-
-/** Why there is nothing to train yet. */
-function blocker(): string | undefined {
-  if (active.value) return undefined;
-  if (!modelInfo.value) return "Waiting for the model.";
-  const train = trainFile.value;
-  if (!train) return "Choose the data to train on.";
-  if (train.error) return "The training data cannot be used as it is.";
-  if (!train.report) return "Reading the data…";
-  if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
-  if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
-  return undefined;
 }
 
 /** A run repeats what its data's reports say already. */

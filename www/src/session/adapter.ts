@@ -62,12 +62,20 @@ export function readLoraConfig(config: Uint8Array): Partial<Settings> {
     throw new Error(`${CONFIG_NAME} is not JSON.`);
   }
   if (typeof parsed !== "object" || parsed === null) throw new Error(`${CONFIG_NAME} is not a JSON object.`);
-  const { r, lora_alpha, target_modules } = parsed as Record<string, unknown>;
+  const { r, lora_alpha, target_modules, rank_pattern, alpha_pattern } = parsed as Record<string, unknown>;
   const found: Partial<Settings> = {};
   if (typeof r === "number") found.r = r;
   if (typeof lora_alpha === "number") found.lora_alpha = lora_alpha;
   if (Array.isArray(target_modules)) found.target_modules = target_modules.filter((name) => typeof name === "string");
+  // What the file does not say is that there are none.
+  found.rank_pattern = numbers(rank_pattern);
+  found.alpha_pattern = numbers(alpha_pattern);
   return found;
+}
+
+function numbers(value: unknown): Record<string, number> {
+  const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  return Object.fromEntries(entries.filter(([, item]) => typeof item === "number"));
 }
 
 export function zipAdapter({ config, model }: AdapterFiles): Blob {

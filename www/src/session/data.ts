@@ -9,6 +9,8 @@ import {
   dataSets,
   dataSetsError,
   evalFile,
+  linkedSet,
+  linkNotes,
   type DataSet,
   type LoadedFile,
   modelInfo,
@@ -16,10 +18,15 @@ import {
   settings,
   trainFile,
 } from "../state";
+import { learnBudget } from "./budget";
+import { cut } from "./check";
 import { client } from "./engine";
 
 /** Larger files belong in the command-line program: a page holds them in memory more than once. */
 const MAX_DATA_BYTES = 256 * 2 ** 20;
+
+/** Rows of a file that are shown. */
+const SHOWN_ROWS = 5;
 
 const INDEX = new URL("demo/data/index.json", document.baseURI);
 
@@ -33,7 +40,11 @@ export async function loadDataSets(): Promise<void> {
     dataSetsError.value = `The built-in data sets are not available. ${error instanceof Error ? error.message : ""}`;
     return;
   }
-  const first = dataSets.value[0];
+  const wanted = linkedSet.value;
+  linkedSet.value = undefined;
+  const found = dataSets.value.find(({ id }) => id === wanted);
+  if (wanted && !found) linkNotes.value = [...linkNotes.value, `There is no built-in data set ${cut(wanted)}.`];
+  const first = found ?? dataSets.value[0];
   if (first && chosenData.value === OWN_FILES && !trainFile.value) await chooseSet(first.id);
 }
 
@@ -58,6 +69,7 @@ export async function chooseSet(id: string): Promise<void> {
     return;
   }
   await inspectData();
+  await learnBudget();
 }
 
 async function fetchData(path: string): Promise<DataFile> {
@@ -88,6 +100,37 @@ export async function takeFile(role: "train" | "eval", file: File): Promise<void
   await inspect(target, loaded);
   const format = target.value?.report?.format ?? "";
   if (role === "train") chat.value = /chat|messages|sharegpt/i.test(format) && !!modelInfo.value?.has_chat_template;
+}
+
+/** Kinds of text that can be pasted, by the ends of their files' names. */
+export type PastedKind = "jsonl" | "json" | "csv" | "tsv" | "txt";
+
+/** What a text looks like. */
+export function kindOf(text: string): PastedKind {
+  const start = text.trimStart();
+  if (start.startsWith("[")) return "json";
+  if (start.startsWith("{")) return isJson(text) ? "json" : "jsonl";
+  const header = start.split("\n", 1)[0] ?? "";
+  for (const [delimiter, kind] of [["\t", "tsv"], [",", "csv"]] as const) {
+    const names = header.split(delimiter).map((name) => name.trim().replace(/^"|"$/g, ""));
+    if (names.length > 1 && names.every((name) => /^[\w .-]{1,40}$/.test(name))) return kind;
+  }
+  return "txt";
+}
+
+/** One object over several lines is a JSON file, not JSON Lines. */
+function isJson(text: string): boolean {
+  if (text.trim().split("\n", 1)[0]?.trim().endsWith("}")) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function takeText(text: string, kind: PastedKind): Promise<void> {
+  await takeFile("train", new File([text], `pasted.${kind}`));
 }
 
 export function dropEvalFile(): void {
@@ -124,12 +167,15 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
   const listed = known ?? (isOwn ? client().call("data_columns", { file }).catch(() => []) : undefined);
-  const [found, columns] = await Promise.all([
+  const shown = client().call("data_rows", { file, count: SHOWN_ROWS }).catch(() => undefined);
+  const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),
       (error) => ({ error: error instanceof Error ? error.message : String(error) }),
     ),
     listed,
+    shown,
   ]);
-  if (target.value?.file === file) target.value = { file, ...found, ...(columns ? { columns } : {}) };
+  if (target.value?.file !== file) return;
+  target.value = { file, ...found, ...(columns ? { columns } : {}), ...(rows ? { rows } : {}) };
 }

@@ -21,6 +21,7 @@ import { client } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
 import { adapterOf } from "./adapter";
 import { keepAdapter } from "./keep";
+import { loraOptions, trainOptions } from "./options";
 
 /** Steps whose times are averaged for the time left. */
 const PACE_WINDOW = 20;
@@ -80,11 +81,10 @@ export async function goOn(stepsToMake?: number): Promise<void> {
 }
 
 function runOptions(adapter: string, chosen: Settings, init: AdapterFiles | undefined): RunOptions {
-  const { r, lora_alpha, lora_dropout, target_modules, ...train } = chosen;
   return {
     adapter,
-    lora: { r, lora_alpha, lora_dropout, target_modules },
-    train,
+    lora: loraOptions(chosen),
+    train: trainOptions(chosen),
     ...(init ? { init_adapter: init } : {}),
   };
 }

@@ -3,5 +3,7 @@ export * from "./compare";
 export * from "./data";
 export * from "./engine";
 export * from "./model";
+export * from "./path";
 export * from "./run";
 export * from "./settings";
+export * from "./share";

@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import type { ModelInfo } from "postil-engine";
 import type { KeptModel } from "../hub/cache";
-import type { Progress } from "../protocol";
+import type { ModelSource, Progress } from "../protocol";
 
 export type ModelState =
   | { name: "loading"; title: string; stage: "download" | "upload"; progress: Progress; cancel?: () => void }
@@ -10,6 +10,10 @@ export type ModelState =
   | { name: "failed"; message: string };
 
 export const model = signal<ModelState>({ name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } });
+/** Where the model that is loaded comes from. */
+export const modelSource = signal<ModelSource | undefined>(undefined);
+/** Bytes of GPU memory that runs are planned against, once a plan has told. */
+export const memoryBudget = signal<number | undefined>(undefined);
 /** What a person should know of the model being loaded, or of the one that could not be. */
 export const modelNotices = signal<readonly { kind: "error" | "note"; text: string }[]>([]);
 /** Models from the Hub that are kept in this browser. */
