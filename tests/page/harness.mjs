@@ -51,6 +51,22 @@ export async function build({ fake = false } = {}) {
   return out;
 }
 
+/** Gives a module of the page's by its path under `src`, for tests of those that need no browser. */
+export async function loadModules() {
+  const vite = await import(pathToFileURL(join(require.resolve("vite/package.json"), "../dist/node/index.js")).href);
+  globalThis.document ??= { baseURI: "http://localhost/" };
+  const server = await vite.createServer({
+    root: www,
+    configFile: join(www, "vite.config.ts"),
+    logLevel: "error",
+    server: { middlewareMode: true, hmr: false, ws: false, watch: null },
+    optimizeDeps: { noDiscovery: true },
+    appType: "custom",
+  });
+  const load = (path) => server.ssrLoadModule(`/src/${path}`);
+  return Object.assign(load, { close: () => server.close() });
+}
+
 /** The built page's policy as a header too, as a good host sends it: workers do not inherit the page's. */
 async function pagePolicy(folders) {
   for (const folder of folders) {

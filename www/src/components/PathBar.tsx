@@ -43,7 +43,7 @@ function StepLink({ step: { number, title, status, words } }: { step: Step }) {
     <a
       class={`step ${status}`}
       href={`#${id}`}
-      title={words}
+      aria-label={`${title}, ${SPOKEN[status]}: ${words}`}
       onClick={(event) => {
         // The address holds the settings: it stays as it is.
         event.preventDefault();
@@ -56,7 +56,6 @@ function StepLink({ step: { number, title, status, words } }: { step: Step }) {
         {MARKS[status]}
       </span>
       <span class="step-title">{title}</span>
-      <span class="sr-only">, {SPOKEN[status]}: </span>
       <span class="step-words">{words}</span>
     </a>
   );
