@@ -43,7 +43,6 @@ function StepLink({ step: { number, title, status, words } }: { step: Step }) {
     <a
       class={`step ${status}`}
       href={`#${id}`}
-      aria-label={`${title}, ${SPOKEN[status]}: ${words}`}
       onClick={(event) => {
         // The address holds the settings: it stays as it is.
         event.preventDefault();
@@ -57,6 +56,7 @@ function StepLink({ step: { number, title, status, words } }: { step: Step }) {
       </span>
       <span class="step-title">{title}</span>
       <span class="step-words">{words}</span>
+      <span class="sr-only">({SPOKEN[status]})</span>
     </a>
   );
 }
