@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
-import { file, loadModules, openPage, panel, setNumber } from "./harness.mjs";
+import { file, loadModules, panel, setNumber } from "./harness.mjs";
 
-const { built, onPage } = fakePage();
+const { onPage } = fakePage();
 const run = promisify(execFile);
 
 /** The page's modules that make texts of settings and settings of texts. */
@@ -403,10 +403,7 @@ onPage("the address follows the settings, and a fresh page takes them from it", 
   assert.ok(!requests.some((url) => url.includes("#")));
 });
 
-test("a link to a model on the Hub asks before it loads", async () => {
-  const opened = await openPage(`${built.url}#v=1&model=owner/named@dev&r=4&data=markup&target_modules=q_proj,gone`);
-  const { page, requests } = opened;
-  await page.getByText("Ready.").waitFor();
+onPage("a link to a model on the Hub asks before it loads", async (page, { requests }) => {
   await page.getByText("These settings are for owner/named@dev from the Hub.").waitFor();
   await page.getByRole("button", { name: "Load owner/named@dev" }).waitFor();
   assert.ok(!requests.some((url) => url.includes("huggingface")));
@@ -416,8 +413,7 @@ test("a link to a model on the Hub asks before it loads", async () => {
   assert.match(page.url(), /model=owner\/named@dev&data=markup&r=4/);
   await page.getByRole("button", { name: "Close" }).click();
   await page.waitForFunction(() => !location.hash.includes("model="));
-  await opened.close();
-});
+}, { hash: "#v=1&model=owner/named@dev&r=4&data=markup&target_modules=q_proj,gone" });
 
 onPage("the run file goes out and comes back", async (page) => {
   await setNumber(page, "Steps", 7);

@@ -12,13 +12,14 @@ interface RowsTableProps {
   format: string;
   /** Columns that have other names than the fields that they are read as. */
   columns: Record<string, string> | undefined;
+  isOpen: boolean;
 }
 
 /** The first rows as they are in the file, and which column is read as what. */
-export function RowsTable({ rows: { columns, rows }, format, columns: mapped }: RowsTableProps) {
+export function RowsTable({ rows: { columns, rows }, format, columns: mapped, isOpen }: RowsTableProps) {
   if (rows.length === 0) return null;
   return (
-    <details class="rows" open>
+    <details class="rows" open={isOpen}>
       <summary>The first {plural(rows.length, "row")}</summary>
       <div class="table-scroll" tabIndex={0} role="group" aria-label="First rows">
         <table>
