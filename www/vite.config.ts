@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, loadEnv, type Plugin } from "vite";
+import { VitePWA } from "vite-plugin-pwa";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
@@ -23,6 +24,7 @@ const CONTENT_SECURITY_POLICY: Record<string, string> = {
   "img-src": "'self' data:",
   "connect-src": CONNECT,
   "worker-src": "'self'",
+  "manifest-src": "'self'",
   "base-uri": "'none'",
   "form-action": "'none'",
 };
@@ -52,13 +54,38 @@ function contentSecurityPolicy(): Plugin {
   };
 }
 
+/**
+ * The page works without a network once it has been opened. A new version waits until every tab of the old one is
+ * closed: a run is never reloaded away.
+ */
+const offline = VitePWA({
+  registerType: "prompt",
+  injectRegister: "script-defer",
+  workbox: {
+    globPatterns: ["**/*.{html,js,css,svg,wasm,json,jsonl,safetensors,webmanifest}"],
+    maximumFileSizeToCacheInBytes: 32 * 2 ** 20,
+    cleanupOutdatedCaches: true,
+  },
+  manifest: {
+    name: "Postil",
+    short_name: "Postil",
+    description: "Fine-tune a language model with LoRA in this browser tab, on your own GPU.",
+    start_url: "./",
+    scope: "./",
+    display: "standalone",
+    background_color: "#f7f4ec",
+    theme_color: "#f7f4ec",
+    icons: [{ src: "icon.svg", sizes: "any", type: "image/svg+xml" }],
+  },
+});
+
 export default defineConfig({
   root,
   // Relative addresses: the built page works from any folder of any static host.
   base: "./",
   // One page: a missing file is a 404, not the page again.
   appType: "mpa",
-  plugins: [contentSecurityPolicy()],
+  plugins: [contentSecurityPolicy(), offline],
   resolve: {
     alias: { "postil-engine": fileURLToPath(new URL("pkg/postil.js", import.meta.url)) },
   },

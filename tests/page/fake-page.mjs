@@ -1,6 +1,6 @@
 // The page with the fake engine, for tests of what the page does around the engine.
 import { after, before, test } from "node:test";
-import { build, file, here, openPage, remove, serve } from "./harness.mjs";
+import { build, file, openPage, remove, serve } from "./harness.mjs";
 
 /** Builds and serves the page for the tests of one file; `onPage` runs a test on a fresh page that is ready to train. */
 export function fakePage() {
@@ -9,7 +9,7 @@ export function fakePage() {
   let server;
   before(async () => {
     folder = await build({ fake: true });
-    server = await serve([`${here}fake`, folder]);
+    server = await serve([folder]);
     built.url = server.url;
   });
   after(async () => {

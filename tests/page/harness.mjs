@@ -31,6 +31,7 @@ const TYPES = {
   ".svg": "image/svg+xml",
   ".json": "application/json",
   ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
 };
 
 /** The built page in a new folder: with the real engine, or with the fake one and its demo files. */
@@ -41,12 +42,13 @@ export async function build({ fake = false } = {}) {
     throw new Error("www/pkg is missing: run `npm --prefix www run wasm` first");
   }
   const alias = { "postil-engine": join(here, "fake", "engine.js") };
+  const standIn = { resolve: { alias }, publicDir: join(here, "fake", "public") };
   await vite.build({
     root: www,
     configFile: join(www, "vite.config.ts"),
     logLevel: "warn",
     build: { outDir: out, emptyOutDir: true },
-    ...(fake ? { resolve: { alias } } : {}),
+    ...(fake ? standIn : {}),
   });
   return out;
 }
@@ -104,16 +106,17 @@ export async function serve(folders) {
  * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
  * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
  * browser is no private one: such have little room for files. `initScript` runs before the page's own scripts.
+ * `serviceWorkers: "allow"` lets the page keep itself for use without a network; elsewhere that would be several MB a test.
  */
 export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
-  const { origins = [], expected, profile, initScript } = options;
+  const { origins = [], expected, profile, initScript, serviceWorkers = "block" } = options;
   const launch = {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
     ignoreDefaultArgs: ["--headless"],
   };
-  const settings = { viewport, colorScheme, acceptDownloads: true };
+  const settings = { viewport, colorScheme, acceptDownloads: true, serviceWorkers };
   const browser = profile ? undefined : await chromium.launch(launch);
   const context = await (browser
     ? browser.newContext(settings)
@@ -142,6 +145,7 @@ export async function openPage(url, options = {}) {
   await page.goto(url);
   return {
     page,
+    context,
     problems,
     requests,
     async close() {

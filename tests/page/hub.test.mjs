@@ -22,8 +22,8 @@ before(async () => {
   process.env.VITE_HUB_ADDRESS = "http://127.0.0.1:1";
   process.env.VITE_HUB_ORIGINS = "http://127.0.0.1:*";
   folder = await build({ fake: true });
-  server = await serve([`${here}fake`, folder]);
-  const read = async (name) => await readFile(join(here, "fake/demo", name));
+  server = await serve([folder]);
+  const read = async (name) => await readFile(join(here, "fake/public/demo", name));
   texts = {
     "config.json": Buffer.from(JSON.stringify({ ...JSON.parse(await read("config.json")), check_sum: true })),
     "tokenizer.json": await read("tokenizer.json"),
