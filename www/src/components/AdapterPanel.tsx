@@ -80,14 +80,15 @@ function Modules() {
   const names = modelInfo.value?.target_modules ?? [];
   const chosen = settings.value.target_modules;
   const choose = (target_modules: string[]) => changeSettings({ target_modules });
-  const toggle = (name: string, on: boolean) => choose(names.filter((other) => (other === name ? on : chosen.includes(other))));
+  const toggle = (name: string, on: boolean) =>
+    choose(names.filter((other) => (other === name ? on : chosen.includes(other))));
   const isChosen = (set: string[]) => set.length === chosen.length && set.every((name) => chosen.includes(name));
   return (
     <fieldset class="modules">
       <legend>Target modules</legend>
       <p class="hint">
-        The layers that get an adapter. All linear ones learn most for their size; attention alone is smaller, and enough for
-        a change of tone.
+        The layers that get an adapter. All linear ones learn most for their size; attention alone is smaller, and
+        enough for a change of tone.
       </p>
       <p class="presets">
         {presets(names).map(([title, set]) => (

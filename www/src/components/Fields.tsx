@@ -164,7 +164,15 @@ interface FileFieldProps {
 }
 
 /** A file chooser that is also a place to drop files on. */
-export function FileField({ label, hint, accept, multiple = false, folder, dropsElsewhere = false, onFiles }: FileFieldProps) {
+export function FileField({
+  label,
+  hint,
+  accept,
+  multiple = false,
+  folder,
+  dropsElsewhere = false,
+  onFiles,
+}: FileFieldProps) {
   const id = useId();
   const over = useSignal(false);
   const take = (list: FileList | null | undefined) => {

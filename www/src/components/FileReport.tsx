@@ -28,7 +28,9 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           <Rows rejected={report.skipped} unit={report.unit} what="skipped" />
           <Rows rejected={report.refused} unit={report.unit} what="refused by the chat template" />
           <Warnings list={[...report.warnings, ...(role === "train" ? advice(report) : [])]} />
-          {loaded.rows && <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={role === "train"} />}
+          {loaded.rows && (
+            <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={role === "train"} />
+          )}
           {role === "train" && <Lengths report={report} />}
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
         </>
@@ -52,7 +54,9 @@ function advice({ examples, duplicates }: DataReport): string[] {
     );
   }
   if (duplicates > MANY_DUPLICATES * examples) {
-    list.push(`${count(duplicates)} of ${plural(examples, "example")} are equal to others: they count for more than the rest.`);
+    list.push(
+      `${count(duplicates)} of ${plural(examples, "example")} are equal to others: they count for more than the rest.`,
+    );
   }
   return list;
 }
@@ -115,7 +119,8 @@ function Rows({ rejected, unit, what }: { rejected: Rejected; unit: string; what
           <li key={line}>
             <strong>
               {unit.charAt(0).toUpperCase() + unit.slice(1)} {line}:
-            </strong> {reason}
+            </strong>{" "}
+            {reason}
           </li>
         ))}
       </ul>

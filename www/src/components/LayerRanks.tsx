@@ -13,8 +13,8 @@ export function LayerRanks() {
     <details open={list.length > 0}>
       <summary>Other ranks for some layers</summary>
       <p class="hint">
-        The first layers of a model see words, the last ones decide what is said. Give more rank to those that matter to your
-        task, and less to the others; if you do not know, leave them alike.
+        The first layers of a model see words, the last ones decide what is said. Give more rank to those that matter to
+        your task, and less to the others; if you do not know, leave them alike.
       </p>
       {list.length > 0 && <Table list={list} />}
       <FormId.Provider value={undefined}>
@@ -69,7 +69,8 @@ function Add() {
     const [first, end, r] = [from.value, to.value, rank.value];
     const inModel = [first, end].every((layer) => Number.isInteger(layer) && layer >= 0 && layer <= last);
     if (!inModel || first > end) error.value = `Layers are counted from 0 to ${last}, the first one before the last.`;
-    else if (!Number.isInteger(r) || r < 1 || r > MAX_RANK) error.value = `A rank is a whole number from 1 to ${MAX_RANK}.`;
+    else if (!Number.isInteger(r) || r < 1 || r > MAX_RANK)
+      error.value = `A rank is a whole number from 1 to ${MAX_RANK}.`;
     else {
       error.value = undefined;
       // As strong as the rest: the same alpha ÷ rank.
@@ -81,9 +82,29 @@ function Add() {
   return (
     <div class="layer-add">
       <div class="fields">
-        <NumberField label="From layer" value={from.value} min={0} max={last} step={1} onChange={(value) => (from.value = value)} />
-        <NumberField label="To layer" value={to.value} min={0} max={last} step={1} onChange={(value) => (to.value = value)} />
-        <NumberField label="Their rank" value={rank.value} min={1} step={1} onChange={(value) => (rank.value = value)} />
+        <NumberField
+          label="From layer"
+          value={from.value}
+          min={0}
+          max={last}
+          step={1}
+          onChange={(value) => (from.value = value)}
+        />
+        <NumberField
+          label="To layer"
+          value={to.value}
+          min={0}
+          max={last}
+          step={1}
+          onChange={(value) => (to.value = value)}
+        />
+        <NumberField
+          label="Their rank"
+          value={rank.value}
+          min={1}
+          step={1}
+          onChange={(value) => (rank.value = value)}
+        />
       </div>
       <p class="actions">
         <button type="button" onClick={add}>

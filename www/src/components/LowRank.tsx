@@ -28,9 +28,9 @@ export function LowRank({ modules }: { modules: readonly ModuleCount[] }) {
       />
       <Drawing columns={columns} rows={rows} r={r} />
       <figcaption>
-        The layer’s own W has {count(rows)} × {count(columns)} = {count(whole)} numbers, and they stay as they are. Its adapter is
-        the product of B, {count(rows)} × {count(r)}, and A, {count(r)} × {count(columns)}: together {count(small)} numbers,{" "}
-        <strong>{ratio(small, whole)}</strong>.
+        The layer’s own W has {count(rows)} × {count(columns)} = {count(whole)} numbers, and they stay as they are. Its
+        adapter is the product of B, {count(rows)} × {count(r)}, and A, {count(r)} × {count(columns)}: together{" "}
+        {count(small)} numbers, <strong>{ratio(small, whole)}</strong>.
       </figcaption>
     </figure>
   );
@@ -68,7 +68,19 @@ function Drawing({ columns, rows, r }: { columns: number; rows: number; r: numbe
   );
 }
 
-function Matrix({ name, x, width, height, kind }: { name: string; x: number; width: number; height: number; kind: string }) {
+function Matrix({
+  name,
+  x,
+  width,
+  height,
+  kind,
+}: {
+  name: string;
+  x: number;
+  width: number;
+  height: number;
+  kind: string;
+}) {
   return (
     <>
       <text x={x + width / 2} y={MARGIN - 5}>

@@ -77,7 +77,8 @@ function Facts({ info }: { info: ModelInfo }) {
       <p class="model-name">{info.name}</p>
       {info.name === BUILT_IN.name && (
         <p>
-          A small Llama made for this page. It has read simple stories and tells them plainly, so a short training shows.
+          A small Llama made for this page. It has read simple stories and tells them plainly, so a short training
+          shows.
         </p>
       )}
       <dl class="facts">

@@ -3,7 +3,7 @@ import { saveFile } from "../session/adapter";
 import { currentHash, takeRunFile } from "../session/address";
 import { commandLine, runFileCommand } from "../session/command";
 import { describeRun } from "../session/describe";
-import type { Description } from "../session/description";
+import type { Description, FileUse } from "../session/description";
 import { writeRun } from "../session/run-file";
 import { script } from "../session/script";
 import { active, generating, initAdapter } from "../state";
@@ -17,8 +17,8 @@ export function SharePanel() {
   return (
     <Panel number={9} title="Take the settings along">
       <p>
-        The page’s address holds all settings: a bookmark keeps them, and whoever opens the link has the same. It never holds
-        data, file names or tokens.
+        The page’s address holds all settings: a bookmark keeps them, and whoever opens the link has the same. It never
+        holds data, file names or tokens.
       </p>
       {run ? <Ways run={run} /> : <p class="hint">There is something to take along once there is a model and data.</p>}
       <fieldset class="bare" disabled={active.value || generating.value}>
@@ -32,6 +32,12 @@ export function SharePanel() {
       </fieldset>
     </Panel>
   );
+}
+
+function readsApart({ data }: Description): boolean {
+  if (!("train" in data) || !data.eval) return false;
+  const way = ({ format, columns }: FileUse) => JSON.stringify([format, columns]);
+  return way(data.train) !== way(data.eval);
 }
 
 function Ways({ run }: { run: Description }) {
@@ -48,8 +54,14 @@ function Ways({ run }: { run: Description }) {
       </p>
       {(ownFiles || initAdapter.value) && (
         <p class="hint">
-          Other programs look for your files beside the run file, by their names. Pasted data has to be saved there first, and a
-          zipped adapter unpacked.
+          Other programs look for your files beside the run file, by their names. Pasted data has to be saved there
+          first, and a zipped adapter unpacked.
+        </p>
+      )}
+      {readsApart(run) && (
+        <p class="hint">
+          Here the held-out file is read in another way than the training file; other programs read both in the training
+          file’s way.
         </p>
       )}
       <Text title="The same run on the command line" what="the command" text={commandLine(run)} />

@@ -9,7 +9,8 @@ export function Suggestions({ onChoose }: { onChoose: (suggestion: Suggestion) =
     <details>
       <summary>Small open models</summary>
       <p class="hint">
-        Smaller ones load and train faster. Those with “Instruct” or “it” in their name answer chats; the others go on with a text.
+        Smaller ones load and train faster. Those with “Instruct” or “it” in their name answer chats; the others go on
+        with a text.
       </p>
       <ul class="suggestions">
         {rest.map((suggestion) => (

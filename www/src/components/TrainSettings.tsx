@@ -13,7 +13,8 @@ const SCHEDULES = [
 ] as const;
 
 /** A field that is wrong is shown, even in a closed section. */
-export const showInvalid = ({ target }: Event): void => (target as HTMLElement).closest("details")?.setAttribute("open", "");
+export const showInvalid = ({ target }: Event): void =>
+  (target as HTMLElement).closest("details")?.setAttribute("open", "");
 
 /** How the training goes; part of the training's panel. */
 export function TrainSettings() {

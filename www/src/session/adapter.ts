@@ -20,7 +20,8 @@ export function adapterOf(files: CheckpointFiles): AdapterFiles {
 
 export async function readAdapter(files: File[]): Promise<InitAdapter> {
   const total = files.reduce((sum, { size }) => sum + size, 0);
-  if (total > MAX_ADAPTER_BYTES) throw new Error(`These files are larger than any adapter this page can use. ${EXPECTED}`);
+  if (total > MAX_ADAPTER_BYTES)
+    throw new Error(`These files are larger than any adapter this page can use. ${EXPECTED}`);
   const [zip] = files;
   if (files.length === 1 && zip && /\.zip$/i.test(zip.name)) {
     return { name: zip.name, files: unpack(zip.name, new Uint8Array(await zip.arrayBuffer())) };

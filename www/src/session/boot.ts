@@ -96,7 +96,8 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
     model.value = { name: "loaded", info };
     modelSource.value = source;
     const wanted = linked.value;
-    if (wanted && wanted.model === sharedName(source)) linkNotes.value = [...linkNotes.value, ...applySettings(wanted.settings)];
+    if (wanted && wanted.model === sharedName(source))
+      linkNotes.value = [...linkNotes.value, ...applySettings(wanted.settings)];
     if (!isFirst || wanted?.model === sharedName(source)) linked.value = undefined;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

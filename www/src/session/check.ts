@@ -41,7 +41,9 @@ const CHECKS: { [Name in keyof Settings]: Check } = {
   target_modules: {
     expected: "a list of modules’ names",
     accepts: (value) =>
-      Array.isArray(value) && value.length <= 100 && value.every((name) => typeof name === "string" && MODULE.test(name)),
+      Array.isArray(value) &&
+      value.length <= 100 &&
+      value.every((name) => typeof name === "string" && MODULE.test(name)),
   },
   rank_pattern: pattern(whole(1, MAX_RANK)),
   alpha_pattern: pattern(number(MAX_ALPHA)),

@@ -25,7 +25,8 @@ export function commandLine(run: Description): string {
     if (settings.lora_dropout > 0) options.push(["--dropout", `${settings.lora_dropout}`]);
     options.push(["--target-modules", allModules ? "all-linear" : settings.target_modules.join(",")]);
     for (const [key, r] of Object.entries(settings.rank_pattern)) options.push(["--rank-pattern", `${key}=${r}`]);
-    for (const [key, alpha] of Object.entries(settings.alpha_pattern)) options.push(["--alpha-pattern", `${key}=${alpha}`]);
+    for (const [key, alpha] of Object.entries(settings.alpha_pattern))
+      options.push(["--alpha-pattern", `${key}=${alpha}`]);
   }
   options.push(
     ["--max-steps", `${settings.max_steps}`],

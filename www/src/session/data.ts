@@ -111,7 +111,10 @@ export function kindOf(text: string): PastedKind {
   if (start.startsWith("[")) return "json";
   if (start.startsWith("{")) return isJson(text) ? "json" : "jsonl";
   const header = start.split("\n", 1)[0] ?? "";
-  for (const [delimiter, kind] of [["\t", "tsv"], [",", "csv"]] as const) {
+  for (const [delimiter, kind] of [
+    ["\t", "tsv"],
+    [",", "csv"],
+  ] as const) {
     const names = header.split(delimiter).map((name) => name.trim().replace(/^"|"$/g, ""));
     if (names.length > 1 && names.every((name) => /^[\w .-]{1,40}$/.test(name))) return kind;
   }
@@ -166,8 +169,16 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
   const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
-  const listed = known ?? (isOwn ? client().call("data_columns", { file }).catch(() => []) : undefined);
-  const shown = client().call("data_rows", { file, count: SHOWN_ROWS }).catch(() => undefined);
+  const listed =
+    known ??
+    (isOwn
+      ? client()
+          .call("data_columns", { file })
+          .catch(() => [])
+      : undefined);
+  const shown = client()
+    .call("data_rows", { file, count: SHOWN_ROWS })
+    .catch(() => undefined);
   const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),

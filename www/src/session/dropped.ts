@@ -59,6 +59,7 @@ async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
     if (some.length === 0) return all;
     all.push(...some);
-    if (all.length > MAX_FILES) throw new Error(`${folder.name} holds more than ${MAX_FILES} files: no model’s folder.`);
+    if (all.length > MAX_FILES)
+      throw new Error(`${folder.name} holds more than ${MAX_FILES} files: no model’s folder.`);
   }
 }

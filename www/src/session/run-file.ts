@@ -89,7 +89,8 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 function takeAll(settings: Partial<Settings>, notes: string[], from: Record<string, unknown>): void {
   for (const [key, value] of Object.entries(from)) {
     // What the settings call every module is an empty list.
-    if (key === "target_modules" && typeof value === "string" && /^all-linear$/i.test(value)) settings.target_modules = [];
+    if (key === "target_modules" && typeof value === "string" && /^all-linear$/i.test(value))
+      settings.target_modules = [];
     else if (value === null) continue;
     else if (isSetting(key)) take(settings, notes, key, value);
     else notes.push(unknown(key));
@@ -125,6 +126,8 @@ function takeData(notes: string[], data: unknown): { set?: string } {
   const set = /^demo:(.+)$/.exec(String(train))?.[1];
   if (set) return { set };
   const files = [train, held].filter((file) => file !== undefined).map((file) => cut(String(file)));
-  notes.push(`The run’s data is ${files.join(" and ")}: choose ${files.length > 1 ? "these files" : "this file"} under Data.`);
+  notes.push(
+    `The run’s data is ${files.join(" and ")}: choose ${files.length > 1 ? "these files" : "this file"} under Data.`,
+  );
   return {};
 }

@@ -18,7 +18,9 @@ function python(value: unknown, indent = ""): string {
 }
 
 function call(name: string, args: Record<string, unknown>): string {
-  const lines = Object.entries(args).map(([key, value]) => `    ${key}=${value instanceof Code ? value.text : python(value, "    ")},\n`);
+  const lines = Object.entries(args).map(
+    ([key, value]) => `    ${key}=${value instanceof Code ? value.text : python(value, "    ")},\n`,
+  );
   return `${name}(\n${lines.join("")})`;
 }
 
@@ -30,7 +32,8 @@ class Code {
 export function script(run: Description): string {
   const { data, settings, initAdapter } = run;
   const chat = run.records === "messages" || run.records === "ShareGPT";
-  const [train, held] = "set" in data ? [builtIn(data.set.train), data.set.eval && builtIn(data.set.eval)] : [data.train, data.eval];
+  const [train, held] =
+    "set" in data ? [builtIn(data.set.train), data.set.eval && builtIn(data.set.eval)] : [data.train, data.eval];
   const config = {
     output_dir: "adapter",
     max_steps: settings.max_steps,
@@ -83,7 +86,7 @@ export function script(run: Description): string {
     ...base(run),
     ...(initAdapter ? [`model = PeftModel.from_pretrained(model, ${python(initAdapter)}, is_trainable=True)`] : []),
     "",
-    ...CONVERTERS[run.records ?? ""] ?? [],
+    ...(CONVERTERS[run.records ?? ""] ?? []),
     ...load("train", train, run.records),
     ...(held ? load("held_out", held, run.records) : []),
     "",

@@ -1,5 +1,14 @@
 /** The adapter's and the run's settings, and what follows from them. */
-import { chosenAdapter, initAdapter, initAdapterError, loadedAdapters, modelInfo, parameterCount, settings, type Settings } from "../state";
+import {
+  chosenAdapter,
+  initAdapter,
+  initAdapterError,
+  loadedAdapters,
+  modelInfo,
+  parameterCount,
+  settings,
+  type Settings,
+} from "../state";
 import { client } from "./engine";
 import { inspectData } from "./data";
 import { readAdapter, readLoraConfig } from "./adapter";

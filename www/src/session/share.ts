@@ -68,7 +68,8 @@ function layerPairs(now: Patterns): [string, string][] {
 }
 
 /** Escaped no more than an address needs. */
-const readable = (value: string) => encodeURIComponent(value).replace(/%(2C|2F|3A|40)/g, (code) => decodeURIComponent(code));
+const readable = (value: string) =>
+  encodeURIComponent(value).replace(/%(2C|2F|3A|40)/g, (code) => decodeURIComponent(code));
 
 /** Reads an address; nothing if it has no settings. */
 export function fromHash(hash: string): Arrival | undefined {
@@ -77,7 +78,9 @@ export function fromHash(hash: string): Arrival | undefined {
   const pairs = new Map(new URLSearchParams(text.replaceAll("+", "%2B")));
   const version = pairs.get("v");
   if (version !== VERSION) {
-    const notes = [`The address is of version ${cut(version ?? "")}; this page reads version ${VERSION}. It was left out.`];
+    const notes = [
+      `The address is of version ${cut(version ?? "")}; this page reads version ${VERSION}. It was left out.`,
+    ];
     return { settings: {}, notes };
   }
   const [settings, notes]: [Partial<Settings>, string[]] = [{}, []];
@@ -85,7 +88,8 @@ export function fromHash(hash: string): Arrival | undefined {
   for (const [name, value] of pairs) {
     if (name === "v") continue;
     else if (name === "model" && parseName(value)) model = value;
-    else if (name === "model") notes.push(`model ${cut(value)} was left out: it must be owner/name, with @revision if need be.`);
+    else if (name === "model")
+      notes.push(`model ${cut(value)} was left out: it must be owner/name, with @revision if need be.`);
     else if (name === "data") data = value;
     else if (name === "layers") layers = value;
     else if (isSetting(name)) take(settings, notes, name, parse(name, value));
@@ -119,7 +123,9 @@ function takeLayers(settings: Partial<Settings>, notes: string[], text: string):
   let now: Patterns = { rank_pattern: settings.rank_pattern ?? {}, alpha_pattern: settings.alpha_pattern ?? {} };
   for (const part of text.split(",")) {
     const found = LAYERS.exec(part);
-    const [from, to, r, lora_alpha] = (found?.slice(1) ?? []).map((item) => (item === undefined ? undefined : Number(item)));
+    const [from, to, r, lora_alpha] = (found?.slice(1) ?? []).map((item) =>
+      item === undefined ? undefined : Number(item),
+    );
     const last = to ?? from;
     if (from === undefined || last === undefined || last < from || !r || lora_alpha === undefined) {
       notes.push(`layers ${cut(part)} was left out: it must be first-last:rank:alpha, such as 0-3:8:16.`);
