@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::columns::Columns;
 use super::file_format::{DataFormat, FileFormat, detect};
@@ -14,6 +16,15 @@ use crate::error::{Context, Error, Result};
 
 /// Rows whose columns count as the data set's: JSON rows need not all have the same.
 const COLUMN_ROWS: usize = 100;
+
+/// The first rows of a file, as they are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FirstRows {
+    /// Names of the columns that these rows have. Plain text has one, `text`.
+    pub columns: Vec<String>,
+    /// For each row a cell for each column: texts as they are, other values as JSON, nothing where there is none.
+    pub rows: Vec<Vec<String>>,
+}
 
 /// A data set that has been looked at: its rows are read again, one after the other, each time that they are used.
 #[derive(Debug, Clone)]
@@ -128,6 +139,51 @@ impl Dataset {
         Self::from_bytes(bytes, name, format, columns)?.read(&mut |_, _| Ok(()))
     }
 
+    /// The first `count` rows of a file, by its own names; arguments as in [`Dataset::from_bytes`]. Rows that are
+    /// none are left out. Of Parquet only columns that are read, by their name or by `columns`.
+    ///
+    /// # Errors
+    ///
+    /// `Data`, `Format` and `Unsupported` for files that cannot be read.
+    pub fn first_rows(
+        bytes: impl Into<Bytes>,
+        name: &str,
+        format: DataFormat,
+        columns: &Columns,
+        count: usize,
+    ) -> Result<FirstRows> {
+        let input = Input::Memory(bytes.into());
+        let found = (|| {
+            let (head, is_all) = input.head()?;
+            let file = match format.file {
+                Some(file) => file,
+                None => detect(&head, is_all, name, columns)?,
+            };
+            let (mut seen, mut rows) = (Vec::new(), Vec::new());
+            if count > 0 {
+                input.rows(file, columns, &mut |_, row| {
+                    note_columns(&mut seen, &row);
+                    match row {
+                        Ok(Row::Fields(fields)) => rows.push(fields),
+                        Ok(Row::Passage { text, .. }) => {
+                            rows.push(Map::from_iter([("text".to_owned(), Value::String(text))]));
+                        }
+                        Err(_) => {}
+                    }
+                    Ok(if rows.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+                })?;
+            }
+            if file == FileFormat::PlainText {
+                seen.push("text".to_owned());
+            }
+            let cells = |mut row: Map<String, Value>| {
+                seen.iter().map(|name| row.remove(name).map_or_else(String::new, cell)).collect()
+            };
+            Ok(FirstRows { rows: rows.into_iter().map(cells).collect(), columns: seen })
+        })();
+        found.context(|| name)
+    }
+
     /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name
@@ -229,6 +285,14 @@ fn note_columns(seen: &mut Vec<String>, row: &RowResult<Row>) {
     if let Ok(Row::Fields(fields)) = row {
         let new = fields.keys().filter(|name| !seen.contains(name)).cloned().collect::<Vec<_>>();
         seen.extend(new);
+    }
+}
+
+fn cell(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 

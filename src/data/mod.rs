@@ -15,7 +15,7 @@ mod store;
 
 pub use batch::Batch;
 pub use columns::Columns;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, FirstRows};
 pub use examples::{PrepareOptions, Prepared, prepare};
 pub use file_format::{DataFormat, FileFormat};
 pub use order::{EpochOrder, group_by_length, split};

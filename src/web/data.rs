@@ -69,4 +69,11 @@ impl Engine {
         let data = required_bytes(&file, "data")?;
         to_js(&Dataset::columns(data, &name_of(&file), data_format(&file)?).map_err(throw)?)
     }
+
+    /// The first `count` rows of a data set (see [`dataset`]), by its own names.
+    pub fn data_rows(&self, file: JsValue, count: usize) -> Result<JsValue, JsValue> {
+        let data = required_bytes(&file, "data")?;
+        let (format, columns) = (data_format(&file)?, data_columns(&file)?);
+        to_js(&Dataset::first_rows(data, &name_of(&file), format, &columns, count).map_err(throw)?)
+    }
 }

@@ -1,7 +1,7 @@
 //! Kinds of files and formats of records: what is detected, mapped, refused and numbered.
 
 use postil::ErrorKind;
-use postil::data::{Columns, DataFormat, Dataset, FileFormat, Format, Record, SkippedLine};
+use postil::data::{Columns, DataFormat, Dataset, FileFormat, FirstRows, Format, Record, SkippedLine};
 
 use crate::data::{Parsed, open, read};
 use crate::tokenizer::message;
@@ -108,6 +108,33 @@ fn columns_are_listed_as_the_file_names_them() {
     // Rows past the first hundred are not looked at.
     let late = [json.to_vec(), b"\n{\"a\": 1}".repeat(99), b"\n{\"late\": 1}".to_vec()].concat();
     assert_eq!(columns(&late, "x.jsonl", "").unwrap(), ["question", "answer", "a"]);
+}
+
+#[test]
+fn first_rows_are_shown_as_they_are() {
+    let rows = |bytes: &[u8], name: &str, columns: &str, count| {
+        let columns = if columns.is_empty() { Columns::default() } else { columns.parse().unwrap() };
+        let FirstRows { columns, rows } =
+            Dataset::first_rows(bytes.to_vec(), name, DataFormat::default(), &columns, count).unwrap();
+        (columns, rows)
+    };
+    let json = b"{\"a\": \"x\", \"b\": [1, \"y\"]}\n[1]\n{\"a\": null, \"c\": 2}\n{\"late\": 1}";
+    let (columns, cells) = rows(json, "x.jsonl", "", 2);
+    assert_eq!(columns, ["a", "b", "c"]);
+    assert_eq!(cells, [["x", "[1,\"y\"]", ""], ["", "", "2"]]);
+    // A mapped column keeps its name.
+    let (columns, cells) = rows(b"question; answer\n1;2\n3;4\n", "x.csv", "prompt=question", 9);
+    assert_eq!((columns, cells.len()), (vec!["question".to_owned(), "answer".to_owned()], 2));
+    assert_eq!(cells[1], ["3", "4"]);
+    let parquet = include_bytes!("fixtures/pairs-none.parquet");
+    assert_eq!(rows(parquet, "x", "prompt=question", 1).0, ["question"]);
+    assert_eq!(
+        rows(b"Once upon a time", "x.txt", "", 3),
+        (vec!["text".into()], vec![vec!["Once upon a time".into()]])
+    );
+    assert_eq!(rows(json, "x.jsonl", "", 0), (vec![], vec![]));
+    let none = Dataset::first_rows(b"words".to_vec(), "x", DataFormat::default(), &Columns::default(), 1);
+    assert!(none.unwrap_err().to_string().starts_with("x: what kind"));
 }
 
 #[test]

@@ -56,22 +56,20 @@ export async function build({ fake = false } = {}) {
   return out;
 }
 
-/** One of the page's modules, for what needs no browser. */
-export async function module(path) {
+/** Gives a module of the page's by its path under `src`, for tests of those that need no browser. */
+export async function loadModules() {
   const vite = await import(pathToFileURL(join(require.resolve("vite/package.json"), "../dist/node/index.js")).href);
-  const out = await mkdtemp(join(tmpdir(), "postil-module-"));
-  try {
-    await vite.build({
-      root: www,
-      configFile: false,
-      publicDir: false,
-      logLevel: "warn",
-      build: { outDir: out, emptyOutDir: true, lib: { entry: join(www, path), formats: ["es"], fileName: () => "module.mjs" } },
-    });
-    return await import(pathToFileURL(join(out, "module.mjs")).href);
-  } finally {
-    await remove(out);
-  }
+  globalThis.document ??= { baseURI: "http://localhost/" };
+  const server = await vite.createServer({
+    root: www,
+    configFile: join(www, "vite.config.ts"),
+    logLevel: "error",
+    server: { middlewareMode: true, hmr: false, ws: false, watch: null },
+    optimizeDeps: { noDiscovery: true },
+    appType: "custom",
+  });
+  const load = (path) => server.ssrLoadModule(`/src/${path}`);
+  return Object.assign(load, { close: () => server.close() });
 }
 
 /** The built page's policy as a header too, as a good host sends it: workers do not inherit the page's. */

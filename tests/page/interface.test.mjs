@@ -125,14 +125,15 @@ onPage("marks what is trained on by more than colour", async (page) => {
 });
 
 onPage("counts parameters as the settings change, and warns", async (page) => {
-  const settings = panel(page, "Adapter and training");
+  const settings = panel(page, "Adapter");
   await settings.getByText(/57,344 trainable parameters/).waitFor();
   await page.getByRole("checkbox", { name: "q_proj" }).uncheck();
   await settings.getByText(/49,152 trainable parameters/).waitFor();
   await setNumber(page, "Rank", 128);
   await settings.getByText("r 128 is larger than hidden_size 64").waitFor();
-  await page.getByRole("checkbox", { name: "all", exact: true }).check();
-  await page.getByRole("checkbox", { name: "all", exact: true }).uncheck();
+  await page.getByRole("button", { name: "attention q, v" }).click();
+  await page.getByRole("checkbox", { name: "q_proj" }).uncheck();
+  await page.getByRole("checkbox", { name: "v_proj" }).uncheck();
   await settings.getByText("Choose at least one module").waitFor();
   assert.ok(await trainButton(page).isDisabled());
 });
@@ -536,8 +537,8 @@ onPage("starts from an adapter, as two files or a zip", async (page) => {
   const zip = zipSync({ "run/adapter_config.json": bytes(config), "run/adapter_model.safetensors": bytes("x") });
   await chooser.setInputFiles([file("adapter.zip", zip)]);
   await page.getByText(/Training goes on from adapter.zip/).waitFor();
-  assert.equal(await page.getByLabel("Rank").inputValue(), "8");
-  assert.equal(await page.getByLabel("Alpha").inputValue(), "24");
+  assert.equal(await page.getByLabel("Rank", { exact: true }).inputValue(), "8");
+  assert.equal(await page.getByLabel("Alpha", { exact: true }).inputValue(), "24");
   await page.getByRole("button", { name: "Generate" }).click();
   await page.locator(".side.tuned").getByText("tuned").first().waitFor();
   await page.getByRole("button", { name: "Generate" }).waitFor();

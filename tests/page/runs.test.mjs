@@ -1,11 +1,15 @@
 // Runs: their control, history, charts and samples, with the fake engine.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
-import { file, module, openPage, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
+import { file, loadModules, openPage, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
 
 const { built, onPage } = fakePage();
+
+let load;
+before(async () => (load = await loadModules()));
+after(() => load?.close());
 
 const train = (page) => panel(page, "Train");
 const runsPanel = (page) => panel(page, "Runs");
@@ -67,7 +71,7 @@ async function uninterrupted(steps) {
 }
 
 test("rules for a run that goes badly", async () => {
-  const { judge, smooth } = await module("src/session/health.ts");
+  const { judge, smooth } = await load("session/health.ts");
   const curve = (length, loss, lr = () => 1e-3) =>
     Array.from({ length }, (_, i) => ({ step: i + 1, loss: loss(i), grad_norm: 1, lr: lr(i) }));
   const falling = (i) => 3 * Math.exp(-i / 50);

@@ -228,6 +228,12 @@ declare module "postil-engine" {
     columns?: Record<string, string>;
   }
 
+  export interface FirstRows {
+    columns: string[];
+    /** A cell for each column: texts as they are, other values as JSON, nothing where there is none. */
+    rows: string[][];
+  }
+
   export interface StartReport {
     /** Steps done already: 0 for a new run. */
     step: number;
@@ -320,6 +326,8 @@ declare module "postil-engine" {
     inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
     /** The file's own names; none for plain text. */
     data_columns(file: DataFile): string[];
+    /** The first `count` rows as they are in the file, by its own names. */
+    data_rows(file: DataFile, count: number): FirstRows;
     count_parameters(lora: LoraOptions): ParameterCount;
     /** Before `start`, with the same arguments. */
     plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;

@@ -12,6 +12,7 @@ export const scientific = (value: number): string => (value === 0 ? "0" : value.
 
 export function bytes(value: number): string {
   if (value < 2 ** 20) return `${Math.ceil(value / 2 ** 10)} KiB`;
+  if (value >= 2 ** 30) return `${(value / 2 ** 30).toFixed(value < 100 * 2 ** 30 ? 1 : 0)} GiB`;
   return `${(value / 2 ** 20).toFixed(value < 100 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 

@@ -12,6 +12,7 @@ import type {
   DataReport,
   DeviceInfo,
   FinishReport,
+  FirstRows,
   GenerateOptions,
   GenerateReport,
   LoraOptions,
@@ -70,6 +71,7 @@ export interface Commands {
   delete_model: { args: { id: string }; result: KeptModel[] };
   inspect_data: { args: { file: DataFile; options: DataOptions }; result: DataReport };
   data_columns: { args: { file: DataFile }; result: string[] };
+  data_rows: { args: { file: DataFile; count: number }; result: FirstRows };
   count_parameters: { args: LoraOptions; result: ParameterCount };
   /** What a run would take of the GPU's memory. */
   plan_memory: { args: RunArguments; result: MemoryReport };

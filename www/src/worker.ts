@@ -85,6 +85,9 @@ const handlers: Handlers = {
   async data_columns({ file }) {
     return ready().data_columns(file);
   },
+  async data_rows({ file, count }) {
+    return ready().data_rows(file, count);
+  },
   async count_parameters(lora) {
     return ready().count_parameters(lora);
   },

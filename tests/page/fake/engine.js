@@ -156,6 +156,24 @@ export class Engine {
     }
   }
 
+  data_rows({ name, data }, count) {
+    this.#alone();
+    const lines = new TextDecoder().decode(data).split("\n");
+    if (/\.txt$/.test(name)) return { columns: ["text"], rows: [[lines.join("\n")]] };
+    const rows = lines
+      .flatMap((line) => {
+        try {
+          return [JSON.parse(line)];
+        } catch {
+          return [];
+        }
+      })
+      .slice(0, count);
+    const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+    const cell = (value = "") => (typeof value === "string" ? value : JSON.stringify(value));
+    return { columns, rows: rows.map((row) => columns.map((column) => cell(row[column]))) };
+  }
+
   inspect_data({ name, data, format, columns }, { max_length, assistant_only_loss }) {
     this.#alone();
     if (name === "inspected-trap.jsonl") throw new WebAssembly.RuntimeError("unreachable");
@@ -220,16 +238,16 @@ export class Engine {
     };
   }
 
-  count_parameters({ r, lora_alpha, target_modules }) {
+  count_parameters({ r, lora_alpha, target_modules, rank_pattern = {} }) {
     this.#alone();
-    const modules = target_modules.map((name) => ({
-      name,
-      count: 4,
-      in_features: 64,
-      out_features: 64,
-      r,
-      parameters: 4 * r * 128,
-    }));
+    const rankOf = (name) => Object.entries(rank_pattern).find(([key]) => new RegExp(`^(.*\\.)?(${key})$`).test(name))?.[1] ?? r;
+    const modules = target_modules.flatMap((name) => {
+      const ranks = [0, 1, 2, 3].map((layer) => rankOf(`model.layers.${layer}.part.${name}`));
+      return [...new Set(ranks)].map((rank) => {
+        const count = ranks.filter((other) => other === rank).length;
+        return { name, count, in_features: 64, out_features: 64, r: rank, parameters: count * rank * 128 };
+      });
+    });
     const trainable = modules.reduce((sum, { parameters }) => sum + parameters, 0);
     const warnings = r > 64 ? [`r ${r} is larger than hidden_size 64`] : [];
     if (lora_alpha === 0) warnings.push("lora_alpha is 0: the adapter has no effect and nothing is learned");

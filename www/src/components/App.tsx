@@ -1,12 +1,15 @@
 import { device, phase } from "../state";
+import { AdapterPanel } from "./AdapterPanel";
+import { Arrived } from "./Arrived";
 import { ComparePanel } from "./ComparePanel";
 import { Crashed, StartFailed, Starting, Unsupported } from "./Conditions";
 import { DataPanel } from "./DataPanel";
 import { DownloadPanel } from "./DownloadPanel";
 import { ModelPanel } from "./ModelPanel";
+import { PathBar } from "./PathBar";
 import { ResumeBanner } from "./ResumeBanner";
 import { RunsPanel } from "./RunsPanel";
-import { SettingsPanel } from "./SettingsPanel";
+import { SharePanel } from "./SharePanel";
 import { SweepPanel } from "./SweepPanel";
 import { TrainPanel } from "./TrainPanel";
 
@@ -20,6 +23,7 @@ export function App() {
         </div>
         <Device />
       </header>
+      {phase.value.name === "ready" && <PathBar />}
       <main>
         <Body />
       </main>
@@ -66,20 +70,22 @@ function Body() {
       return (
         <>
           <ResumeBanner />
+          <Arrived />
           <div class="bench">
             <div class="set-up">
               <ModelPanel />
               <DataPanel />
-              <SettingsPanel />
+              <AdapterPanel />
             </div>
             <div class="run">
               <TrainPanel />
-              <RunsPanel />
               <ComparePanel />
-              <SweepPanel />
+              <DownloadPanel />
             </div>
-            <DownloadPanel />
           </div>
+          <RunsPanel />
+          <SweepPanel />
+          <SharePanel />
         </>
       );
   }

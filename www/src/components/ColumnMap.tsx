@@ -6,18 +6,27 @@ import { SelectField } from "./Fields";
 interface Format {
   name: string;
   label: string;
+  /** What a report calls it. */
+  reported: string;
   required: readonly string[];
   optional: readonly string[];
 }
 
 /** The formats of records and their fields, by the engine's names. */
 const FORMATS: readonly Format[] = [
-  { name: "prompt-completion", label: "Prompt and completion", required: ["prompt", "completion"], optional: [] },
-  { name: "text", label: "Text", required: ["text"], optional: [] },
-  { name: "messages", label: "Chat messages", required: ["messages"], optional: ["system"] },
-  { name: "sharegpt", label: "ShareGPT conversations", required: ["conversations"], optional: ["system"] },
-  { name: "alpaca", label: "Alpaca", required: ["instruction", "output"], optional: ["input", "system"] },
+  { name: "prompt-completion", label: "Prompt and completion", reported: "prompt/completion", required: ["prompt", "completion"], optional: [] },
+  { name: "text", label: "Text", reported: "text", required: ["text"], optional: [] },
+  { name: "messages", label: "Chat messages", reported: "messages", required: ["messages"], optional: ["system"] },
+  { name: "sharegpt", label: "ShareGPT conversations", reported: "ShareGPT", required: ["conversations"], optional: ["system"] },
+  { name: "alpaca", label: "Alpaca", reported: "Alpaca", required: ["instruction", "output"], optional: ["input", "system"] },
 ];
+
+/** What a column is read as in records of a format that a report names; nothing if it is not read. */
+export function fieldOf(column: string, reported: string, columns: Record<string, string> = {}): string | undefined {
+  const format = FORMATS.find((other) => other.reported === reported);
+  const fields = format ? [...format.required, ...format.optional] : [];
+  return fields.find((field) => (columns[field] ?? field) === column);
+}
 
 interface ColumnMapProps {
   role: "train" | "eval";
@@ -50,7 +59,7 @@ export function ColumnMap({ role, columns, isNeeded }: ColumnMapProps) {
   };
   const chooseColumn = (field: string, column: string) => apply(found, { ...chosen.value, [field]: column });
 
-  const fieldOf = (field: string, none: string) => (
+  const choiceOf = (field: string, none: string) => (
     <SelectField
       key={field}
       label={`${field.charAt(0).toUpperCase()}${field.slice(1)} is in`}
@@ -71,8 +80,8 @@ export function ColumnMap({ role, columns, isNeeded }: ColumnMapProps) {
             options={[["", "what their names say"], ...FORMATS.map(({ name, label }) => [name, label] as const)]}
             onChange={chooseFormat}
           />
-          {found?.required.map((field) => fieldOf(field, "choose a column"))}
-          {found?.optional.map((field) => fieldOf(field, "none"))}
+          {found?.required.map((field) => choiceOf(field, "choose a column"))}
+          {found?.optional.map((field) => choiceOf(field, "none"))}
         </div>
       </fieldset>
     </details>

@@ -2,6 +2,7 @@ import { chooseOwnFiles, chooseSet, dropEvalFile, takeFile } from "../session/da
 import { active, chosenData, dataSets, dataSetsError, evalFile, OWN_FILES, trainFile } from "../state";
 import { FileField } from "./Fields";
 import { FileReport } from "./FileReport";
+import { Paste } from "./Paste";
 import { Notice, Panel } from "./Panel";
 
 /** What the engine reads. */
@@ -10,7 +11,7 @@ const ACCEPT = ".jsonl,.json,.csv,.tsv,.parquet,.txt";
 export function DataPanel() {
   const own = chosenData.value === OWN_FILES;
   return (
-    <Panel number={2} title="Data">
+    <Panel number={2} title="Data" onDrop={drop}>
       <fieldset class="choices" disabled={active.value}>
         <legend class="sr-only">Data set</legend>
         {dataSets.value.map(({ id, title, description }) => (
@@ -24,7 +25,7 @@ export function DataPanel() {
         ))}
         <Choice
           title="Your own file"
-          description="Examples from your disk; they are read here and sent nowhere."
+          description="Examples from your disk, dropped on this panel, or pasted; they are read here and sent nowhere."
           checked={own}
           onChoose={chooseOwnFiles}
         />
@@ -35,6 +36,11 @@ export function DataPanel() {
       {evalFile.value && <FileReport loaded={evalFile.value} role="eval" />}
     </Panel>
   );
+}
+
+function drop({ files }: DataTransfer) {
+  const [file] = files;
+  if (file && !active.value) void takeFile("train", file);
 }
 
 interface ChoiceProps {
@@ -66,6 +72,7 @@ function OwnFiles() {
         accept={ACCEPT}
         onFiles={([file]) => file && void takeFile("train", file)}
       />
+      <Paste />
       <FileField
         label="Held-out file (optional)"
         hint="Examples that are not trained on; their loss shows whether the model learns more than its examples."

@@ -1,5 +1,9 @@
-import { useId } from "preact/hooks";
+import { createContext } from "preact";
+import { useContext, useId } from "preact/hooks";
 import { useSignal } from "@preact/signals";
+
+/** The id of the form that fields belong to, where it is not the one around them. */
+export const FormId = createContext<string | undefined>(undefined);
 
 interface NumberFieldProps {
   label: string;
@@ -22,6 +26,7 @@ const parse = (text: string) => (text.trim() === "" ? Number.NaN : Number(text))
 export function NumberField(props: NumberFieldProps) {
   const { label, hint, value, min, max, step, isOptional = false, placeholder, onChange } = props;
   const id = useId();
+  const form = useContext(FormId);
   const text = useSignal(String(value));
   if (!Object.is(parse(text.value), value)) text.value = Number.isNaN(value) ? "" : String(value);
   return (
@@ -30,6 +35,7 @@ export function NumberField(props: NumberFieldProps) {
       <input
         id={id}
         type="number"
+        form={form}
         inputMode="decimal"
         required={!isOptional}
         value={text.value}
@@ -97,11 +103,13 @@ interface SelectFieldProps {
 
 export function SelectField({ label, hint, value, options, onChange }: SelectFieldProps) {
   const id = useId();
+  const form = useContext(FormId);
   return (
     <div class="field">
       <label for={id}>{label}</label>
       <select
         id={id}
+        form={form}
         value={value}
         aria-describedby={hint ? `${id}-hint` : undefined}
         onChange={({ currentTarget }) => onChange(currentTarget.value)}
@@ -130,11 +138,13 @@ interface CheckFieldProps {
 
 export function CheckField({ label, hint, checked, onChange }: CheckFieldProps) {
   const id = useId();
+  const form = useContext(FormId);
   return (
     <div class="check-field">
       <input
         id={id}
         type="checkbox"
+        form={form}
         checked={checked}
         aria-describedby={`${id}-hint`}
         onChange={({ currentTarget }) => onChange(currentTarget.checked)}
@@ -154,31 +164,43 @@ interface FileFieldProps {
   multiple?: boolean;
   /** What a second chooser, for a whole folder, is called. */
   folder?: string;
+  /** Something around it takes what is dropped. */
+  dropsElsewhere?: boolean;
   onFiles: (files: File[]) => void;
 }
 
 /** A file chooser that is also a place to drop files on. */
-export function FileField({ label, hint, accept, multiple = false, folder, onFiles }: FileFieldProps) {
+export function FileField({
+  label,
+  hint,
+  accept,
+  multiple = false,
+  folder,
+  dropsElsewhere = false,
+  onFiles,
+}: FileFieldProps) {
   const id = useId();
   const over = useSignal(false);
   const take = (list: FileList | null | undefined) => {
     const files = [...(list ?? [])];
     if (files.length > 0) onFiles(multiple ? files : files.slice(0, 1));
   };
+  const drop = dropsElsewhere
+    ? {}
+    : {
+        onDragOver: (event: DragEvent) => {
+          event.preventDefault();
+          over.value = true;
+        },
+        onDragLeave: () => (over.value = false),
+        onDrop: (event: DragEvent) => {
+          event.preventDefault();
+          over.value = false;
+          take(event.dataTransfer?.files);
+        },
+      };
   return (
-    <div
-      class={over.value ? "file-field over" : "file-field"}
-      onDragOver={(event) => {
-        event.preventDefault();
-        over.value = true;
-      }}
-      onDragLeave={() => (over.value = false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        over.value = false;
-        take(event.dataTransfer?.files);
-      }}
-    >
+    <div class={over.value ? "file-field over" : "file-field"} {...drop}>
       <label for={id}>{label}</label>
       <input
         id={id}

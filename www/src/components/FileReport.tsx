@@ -4,6 +4,7 @@ import { settings, type LoadedFile } from "../state";
 import { ColumnMap } from "./ColumnMap";
 import { Lengths } from "./Lengths";
 import { Notice, Warnings } from "./Panel";
+import { RowsTable } from "./RowsTable";
 import { TokenPreview } from "./TokenPreview";
 
 /** Rows listed by themselves; the rest is counted. */
@@ -26,7 +27,10 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           <Counts report={report} isPackable={role === "train"} />
           <Rows rejected={report.skipped} unit={report.unit} what="skipped" />
           <Rows rejected={report.refused} unit={report.unit} what="refused by the chat template" />
-          <Warnings list={report.warnings} />
+          <Warnings list={[...report.warnings, ...(role === "train" ? advice(report) : [])]} />
+          {loaded.rows && (
+            <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={role === "train"} />
+          )}
           {role === "train" && <Lengths report={report} />}
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
         </>
@@ -34,6 +38,27 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
       {!error && !report && <p class="hint">Waiting for the model’s tokenizer…</p>}
     </div>
   );
+}
+
+/** Fewer are learned by heart rather than understood. */
+const FEW = 30;
+/** Share of the examples that are equal to others, past which the user should know. */
+const MANY_DUPLICATES = 0.1;
+
+/** What a person should know of data that can be used. */
+function advice({ examples, duplicates }: DataReport): string[] {
+  const list: string[] = [];
+  if (examples < FEW) {
+    list.push(
+      `There ${examples === 1 ? "is" : "are"} only ${plural(examples, "example")}: enough to try things out, but the model will learn them by heart. A few hundred are better.`,
+    );
+  }
+  if (duplicates > MANY_DUPLICATES * examples) {
+    list.push(
+      `${count(duplicates)} of ${plural(examples, "example")} are equal to others: they count for more than the rest.`,
+    );
+  }
+  return list;
 }
 
 function Counts({ report, isPackable }: { report: DataReport; isPackable: boolean }) {
@@ -94,7 +119,8 @@ function Rows({ rejected, unit, what }: { rejected: Rejected; unit: string; what
           <li key={line}>
             <strong>
               {unit.charAt(0).toUpperCase() + unit.slice(1)} {line}:
-            </strong> {reason}
+            </strong>{" "}
+            {reason}
           </li>
         ))}
       </ul>

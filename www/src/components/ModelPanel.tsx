@@ -2,13 +2,14 @@ import type { ModelInfo } from "postil-engine";
 import { bytes, compact, count, duration } from "../format";
 import type { Progress } from "../protocol";
 import { BUILT_IN, loadModel } from "../session/boot";
+import { dropModel } from "../session/dropped";
 import { model, modelNotices, type ModelState } from "../state";
 import { OtherModel } from "./OtherModel";
 import { Notice, Panel } from "./Panel";
 
 export function ModelPanel() {
   return (
-    <Panel number={1} title="Model">
+    <Panel number={1} title="Model" onDrop={(transfer) => void dropModel(transfer)}>
       <Status state={model.value} />
       {modelNotices.value.map(({ kind, text }) => (
         <Notice kind={kind} key={text}>
@@ -76,7 +77,8 @@ function Facts({ info }: { info: ModelInfo }) {
       <p class="model-name">{info.name}</p>
       {info.name === BUILT_IN.name && (
         <p>
-          A small Llama made for this page. It has read simple stories and tells them plainly, so a short training shows.
+          A small Llama made for this page. It has read simple stories and tells them plainly, so a short training
+          shows.
         </p>
       )}
       <dl class="facts">

@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import type { KeptModel } from "../hub/cache";
 import { bytes } from "../format";
 import type { ModelSource } from "../protocol";
@@ -7,6 +8,7 @@ import { deleteKept, fromFiles, fromHub, fromKept } from "../session/models";
 import { active, generating, hubAddress, hubToken, keptModels, model } from "../state";
 import { FileField, TextField } from "./Fields";
 import { Notice } from "./Panel";
+import { Suggestions } from "./Suggestions";
 
 /** Every other model than the built-in one: by name, kept from before, or from the user's disk. */
 export function OtherModel() {
@@ -35,9 +37,11 @@ function useChoice() {
 
 function FromHub() {
   const name = useSignal("");
+  const form = useRef<HTMLFormElement>(null);
   const { error, choose } = useChoice();
   return (
     <form
+      ref={form}
       noValidate
       onSubmit={(event) => {
         event.preventDefault();
@@ -51,6 +55,12 @@ function FromHub() {
         hint="As on the Hub, with @revision for another branch or commit. The model is kept in this browser."
         value={name.value}
         onChange={(value) => (name.value = value)}
+      />
+      <Suggestions
+        onChoose={(suggestion) => {
+          name.value = suggestion.name;
+          form.current?.querySelector<HTMLInputElement>("input")?.focus();
+        }}
       />
       <TextField
         label="Access token (optional)"
@@ -116,9 +126,10 @@ function FromDisk() {
       <FileField
         label="Model files"
         folder="or their folder"
-        hint="config.json, tokenizer.json and model.safetensors (or its parts with model.safetensors.index.json) as on the Hub, with the other .json and .jinja files that there are; or one .gguf file. They can be dropped here."
+        hint="config.json, tokenizer.json and model.safetensors (or its parts with model.safetensors.index.json) as on the Hub, with the other .json and .jinja files that there are; or one .gguf file. They, or their folder, can be dropped anywhere on this panel."
         accept=".json,.safetensors,.jinja,.gguf"
         multiple
+        dropsElsewhere
         onFiles={(files) => void fromFiles(files).then(choose)}
       />
       {error.value && <Notice kind="error">{error.value}</Notice>}

@@ -1,24 +1,10 @@
 import { useSignal } from "@preact/signals";
 import { isUnfinished, resumeRun } from "../session/resume";
 import { goOn, pauseTraining, stopTraining } from "../session/training";
-import { active, evalFile, find, memoryPlan, modelInfo, parameterCount, run, trainFile, type KeptRun } from "../state";
+import { active, blocker, find, run, type KeptRun } from "../state";
 import { NumberField } from "./Fields";
-import { SETTINGS_FORM } from "./SettingsPanel";
+import { SETTINGS_FORM } from "./TrainSettings";
 import { StartStop } from "./StartStop";
-
-/** Why there is nothing to train yet. */
-export function blocker(): string | undefined {
-  if (active.value) return undefined;
-  if (!modelInfo.value) return "Waiting for the model.";
-  const train = trainFile.value;
-  if (!train) return "Choose the data to train on.";
-  if (train.error) return "The training data cannot be used as it is.";
-  if (!train.report) return "Reading the data…";
-  if (evalFile.value?.error) return "The held-out data cannot be used as it is.";
-  if (parameterCount.value.error) return "The adapter’s settings cannot be used as they are.";
-  if (memoryPlan.value.report?.fits === false) return "The run does not fit the memory budget.";
-  return undefined;
-}
 
 /** The buttons of a run; which there are follows from its state. */
 export function RunControl() {
@@ -33,7 +19,7 @@ export function RunControl() {
           start="Train"
           stop="Stop"
           form={SETTINGS_FORM}
-          disabled={blocker() !== undefined}
+          disabled={blocker.value !== undefined}
           stopping={status === "stopping"}
           onStop={() => void stopTraining()}
         />

@@ -53,7 +53,7 @@ export function RunsPanel() {
   const order = useSignal({ column: COLUMNS.length - 1, falls: true });
   const open = useSignal<string | undefined>(undefined);
   return (
-    <Panel number="§" title="Runs">
+    <Panel number={7} title="Runs">
       {storageProblem.value && <Notice kind="warning">{storageProblem.value}</Notice>}
       {runsError.value && <Notice kind="error">{runsError.value}</Notice>}
       {runs.value.length === 0 ? (

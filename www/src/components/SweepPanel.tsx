@@ -27,7 +27,7 @@ export function SweepPanel() {
   const missing = blocker(rows);
   const { status, steps } = sweep.value;
   return (
-    <Panel number={7} title="Sweep">
+    <Panel number={8} title="Sweep">
       <p class="hint">
         Trains several ranks one after another, on the same base, data, order and seed, to find the smallest that is large
         enough. Each is a run of its own; everything else is as in the settings.

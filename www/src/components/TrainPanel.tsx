@@ -1,22 +1,24 @@
 import { computed } from "@preact/signals";
 import { duration, loss, plural, rate, scientific } from "../format";
 import { judge, NOT_FINITE } from "../session/health";
-import { active, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
+import { active, blocker, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
 import { Announcer } from "./Announcer";
 import { Charts } from "./charts/Charts";
 import { LossTable } from "./LossTable";
 import { MemoryBar } from "./MemoryBar";
 import { Notice, Panel, Warnings } from "./Panel";
-import { blocker, RunControl } from "./RunControl";
+import { RunControl } from "./RunControl";
 import { SampleFields, Samples } from "./Samples";
+import { TrainSettings } from "./TrainSettings";
 
 export function TrainPanel() {
   const now = run.value;
   return (
     <Panel number={4} title="Train">
+      <TrainSettings />
       <MemoryBar />
       <RunControl />
-      <p class="run-status">{blocker() ?? statusText(now)}</p>
+      <p class="run-status">{blocker.value ?? statusText(now)}</p>
       <Announcer />
       {now.error && <Notice kind={now.status === "failed" ? "error" : "warning"}>{now.error}</Notice>}
       <Health />

@@ -20,7 +20,8 @@ export function adapterOf(files: CheckpointFiles): AdapterFiles {
 
 export async function readAdapter(files: File[]): Promise<InitAdapter> {
   const total = files.reduce((sum, { size }) => sum + size, 0);
-  if (total > MAX_ADAPTER_BYTES) throw new Error(`These files are larger than any adapter this page can use. ${EXPECTED}`);
+  if (total > MAX_ADAPTER_BYTES)
+    throw new Error(`These files are larger than any adapter this page can use. ${EXPECTED}`);
   const [zip] = files;
   if (files.length === 1 && zip && /\.zip$/i.test(zip.name)) {
     return { name: zip.name, files: await unzipAdapter(zip.name, zip) };
@@ -68,11 +69,14 @@ function parseConfig(config: Uint8Array): Record<string, unknown> {
 
 /** The settings an adapter brings along; the engine has the last word on whether they are right. */
 export function readLoraConfig(config: Uint8Array): Partial<Settings> {
-  const { r, lora_alpha, target_modules } = parseConfig(config);
+  const { r, lora_alpha, target_modules, rank_pattern, alpha_pattern } = parseConfig(config);
   const found: Partial<Settings> = {};
   if (typeof r === "number") found.r = r;
   if (typeof lora_alpha === "number") found.lora_alpha = lora_alpha;
   if (Array.isArray(target_modules)) found.target_modules = target_modules.filter((name) => typeof name === "string");
+  // What the file does not say is that there are none.
+  found.rank_pattern = numbers(rank_pattern);
+  found.alpha_pattern = numbers(alpha_pattern);
   return found;
 }
 
@@ -84,6 +88,11 @@ export function readBase(config: Uint8Array): { r?: number; name?: string; revis
     ...(typeof name === "string" ? { name } : {}),
     ...(typeof revision === "string" ? { revision } : {}),
   };
+}
+
+function numbers(value: unknown): Record<string, number> {
+  const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  return Object.fromEntries(entries.filter(([, item]) => typeof item === "number"));
 }
 
 export function zipAdapter({ config, model }: AdapterFiles): Blob {

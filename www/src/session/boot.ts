@@ -1,12 +1,25 @@
 /** Starting up: what the browser has, the worker, the model. And starting again after a crash. */
 import { Client, EngineError } from "../client";
 import type { Event, Failure, ModelSource } from "../protocol";
-import { chosenAdapter, device, loadedAdapters, model, modelNotices, modelSource, phase, settings, type Unsupported } from "../state";
+import {
+  chosenAdapter,
+  device,
+  keptModels,
+  linked,
+  linkNotes,
+  loadedAdapters,
+  model,
+  modelNotices,
+  modelSource,
+  phase,
+  settings,
+  type Unsupported,
+} from "../state";
 import { inspectData, loadDataSets } from "./data";
 import { client, useClient } from "./engine";
 import { sendBudget } from "./memory";
-import { listKept } from "./models";
-import { countParameters, dropAdapter } from "./settings";
+import { fromHub, fromKept, listKept, sharedName } from "./models";
+import { applySettings, countParameters, dropAdapter } from "./settings";
 import { onTrainingEvent, trainingCrashed } from "./training";
 
 export const BUILT_IN: ModelSource = { name: "Story model, built in", base: new URL("demo/", document.baseURI).href };
@@ -35,7 +48,22 @@ export async function start(): Promise<void> {
     return;
   }
   phase.value = { name: "ready" };
-  await Promise.all([loadModel(chosen), loadDataSets()]);
+  await Promise.all([loadFirst(), loadDataSets()]);
+}
+
+/** The model that the address names if it is kept in this browser: nothing is downloaded unasked. */
+async function loadFirst(): Promise<void> {
+  await listKept();
+  const wanted = chosen === BUILT_IN ? linked.value?.model : undefined;
+  const kept = wanted && keptModels.value.find(({ name, complete }) => complete && name === wanted);
+  await loadModel(kept ? fromKept(kept) : chosen, true);
+}
+
+/** Loads the model that an address or a run file named. */
+export async function loadLinked(): Promise<void> {
+  const source = fromHub(linked.value?.model ?? "");
+  if (typeof source === "string") linkNotes.value = [...linkNotes.value, source];
+  else await loadModel(source);
 }
 
 /** Asked of the browser itself, before anything large is downloaded. */
@@ -47,7 +75,8 @@ async function missing(): Promise<Unsupported | undefined> {
   return adapter ? undefined : "no-adapter";
 }
 
-export async function loadModel(source: ModelSource): Promise<void> {
+/** With `isFirst`, settings that came by the address go on waiting for their model; otherwise the user chose another. */
+export async function loadModel(source: ModelSource, isFirst = false): Promise<void> {
   const [before, chosenBefore] = [model.value, chosen];
   chosen = source;
   const call = client().call("load_model", { source });
@@ -65,8 +94,12 @@ export async function loadModel(source: ModelSource): Promise<void> {
       target_modules: still.length > 0 ? still : info.target_modules,
       max_length: Math.min(settings.value.max_length, info.max_position_embeddings),
     };
-    modelSource.value = source;
     model.value = { name: "loaded", info };
+    modelSource.value = source;
+    const wanted = linked.value;
+    if (wanted && wanted.model === sharedName(source))
+      linkNotes.value = [...linkNotes.value, ...applySettings(wanted.settings)];
+    if (!isFirst || wanted?.model === sharedName(source)) linked.value = undefined;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const kind = error instanceof EngineError ? error.kind : "";
@@ -78,6 +111,7 @@ export async function loadModel(source: ModelSource): Promise<void> {
       return;
     }
     forgetAdapter();
+    modelSource.value = undefined;
     model.value = { name: "failed", message: text };
     return;
   } finally {

@@ -9,6 +9,8 @@ import {
   dataSets,
   dataSetsError,
   evalFile,
+  linkedSet,
+  linkNotes,
   type DataSet,
   type LoadedFile,
   modelInfo,
@@ -17,11 +19,15 @@ import {
   trainFile,
 } from "../state";
 import { EngineError } from "../client";
+import { cut } from "./check";
 import { client } from "./engine";
 import { harm } from "./probe";
 
 /** Larger files belong in the command-line program: a page holds them in memory more than once. */
 const MAX_DATA_BYTES = 256 * 2 ** 20;
+
+/** Rows of a file that are shown. */
+const SHOWN_ROWS = 5;
 
 const INDEX = new URL("demo/data/index.json", document.baseURI);
 
@@ -35,7 +41,11 @@ export async function loadDataSets(): Promise<void> {
     dataSetsError.value = `The built-in data sets are not available. ${error instanceof Error ? error.message : ""}`;
     return;
   }
-  const first = dataSets.value[0];
+  const wanted = linkedSet.value;
+  linkedSet.value = undefined;
+  const found = dataSets.value.find(({ id }) => id === wanted);
+  if (wanted && !found) linkNotes.value = [...linkNotes.value, `There is no built-in data set ${cut(wanted)}.`];
+  const first = found ?? dataSets.value[0];
   if (first && chosenData.value === OWN_FILES && !trainFile.value) await chooseSet(first.id);
 }
 
@@ -102,6 +112,40 @@ export async function takeFile(role: "train" | "eval", file: File): Promise<void
   if (role === "train") chat.value = /chat|messages|sharegpt/i.test(format) && !!modelInfo.value?.has_chat_template;
 }
 
+/** Kinds of text that can be pasted, by the ends of their files' names. */
+export type PastedKind = "jsonl" | "json" | "csv" | "tsv" | "txt";
+
+/** What a text looks like. */
+export function kindOf(text: string): PastedKind {
+  const start = text.trimStart();
+  if (start.startsWith("[")) return "json";
+  if (start.startsWith("{")) return isJson(text) ? "json" : "jsonl";
+  const header = start.split("\n", 1)[0] ?? "";
+  for (const [delimiter, kind] of [
+    ["\t", "tsv"],
+    [",", "csv"],
+  ] as const) {
+    const names = header.split(delimiter).map((name) => name.trim().replace(/^"|"$/g, ""));
+    if (names.length > 1 && names.every((name) => /^[\w .-]{1,40}$/.test(name))) return kind;
+  }
+  return "txt";
+}
+
+/** One object over several lines is a JSON file, not JSON Lines. */
+function isJson(text: string): boolean {
+  if (text.trim().split("\n", 1)[0]?.trim().endsWith("}")) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function takeText(text: string, kind: PastedKind): Promise<void> {
+  await takeFile("train", new File([text], `pasted.${kind}`));
+}
+
 export function dropEvalFile(): void {
   evalFile.value = undefined;
 }
@@ -141,8 +185,17 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
   const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
-  const listed = known ?? (isOwn ? client().call("data_columns", { file }).catch(() => []) : undefined);
-  const [found, columns] = await Promise.all([
+  const listed =
+    known ??
+    (isOwn
+      ? client()
+          .call("data_columns", { file })
+          .catch(() => [])
+      : undefined);
+  const shown = client()
+    .call("data_rows", { file, count: SHOWN_ROWS })
+    .catch(() => undefined);
+  const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),
       (error: unknown) => ({
@@ -151,11 +204,12 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
       }),
     ),
     listed,
+    shown,
   ]);
   if (target.value?.file !== file) return;
-  const { fatal, ...shown } = { fatal: false, ...found };
+  const { fatal, ...said } = { fatal: false, ...found };
   // What ended the engine once must not be what its successor begins with.
-  target.value = { file: fatal ? unreadable(file) : file, ...shown, ...(columns ? { columns } : {}) };
+  target.value = { file: fatal ? unreadable(file) : file, ...said, ...(columns ? { columns } : {}), ...(rows ? { rows } : {}) };
 }
 
 /** A file that is named, but not looked at again. */

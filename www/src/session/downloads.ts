@@ -16,11 +16,12 @@ import {
   type SavedAdapter,
 } from "../state";
 import { readBase, zipAdapter } from "./adapter";
-import { toCsv } from "./csv";
+import { csv } from "../csv";
 import { client } from "./engine";
 import type { AdapterFormat } from "./formats";
 import { chooseDestination, saveFile, type FileKind } from "./save";
-import { runFile } from "./share";
+import { describeRun } from "./describe";
+import { writeRun } from "./run-file";
 
 /** Sums in another order differ by less than this in the logits, other weights by far more. */
 const TOLERANCE = 1e-4;
@@ -120,7 +121,7 @@ export interface PlainFile extends FileKind {
   hint: string;
   /** Without its extension. */
   name: () => string;
-  content: () => string;
+  content: () => BlobPart;
 }
 
 const logName = () => [...parts(modelInfo.value?.name ?? "", run.value.data ?? ""), "log"].join("-");
@@ -133,7 +134,11 @@ export const RUN_FILE: PlainFile = {
   type: "application/json",
   extension: ".json",
   name: () => "run",
-  content: runFile,
+  content: () => {
+    const described = describeRun();
+    if (!described) throw new Error("There is no run to write down: load a model and choose data.");
+    return writeRun(described);
+  },
 };
 
 export const LOGS: readonly PlainFile[] = [
@@ -156,18 +161,18 @@ export const LOGS: readonly PlainFile[] = [
     extension: ".csv",
     name: logName,
     content: () =>
-      toCsv([
+      csv(
         ["step", "loss", "eval_loss", "lr", "grad_norm", "tokens", "tokens_per_second"],
-        ...steps.value.map((step) => [
-          step.step,
-          step.loss,
-          step.eval_loss,
-          step.lr,
-          step.grad_norm,
-          step.tokens,
-          step.tokens_per_second,
+        steps.value.map(({ step, loss, eval_loss, lr, grad_norm, tokens, tokens_per_second }) => [
+          step,
+          loss,
+          eval_loss,
+          lr,
+          grad_norm,
+          tokens,
+          tokens_per_second,
         ]),
-      ]),
+      ),
   },
 ];
 
@@ -181,9 +186,9 @@ export const sweepFile = (): PlainFile => ({
   extension: ".csv",
   name: () => [...parts(modelInfo.value?.name ?? "", sweep.value.data), "sweep"].join("-"),
   content: () =>
-    toCsv([
+    csv(
       ["r", "lora_alpha", "target_modules", "trainable_parameters", "eval_loss", "best_step", "seconds", "state"],
-      ...sweep.value.rows.map(({ r, lora_alpha, targets, trainable, evalLoss, bestStep, seconds, status }) => [
+      sweep.value.rows.map(({ r, lora_alpha, targets, trainable, evalLoss, bestStep, seconds, status }) => [
         r,
         lora_alpha,
         targets.target_modules.join(" "),
@@ -193,7 +198,7 @@ export const sweepFile = (): PlainFile => ({
         seconds,
         status,
       ]),
-    ]),
+    ),
 });
 
 export async function downloadFile(file: PlainFile): Promise<void> {

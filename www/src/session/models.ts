@@ -20,6 +20,10 @@ export function fromHub(name: string): ModelSource | string {
 
 export const fromKept = ({ id, name }: KeptModel): ModelSource => ({ name, kept: id });
 
+/** What a model is called in an address or a run file: its name on the Hub, if it comes from there. */
+export const sharedName = (source: ModelSource): string | undefined =>
+  "hub" in source || ("kept" in source && parseName(source.name)) ? source.name : undefined;
+
 /** What files that were chosen or dropped together are, or what is missing among them. */
 export async function fromFiles(chosen: readonly File[]): Promise<ModelSource | string> {
   // Of a folder only what lies in it directly: checkpoints in folders below have files of the same names.

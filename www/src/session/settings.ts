@@ -4,6 +4,7 @@ import { client } from "./engine";
 import { inspectData } from "./data";
 import { readLoraConfig } from "./adapter";
 import { loadBrought } from "./adapters";
+import { loraOptions } from "./options";
 
 /** Long enough not to count or plan while a number is being typed. */
 const SETTLE_MS = 200;
@@ -18,6 +19,9 @@ export function settle(act: () => Promise<void>): void {
   );
 }
 
+/** What decides how many parameters there are, and the warnings about them. */
+const COUNTED = ["r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern"] as const;
+
 /** Alpha is twice the rank until the user has written one. */
 let alphaIsChosen = false;
 
@@ -29,14 +33,38 @@ export function chooseAlpha(lora_alpha: number): void {
 export function changeSettings(change: Partial<Settings>): void {
   const follows = change.r !== undefined && change.r >= 1 && change.lora_alpha === undefined && !alphaIsChosen;
   settings.value = { ...settings.value, ...(follows ? { lora_alpha: 2 * change.r! } : {}), ...change };
-  if ("r" in change || "lora_alpha" in change || "target_modules" in change) settle(countParameters);
+  if (COUNTED.some((name) => name in change)) settle(countParameters);
   const isRead = "max_length" in change || "assistant_only_loss" in change;
   if (isRead && settings.value.max_length >= 2) settle(inspectData);
 }
 
+/**
+ * Settings from an address, a run file or an adapter. What they ask for that the model does not have is left out, and
+ * named in what is given back.
+ */
+export function applySettings(change: Partial<Settings>): string[] {
+  const notes: string[] = [];
+  const next = { ...settings.value, ...change };
+  const info = modelInfo.value;
+  if (info) {
+    const { target_modules: modules, max_position_embeddings: context } = info;
+    const missing = next.target_modules.filter((name) => !modules.includes(name));
+    if (missing.length > 0) notes.push(`This model has no ${missing.join(", ")}: left out of the target modules.`);
+    next.target_modules = next.target_modules.filter((name) => modules.includes(name));
+    if (next.target_modules.length === 0) next.target_modules = modules;
+    if (next.max_length > context) {
+      notes.push(`The maximum length was ${next.max_length}; this model’s context is ${context} tokens.`);
+      next.max_length = context;
+    }
+  }
+  alphaIsChosen = next.lora_alpha !== 2 * next.r;
+  changeSettings(next);
+  return notes;
+}
+
 export async function countParameters(): Promise<void> {
   if (!modelInfo.value) return;
-  const { r, lora_alpha, target_modules } = settings.value;
+  const { r, lora_alpha, lora_dropout, target_modules } = settings.value;
   if (target_modules.length === 0) {
     parameterCount.value = { error: "Choose at least one module to put the adapter on." };
     return;
@@ -49,8 +77,12 @@ export async function countParameters(): Promise<void> {
     parameterCount.value = { error: "Alpha is a number, 0 or more." };
     return;
   }
+  if (!(lora_dropout >= 0 && lora_dropout < 1)) {
+    parameterCount.value = { error: "Dropout is a number, 0 or more and less than 1." };
+    return;
+  }
   try {
-    parameterCount.value = { count: await client().call("count_parameters", { r, lora_alpha, target_modules }) };
+    parameterCount.value = { count: await client().call("count_parameters", loraOptions(settings.value)) };
   } catch (error) {
     parameterCount.value = { error: error instanceof Error ? error.message : String(error) };
   }
@@ -63,7 +95,7 @@ export async function takeAdapter(files: File[]): Promise<void> {
   try {
     const adapter = await loadBrought(files);
     initAdapter.value = adapter;
-    changeSettings(readLoraConfig(adapter.files.config));
+    applySettings(readLoraConfig(adapter.files.config));
   } catch (error) {
     initAdapterError.value = error instanceof Error ? error.message : String(error);
   }

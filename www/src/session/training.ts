@@ -32,6 +32,7 @@ import { compareSamples, stopGenerating } from "./compare";
 import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
 import { newEntry, samplingNow, type Beginning } from "./entry";
 import { addRun, changeRun, letGo, take } from "./history";
+import { loraOptions, trainOptions } from "./options";
 import type { Files } from "./store";
 
 /** Steps whose times are averaged for the time left. */
@@ -181,11 +182,10 @@ export async function goOn(stepsToMake?: number): Promise<void> {
 }
 
 export function runOptions(adapter: string, chosen: Settings, init: AdapterFiles | undefined): RunOptions {
-  const { r, lora_alpha, lora_dropout, target_modules, ...train } = chosen;
   return {
     adapter,
-    lora: { r, lora_alpha, lora_dropout, target_modules },
-    train,
+    lora: loraOptions(chosen),
+    train: trainOptions(chosen),
     ...(init ? { init_adapter: init } : {}),
   };
 }

@@ -1,6 +1,6 @@
 /** The chosen data. */
 import { computed, signal } from "@preact/signals";
-import type { DataFile, DataReport } from "postil-engine";
+import type { DataFile, DataReport, FirstRows } from "postil-engine";
 
 /** One entry of `demo/data/index.json`. */
 export interface DataSet {
@@ -19,6 +19,7 @@ export interface LoadedFile {
   error?: string;
   /** What the file calls its columns; of files from the user's disk. */
   columns?: readonly string[];
+  rows?: FirstRows;
 }
 
 export const OWN_FILES = "own";

@@ -10,7 +10,7 @@ export type ModelState =
   | { name: "failed"; message: string };
 
 export const model = signal<ModelState>({ name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } });
-/** Where the loaded model came from. */
+/** Where the model that is loaded comes from. */
 export const modelSource = signal<ModelSource | undefined>(undefined);
 /** What a person should know of the model being loaded, or of the one that could not be. */
 export const modelNotices = signal<readonly { kind: "error" | "note"; text: string }[]>([]);

@@ -7,6 +7,9 @@ export interface Settings {
   lora_alpha: number;
   lora_dropout: number;
   target_modules: string[];
+  /** Ranks and alphas of modules that differ from `r` and `lora_alpha`; keys as PEFT's. */
+  rank_pattern: Record<string, number>;
+  alpha_pattern: Record<string, number>;
   max_steps: number;
   learning_rate: number;
   per_device_train_batch_size: number;
@@ -22,11 +25,14 @@ export interface Settings {
   assistant_only_loss: boolean;
 }
 
-export const settings = signal<Settings>({
+export const DEFAULTS: Readonly<Settings> = {
   r: 16,
   lora_alpha: 32,
   lora_dropout: 0,
+  // All there are, once there is a model.
   target_modules: [],
+  rank_pattern: {},
+  alpha_pattern: {},
   max_steps: 100,
   learning_rate: 2e-4,
   per_device_train_batch_size: 8,
@@ -40,7 +46,9 @@ export const settings = signal<Settings>({
   group_by_length: false,
   gradient_checkpointing: false,
   assistant_only_loss: true,
-});
+};
+
+export const settings = signal<Settings>(DEFAULTS);
 
 export type CountState = { count?: ParameterCount; error?: string };
 export const parameterCount = signal<CountState>({});

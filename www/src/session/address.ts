@@ -1,0 +1,97 @@
+/** Keeps the page's address and the settings the same, and takes in what a link or a run file asks for. */
+import { effect } from "@preact/signals";
+import {
+  active,
+  chosenData,
+  chosenSet,
+  dataSets,
+  linked,
+  linkedSet,
+  linkNotes,
+  modelInfo,
+  modelSource,
+  settings,
+  type Settings,
+} from "../state";
+import { BUILT_IN, loadModel } from "./boot";
+import { chooseSet } from "./data";
+import { sharedName } from "./models";
+import { readRun } from "./run-file";
+import { applySettings } from "./settings";
+import { fromHash, toHash } from "./share";
+
+/** Browsers refuse addresses that change too often. */
+const SETTLE_MS = 300;
+
+/** Reads the address of a page that has just been opened, before anything is loaded. */
+export function arrive(): void {
+  const arrival = fromHash(location.hash);
+  if (!arrival) return;
+  linked.value = { model: arrival.model, settings: arrival.settings };
+  linkedSet.value = arrival.data;
+  linkNotes.value = arrival.notes;
+  settings.value = { ...settings.value, ...arrival.settings };
+}
+
+/** From now on the address follows the settings, and the settings an address that the user changes. */
+export function followAddress(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  effect(() => {
+    const hash = currentHash();
+    clearTimeout(timer);
+    if (hash !== undefined) timer = setTimeout(() => history.replaceState(history.state, "", hash), SETTLE_MS);
+  });
+  addEventListener("hashchange", () => {
+    const arrival = fromHash(location.hash);
+    if (!arrival) return;
+    if (active.value) linkNotes.value = ["A run is going on: the settings in the address were not read."];
+    else void adopt(arrival.model, arrival.data, arrival.settings, arrival.notes);
+  });
+}
+
+/** The address of the settings as they are; without a model there is none. */
+export function currentHash(): string | undefined {
+  const [source, info] = [modelSource.value, modelInfo.value];
+  if (!source || !info) return undefined;
+  const model = linked.value?.model ?? sharedName(source);
+  const set = linkedSet.value ?? (chosenData.value === dataSets.value[0]?.id ? undefined : chosenSet.value?.id);
+  const hash = toHash({ model, data: set, settings: settings.value }, info.target_modules);
+  return /^#v=\d+$/.test(hash) ? location.pathname + location.search : hash;
+}
+
+/** Settings of a link or a run file, on a page that is in use. */
+async function adopt(
+  model: string | undefined,
+  set: string | undefined,
+  wanted: Partial<Settings>,
+  notes: readonly string[],
+): Promise<void> {
+  linkNotes.value = notes;
+  const source = modelSource.value;
+  if (model === undefined || (source && sharedName(source) === model)) {
+    linkNotes.value = [...notes, ...applySettings(wanted)];
+  } else {
+    linked.value = { model, settings: wanted };
+  }
+  const id = set === "" ? dataSets.value[0]?.id : set;
+  if (id === undefined || id === chosenData.value) return;
+  if (dataSets.value.some((other) => other.id === id)) await chooseSet(id);
+  else linkNotes.value = [...linkNotes.value, `There is no built-in data set ${id.slice(0, 60)}.`];
+}
+
+/** Takes a run file from the user. */
+export async function takeRunFile(file: File): Promise<void> {
+  linkNotes.value = [];
+  try {
+    const { model, set, settings: wanted, notes } = readRun(await file.text(), file.name);
+    if (model === "demo" && modelSource.value !== BUILT_IN) await loadModel(BUILT_IN);
+    await adopt(model === "demo" ? undefined : model, set, wanted, notes);
+  } catch (error) {
+    linkNotes.value = [error instanceof Error ? error.message : String(error)];
+  }
+}
+
+export function forgetLink(): void {
+  linked.value = undefined;
+  linkNotes.value = [];
+}
