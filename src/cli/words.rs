@@ -1,7 +1,7 @@
 //! What the program says, in the words of its options: the library knows settings by Hugging Face's names.
 
 /// Settings, and the options that set them.
-const OPTIONS: [(&str, &str); 21] = [
+const OPTIONS: [(&str, &str); 22] = [
     ("learning_rate", "--lr"),
     ("lr_scheduler_type", "--schedule"),
     ("warmup_steps", "--warmup-steps"),
@@ -15,6 +15,7 @@ const OPTIONS: [(&str, &str); 21] = [
     ("group_by_length", "--group-by-length"),
     ("max_length", "--max-length"),
     ("eval_steps", "--eval-steps"),
+    ("eval_split", "--eval-split"),
     ("save_steps", "--save-steps"),
     ("r", "--rank"),
     ("lora_alpha", "--alpha"),
