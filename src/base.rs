@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{read_folder, read_model};
+pub use folder::{other_tokenizer_files, read_folder, read_model};
 
 use crate::checkpoint::{GgufFile, Progress, TensorSource};
 use crate::config::ModelConfig;
@@ -38,6 +38,20 @@ pub struct BaseFiles {
 }
 
 impl BaseFiles {
+    /// The files beside the weights, under their names.
+    pub fn text_files(&self) -> Vec<(&'static str, &[u8])> {
+        [
+            ("config.json", Some(&self.config[..])),
+            ("tokenizer.json", Some(&self.tokenizer)),
+            ("tokenizer_config.json", self.tokenizer_config.as_deref()),
+            ("chat_template.jinja", self.chat_template.as_ref().map(String::as_bytes)),
+            ("generation_config.json", self.generation_config.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, bytes)| Some((name, bytes?)))
+        .collect()
+    }
+
     /// The files that a GGUF file stands for: its metadata has the configuration and the tokenizer.
     ///
     /// # Errors

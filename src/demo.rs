@@ -11,6 +11,8 @@ use crate::source::MemorySource;
 
 /// The built-in model's and data's name.
 pub const NAME: &str = "demo";
+/// What adapters call the built-in model.
+pub const BASE_NAME: &str = "postil-demo";
 
 macro_rules! asset {
     ($path:literal) => {
@@ -22,7 +24,7 @@ macro_rules! asset {
 pub async fn base_files() -> Result<BaseFiles> {
     let weights = MemorySource::new(MODEL_FILE, asset!("model.safetensors").as_slice());
     Ok(BaseFiles {
-        name: "postil-demo".to_owned(),
+        name: BASE_NAME.to_owned(),
         revision: None,
         config: asset!("config.json").to_vec(),
         weights: Rc::new(SafetensorsFile::open(Rc::new(weights)).await?),

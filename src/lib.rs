@@ -5,8 +5,8 @@
 //!
 //! # Modules, in the order of their imports
 //!
-//! [`error`] ← [`config`] ← {[`source`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
-//! [`model`] ← {[`base`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
+//! [`error`] ← [`config`] ← {[`source`], [`sink`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`]
+//! ← [`model`] ← {[`base`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
 //!
 //! # One training step
 //!
@@ -29,6 +29,7 @@ pub mod gpu;
 pub mod hub;
 pub mod kernels;
 pub mod model;
+pub mod sink;
 pub mod source;
 pub mod tokenizer;
 pub mod train;

@@ -72,6 +72,26 @@ pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
     })
 }
 
+/// The files of a folder that only slow tokenizers read, and older versions of the others: what a copy of the model
+/// needs for every tool that its original works with.
+///
+/// # Errors
+/// `Io` for a file that cannot be read, `Format` for one that is far too large.
+pub fn other_tokenizer_files(dir: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    const NAMES: [&str; 8] = [
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+        "vocab.txt",
+        "tokenizer.model",
+        "spiece.model",
+        "chat_template.json",
+    ];
+    let read = |name| Some(optional(dir, name).transpose()?.map(|bytes| (name, bytes)));
+    NAMES.into_iter().filter_map(read).collect()
+}
+
 fn optional(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     match std::fs::metadata(&path) {

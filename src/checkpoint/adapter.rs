@@ -68,10 +68,8 @@ impl Adapter {
     pub fn to_files(&self) -> Result<AdapterFiles> {
         let mut names = Vec::with_capacity(2 * self.modules.len());
         for module in &self.modules {
-            let [a, b] = module.names();
-            module.check_matrix(&a, &module.a, module.in_features)?;
-            module.check_matrix(&b, &module.b, module.out_features)?;
-            names.push([a, b]);
+            module.check()?;
+            names.push(module.names());
         }
         let mut tensors = Vec::with_capacity(2 * self.modules.len());
         for (module, [a, b]) in self.modules.iter().zip(&names) {
@@ -236,6 +234,13 @@ impl AdapterModule {
         [A_SUFFIX, B_SUFFIX].map(|suffix| format!("{PREFIX}{}{suffix}", self.id))
     }
 
+    /// Checks that both matrices have their sizes and are finite.
+    pub(super) fn check(&self) -> Result<()> {
+        let [a, b] = self.names();
+        self.check_matrix(&a, &self.a, self.in_features)?;
+        self.check_matrix(&b, &self.b, self.out_features)
+    }
+
     fn check_matrix(&self, name: &str, values: &[f32], features: usize) -> Result<()> {
         if self.r.checked_mul(features) != Some(values.len()) {
             return Err(Error::format(format!(
@@ -264,7 +269,8 @@ fn parse_name(name: &str) -> Option<(ModuleId, usize)> {
     Some((ModuleId::from_name(module)?, half))
 }
 
-fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
+/// Values as a file has them.
+pub(super) fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
     if cfg!(target_endian = "little") {
         Cow::Borrowed(bytemuck::cast_slice(values))
     } else {

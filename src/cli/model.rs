@@ -12,7 +12,7 @@ use postil::{Error, ErrorKind, Result, checkpoint, demo};
 use super::{bar, warn};
 
 /// The progress bar of bytes on their way.
-const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+pub const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 
 /// A model by what `--model` says: built in, on the disk, or on the Hub under this name.
 enum ModelSource {
@@ -24,7 +24,7 @@ enum ModelSource {
 impl ModelSource {
     fn of(model: &str) -> Result<Self> {
         let path = Path::new(model);
-        if model == demo::NAME {
+        if model == demo::NAME || model == demo::BASE_NAME && !path.exists() {
             Ok(Self::BuiltIn)
         } else if path.exists() {
             Ok(Self::Disk(path.to_owned()))
@@ -45,14 +45,20 @@ impl ModelSource {
 
 /// A model's files, downloaded if need be.
 pub async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
+    Ok(located_files(model, json).await?.0)
+}
+
+/// A model's files and where they are on the disk, if they are.
+pub async fn located_files(model: &str, json: bool) -> Result<(BaseFiles, Option<PathBuf>)> {
     match ModelSource::of(model)? {
-        ModelSource::BuiltIn => demo::base_files().await,
-        ModelSource::Disk(path) => read_model(&path).await,
+        ModelSource::BuiltIn => Ok((demo::base_files().await?, None)),
+        ModelSource::Disk(path) => Ok((read_model(&path).await?, Some(path))),
         ModelSource::Hub(name) => {
-            let files = read_model(&fetch(&name, Part::All, json)?).await?;
+            let path = fetch(&name, Part::All, json)?;
+            let files = read_model(&path).await?;
             // PEFT means `main` where an adapter names none.
             let revision = Some(name.revision).filter(|revision| revision != "main");
-            Ok(BaseFiles { name: name.repo, revision, ..files })
+            Ok((BaseFiles { name: name.repo, revision, ..files }, Some(path)))
         }
     }
 }
