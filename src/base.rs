@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{other_tokenizer_files, read_folder, read_model};
+pub use folder::{other_tokenizer_files, read_config, read_folder, read_model};
 
 use crate::checkpoint::{GgufFile, Progress, TensorSource};
 use crate::config::ModelConfig;

@@ -72,6 +72,14 @@ pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
     })
 }
 
+/// Reads the `config.json` of a folder and nothing else of it.
+///
+/// # Errors
+/// `Io` when it is missing or cannot be read.
+pub fn read_config(dir: &Path) -> Result<Vec<u8>> {
+    required(dir, "config.json")
+}
+
 /// The files of a folder that only slow tokenizers read, and older versions of the others: what a copy of the model
 /// needs for every tool that its original works with.
 ///

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::safetensors::Dtype;
 use serde_json::json;
 
-use super::adapter::{ADAPTER_CONFIG_FILE, Adapter, AdapterFiles, AdapterModule, le_bytes};
-use super::safetensors::write_safetensors;
-use super::uniform::{Uniform, scaled_b, transposed};
+use super::adapter::{ADAPTER_CONFIG_FILE, Adapter, AdapterFiles, AdapterModule, le_bytes, read_f32};
+use super::safetensors::{Header, write_safetensors};
+use super::uniform::{Uniform, config_of, scaled_b, transposed};
 use crate::config::{ModelConfig, ModuleId};
 use crate::error::{Error, Result};
 
@@ -70,6 +70,73 @@ impl Adapter {
             .map_err(|error| Error::config(format!("{ADAPTER_CONFIG_FILE} cannot be written: {error}")))?;
         Ok(AdapterFiles { config, model: write_safetensors(&tensors, &metadata)? })
     }
+
+    /// Reads an adapter of `model` from the two files of an mlx-lm adapter.
+    ///
+    /// # Errors
+    ///
+    /// `Format` for malformed files, a tensor that no module of `model` has, a half that is missing, or shapes that do
+    /// not fit; `Unsupported` for an adapter that is no LoRA.
+    pub fn from_mlx(files: &AdapterFiles, model: &ModelConfig) -> Result<Self> {
+        let format = |what: String| Error::format(format!("{MLX_ADAPTERS_FILE}: {what}"));
+        let MlxConfig { fine_tune_type, lora_parameters } =
+            serde_json::from_slice(&files.config).map_err(|error| {
+                Error::format(format!("{ADAPTER_CONFIG_FILE}: no adapter of mlx-lm: {error}"))
+            })?;
+        let LoraParameters { rank, scale } = lora_parameters;
+        if fine_tune_type != "lora" {
+            return Err(Error::unsupported(format!(
+                "{ADAPTER_CONFIG_FILE}: fine_tune_type is {fine_tune_type}; expected lora"
+            )));
+        }
+        let header = Header::of_bytes(MLX_ADAPTERS_FILE, &files.model)?;
+        let mut modules = Vec::new();
+        for id in model.linear_modules() {
+            let names = [".lora_a", ".lora_b"].map(|half| format!("{}{half}", mlx_name(id)));
+            let [a, b] = names.each_ref().map(|name| header.tensors.get(name));
+            let (a, b) = match (a, b) {
+                (None, None) => continue,
+                (Some(a), Some(b)) => (a, b),
+                _ => return Err(format(format!("{id}: one of lora_a and lora_b is missing"))),
+            };
+            let (out_features, in_features) = model.projection_shape(id.projection);
+            for (name, tensor, wanted) in
+                [(&names[0], a, [in_features, rank]), (&names[1], b, [rank, out_features])]
+            {
+                if tensor.info.shape != wanted {
+                    let found = &tensor.info.shape;
+                    return Err(format(format!("{name} has the shape {found:?}; expected {wanted:?}")));
+                }
+            }
+            let a = transposed(&read_f32(MLX_ADAPTERS_FILE, &names[0], a, &files.model)?, in_features, rank);
+            let b = transposed(&read_f32(MLX_ADAPTERS_FILE, &names[1], b, &files.model)?, rank, out_features);
+            modules.push(AdapterModule { id, r: rank, in_features, out_features, a, b });
+        }
+        if 2 * modules.len() != header.tensors.len() {
+            return Err(format(format!(
+                "it has {} tensors; {} of them belong to modules of the model",
+                header.tensors.len(),
+                2 * modules.len()
+            )));
+        }
+        let config = config_of(&modules, scale * rank as f64, model)?;
+        let adapter = Self { config, modules };
+        adapter.check(model)?;
+        Ok(adapter)
+    }
+}
+
+/// What mlx-lm reads of its configuration.
+#[derive(serde::Deserialize)]
+struct MlxConfig {
+    fine_tune_type: String,
+    lora_parameters: LoraParameters,
+}
+
+#[derive(serde::Deserialize)]
+struct LoraParameters {
+    rank: usize,
+    scale: f64,
 }
 
 /// A module's name in mlx-lm, where every family's decoder is called `model`.

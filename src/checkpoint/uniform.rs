@@ -1,9 +1,9 @@
 //! An adapter for formats that know one alpha or one scale for all modules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Adapter, AdapterModule};
-use crate::config::{AdaptedModule, ModelConfig};
+use crate::config::{AdaptedModule, LoraConfig, ModelConfig, TargetModules};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One number for all modules, and for each what its `B` must be multiplied by so that the product stays.
@@ -54,4 +54,31 @@ pub(super) fn scaled_b(module: &AdapterModule, factor: f64) -> Result<Vec<f32>> 
 /// Rows as columns.
 pub(super) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+/// The configuration that means exactly these modules of `model`, with one alpha.
+///
+/// # Errors
+///
+/// Those of [`LoraConfig::resolve`].
+pub(super) fn config_of(modules: &[AdapterModule], alpha: f64, model: &ModelConfig) -> Result<LoraConfig> {
+    let r = modules.iter().map(|module| module.r).max().unwrap_or(0);
+    let others = modules.iter().filter(|module| module.r != r);
+    let names: BTreeSet<_> = modules.iter().map(|module| module.id.projection.name().to_owned()).collect();
+    let config = LoraConfig {
+        r,
+        lora_alpha: alpha,
+        rank_pattern: others.map(|module| (module.id.name().replace('.', "\\."), module.r)).collect(),
+        target_modules: TargetModules::List(names.into_iter().collect()),
+        ..LoraConfig::default()
+    };
+    let is_same = |config: &LoraConfig| {
+        let found = config.resolve(model)?;
+        Ok::<_, Error>(found.iter().map(|module| module.id).eq(modules.iter().map(|module| module.id)))
+    };
+    if is_same(&config)? {
+        return Ok(config);
+    }
+    let names = modules.iter().map(|module| module.id.name()).collect();
+    Ok(LoraConfig { target_modules: TargetModules::List(names), ..config })
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postil::base::{Base, BaseFiles, OpenedBase, read_model};
+use postil::base::{Base, BaseFiles, OpenedBase, read_config, read_model};
 use postil::config::ModelConfig;
 use postil::gpu::Gpu;
 use postil::hub::{Hub, HubModel, Part, Progress};
-use postil::{Error, ErrorKind, Result, checkpoint, demo};
+use postil::{Context, Error, ErrorKind, Result, checkpoint, demo};
 
 use super::{bar, warn};
 
@@ -63,16 +63,18 @@ pub async fn located_files(model: &str, json: bool) -> Result<(BaseFiles, Option
     }
 }
 
-/// A model's `config.json`; of a model on the Hub nothing else is downloaded.
+/// A model's `config.json`: nothing else is read, or downloaded.
 pub async fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
-    match ModelSource::of(model)? {
-        ModelSource::Hub(name) if name.file.is_none() => {
-            let path = fetch(&name, Part::Config, json)?.join("config.json");
-            let bytes = std::fs::read(&path).map_err(|error| Error::io(path.display(), &error))?;
-            ModelConfig::from_json(&bytes)
-        }
-        _ => ModelConfig::from_json(&base_files(model, json).await?.config),
-    }
+    let folder = match ModelSource::of(model)? {
+        ModelSource::Hub(name) if name.file.is_none() => Some(fetch(&name, Part::Config, json)?),
+        ModelSource::Disk(path) if path.is_dir() => Some(path),
+        _ => None,
+    };
+    let config = match folder {
+        Some(folder) => read_config(&folder)?,
+        None => base_files(model, json).await?.config,
+    };
+    ModelConfig::from_json(&config).context(|| model.to_owned())
 }
 
 /// Downloads what the cache lacks, with a progress bar for the bytes.

@@ -4,7 +4,7 @@
 //! llama.cpp computes `alpha/r · B·(A·x)`, r being each tensor's own. It knows one alpha and neither rsLoRA nor
 //! `alpha_pattern`: what differs goes into `B`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use half::f16;
 
@@ -12,9 +12,9 @@ use super::architecture::{layer_and_part, name_of, projection, regrouped_row, re
 use super::header::{Header, Stored};
 use super::types::GgmlType;
 use super::writer::Writer;
-use crate::checkpoint::uniform::{Uniform, scaled_b};
+use crate::checkpoint::uniform::{Uniform, config_of, scaled_b};
 use crate::checkpoint::{Adapter, AdapterModule};
-use crate::config::{LoraConfig, ModelConfig, ModuleId, Role, TargetModules};
+use crate::config::{ModelConfig, ModuleId, Role};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::source::{ByteSource, read_exact};
 
@@ -208,27 +208,4 @@ async fn values(source: &dyn ByteSource, (name, stored): (&str, &Stored)) -> Res
         None => Ok(values),
         Some(value) => Err(Error::format(format!("tensor {name} holds {value}; the adapter cannot be used"))),
     }
-}
-
-/// The configuration that means exactly these modules of `model`.
-fn config_of(modules: &[AdapterModule], alpha: f64, model: &ModelConfig) -> Result<LoraConfig> {
-    let r = modules.iter().map(|module| module.r).max().unwrap_or(0);
-    let others = modules.iter().filter(|module| module.r != r);
-    let names: BTreeSet<_> = modules.iter().map(|module| module.id.projection.name().to_owned()).collect();
-    let config = LoraConfig {
-        r,
-        lora_alpha: alpha,
-        rank_pattern: others.map(|module| (module.id.name().replace('.', "\\."), module.r)).collect(),
-        target_modules: TargetModules::List(names.into_iter().collect()),
-        ..LoraConfig::default()
-    };
-    let is_same = |config: &LoraConfig| {
-        let found = config.resolve(model)?;
-        Ok::<_, Error>(found.iter().map(|module| module.id).eq(modules.iter().map(|module| module.id)))
-    };
-    if is_same(&config)? {
-        return Ok(config);
-    }
-    let names = modules.iter().map(|module| module.id.name()).collect();
-    Ok(LoraConfig { target_modules: TargetModules::List(names), ..config })
 }
