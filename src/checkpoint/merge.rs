@@ -53,7 +53,8 @@ impl<'a> Merge<'a> {
     /// # Errors
     ///
     /// `Unsupported` for a source whose tensors are decoded (GGUF), or an adapted weight that is not F32, F16 or BF16;
-    /// `Format` for a weight that is missing or has another shape; those of [`Adapter::check`].
+    /// `Format` for a weight that is missing or has another shape; `NotFinite` for an adapter that is not finite;
+    /// those of [`Adapter::check`].
     pub fn new(
         source: &'a dyn TensorSource,
         adapter: &'a Adapter,
@@ -75,6 +76,7 @@ impl<'a> Merge<'a> {
         let scales: BTreeMap<_, _> = resolved.iter().map(|module| (module.id, module.scale)).collect();
         let mut deltas = BTreeMap::new();
         for module in &adapter.modules {
+            module.check()?;
             let spec = model.linear_tensor(module.id);
             check_weight(&canonical_source, &spec)?;
             let delta = Delta::new(module, scales[&module.id], spec.kind);

@@ -28,7 +28,7 @@ impl Adapter {
     /// `NotFinite` for a weight that is no finite number or becomes none with its scale; those of
     /// [`Adapter::check`].
     pub fn to_mlx(&self, model: &ModelConfig) -> Result<AdapterFiles> {
-        let uniform = Uniform::of(self, model, |module| f64::from(module.scale))?;
+        let uniform = Uniform::of(self, model, |module| module.alpha / module.r as f64)?;
         let rank = self.modules.iter().map(|module| module.r).max().unwrap_or(0);
         let mut tensors = Vec::with_capacity(2 * self.modules.len());
         for &(module, factor) in &uniform.modules {
@@ -60,8 +60,7 @@ impl Adapter {
                 "dropout": self.config.lora_dropout,
                 "keys": keys,
                 "rank": rank,
-                // The shortest decimal of an f32, not the one of the f64 nearest to it.
-                "scale": uniform.value as f32,
+                "scale": uniform.value,
             },
             "model": self.config.base_model_name_or_path,
             "num_layers": model.num_hidden_layers - first,

@@ -144,6 +144,7 @@ pub async fn export(args: &ExportArgs, json: bool) -> Result<()> {
         (ExportFormat::Gguf, Some(config)) => gguf(args, &adapter, config).await?,
         (ExportFormat::Mlx, Some(config)) => {
             let files = adapter.to_mlx(config)?;
+            Adapter::from_mlx(&files, config)?;
             folder(&args.out, [(MLX_ADAPTERS_FILE, files.model), (ADAPTER_CONFIG_FILE, files.config)])
                 .map(|bytes| (bytes, "mlx_lm.generate --adapter-path"))?
         }

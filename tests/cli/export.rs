@@ -84,8 +84,10 @@ fn a_merged_model_is_the_model_with_its_adapter() {
     assert_eq!(summary["modules"], 28);
     let all = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
     assert_eq!(names(Path::new(&out)), all);
+    let data = arg(&write_data(dir.path()));
     let eval = |args: &[&str]| {
-        let report = postil(&[&["eval", "--json"], args].concat()).json();
+        let report =
+            postil(&[&["eval", "--data", &data, "--batch-size", "16", "--json"], args].concat()).json();
         report["loss"].as_f64().expect("a loss")
     };
     let (base, adapted) = (eval(&[]), eval(&["--adapter", &adapter]));
