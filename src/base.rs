@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 #[cfg(not(target_arch = "wasm32"))]
-pub use folder::{read_folder, read_model, read_text};
+pub use folder::{other_tokenizer_files, read_config, read_folder, read_model, read_text};
 
 use crate::checkpoint::{GgufFile, Progress, TensorSource};
 use crate::config::ModelConfig;
@@ -50,6 +50,22 @@ impl TextFiles {
 }
 
 impl BaseFiles {
+    /// The files beside the weights, under their names.
+    pub fn text_files(&self) -> Vec<(&'static str, &[u8])> {
+        let tokenizer = &self.text.tokenizer;
+        [
+            ("config.json", Some(&self.text.config[..])),
+            ("tokenizer.json", Some(&tokenizer.tokenizer)),
+            ("tokenizer_config.json", tokenizer.tokenizer_config.as_deref()),
+            ("special_tokens_map.json", tokenizer.special_tokens_map.as_deref()),
+            ("chat_template.jinja", tokenizer.chat_template.as_ref().map(String::as_bytes)),
+            ("generation_config.json", self.text.generation_config.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, bytes)| Some((name, bytes?)))
+        .collect()
+    }
+
     /// The files that a GGUF file stands for: its metadata has the configuration and the tokenizer.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ use crate::source::MemorySource;
 use crate::tokenizer::TokenizerFiles;
 
 pub use crate::config::DEMO as NAME;
+/// What adapters call the built-in model.
+pub const BASE_NAME: &str = "postil-demo";
 
 macro_rules! asset {
     ($path:literal) => {
@@ -22,7 +24,7 @@ macro_rules! asset {
 pub async fn base_files() -> Result<BaseFiles> {
     let weights = MemorySource::new(MODEL_FILE, asset!("model.safetensors").as_slice());
     Ok(BaseFiles {
-        name: "postil-demo".to_owned(),
+        name: BASE_NAME.to_owned(),
         revision: None,
         text: text_files(),
         weights: Rc::new(SafetensorsFile::open(Rc::new(weights)).await?),

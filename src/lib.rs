@@ -5,7 +5,7 @@
 //!
 //! # Modules, in the order of their imports
 //!
-//! [`error`] ← [`config`] ← {[`source`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
+//! [`error`] ← [`config`] ← {[`source`], [`sink`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
 //! [`model`] ← {[`base`], [`memory`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
 //!
 //! # One training step
@@ -30,6 +30,7 @@ pub mod hub;
 pub mod kernels;
 pub mod memory;
 pub mod model;
+pub mod sink;
 pub mod source;
 pub mod tokenizer;
 pub mod train;

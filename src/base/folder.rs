@@ -86,6 +86,33 @@ fn folder_text(dir: &Path) -> Result<TextFiles> {
     })
 }
 
+/// Reads the `config.json` of a folder and nothing else of it.
+///
+/// # Errors
+/// `Io` when it is missing or cannot be read.
+pub fn read_config(dir: &Path) -> Result<Vec<u8>> {
+    required(dir, "config.json")
+}
+
+/// The files of a folder that only slow tokenizers read, and older versions of the others: what a copy of the model
+/// needs for every tool that its original works with.
+///
+/// # Errors
+/// `Io` for a file that cannot be read, `Format` for one that is far too large.
+pub fn other_tokenizer_files(dir: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    const NAMES: [&str; 7] = [
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+        "vocab.txt",
+        "tokenizer.model",
+        "spiece.model",
+        "chat_template.json",
+    ];
+    let read = |name| Some(optional(dir, name).transpose()?.map(|bytes| (name, bytes)));
+    NAMES.into_iter().filter_map(read).collect()
+}
+
 fn optional(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     match std::fs::metadata(&path) {

@@ -68,10 +68,8 @@ impl Adapter {
     pub fn to_files(&self) -> Result<AdapterFiles> {
         let mut names = Vec::with_capacity(2 * self.modules.len());
         for module in &self.modules {
-            let [a, b] = module.names();
-            module.check_matrix(&a, &module.a, module.in_features)?;
-            module.check_matrix(&b, &module.b, module.out_features)?;
-            names.push([a, b]);
+            module.check()?;
+            names.push(module.names());
         }
         let mut tensors = Vec::with_capacity(2 * self.modules.len());
         for (module, [a, b]) in self.modules.iter().zip(&names) {
@@ -153,8 +151,8 @@ impl Adapter {
                     a.info.shape, b.info.shape
                 )));
             }
-            let a = read_f32(a_name, a, model)?;
-            let b = read_f32(b_name, b, model)?;
+            let a = read_f32(ADAPTER_MODEL_FILE, a_name, a, model)?;
+            let b = read_f32(ADAPTER_MODEL_FILE, b_name, b, model)?;
             modules.push(AdapterModule { id, r, in_features, out_features, a, b });
         }
         Ok(Self { config, modules })
@@ -241,6 +239,13 @@ impl AdapterModule {
         [A_SUFFIX, B_SUFFIX].map(|suffix| format!("{PREFIX}{}{suffix}", self.id))
     }
 
+    /// Checks that both matrices have their sizes and are finite.
+    pub(super) fn check(&self) -> Result<()> {
+        let [a, b] = self.names();
+        self.check_matrix(&a, &self.a, self.in_features)?;
+        self.check_matrix(&b, &self.b, self.out_features)
+    }
+
     fn check_matrix(&self, name: &str, values: &[f32], features: usize) -> Result<()> {
         if self.r.checked_mul(features) != Some(values.len()) {
             return Err(Error::format(format!(
@@ -269,7 +274,8 @@ fn parse_name(name: &str) -> Option<(ModuleId, usize)> {
     Some((ModuleId::from_name(module)?, half))
 }
 
-fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
+/// Values as a file has them.
+pub(super) fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
     if cfg!(target_endian = "little") {
         Cow::Borrowed(bytemuck::cast_slice(values))
     } else {
@@ -277,9 +283,9 @@ fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A tensor's elements as f32, all of them finite. `file` has been checked to hold them.
-fn read_f32(name: &str, tensor: &Placed, file: &[u8]) -> Result<Vec<f32>> {
-    let bytes = &file[tensor.begin as usize..][..tensor.info.bytes() as usize];
+/// A tensor's elements as f32, all of them finite. `bytes` are the whole file, which has been checked to hold them.
+pub(super) fn read_f32(file: &str, name: &str, tensor: &Placed, bytes: &[u8]) -> Result<Vec<f32>> {
+    let bytes = &bytes[tensor.begin as usize..][..tensor.info.bytes() as usize];
     let (pairs, quads) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
     let values: Vec<f32> = match tensor.info.dtype {
         Dtype::F32 => quads.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
@@ -287,14 +293,14 @@ fn read_f32(name: &str, tensor: &Placed, file: &[u8]) -> Result<Vec<f32>> {
         Dtype::BF16 => pairs.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
         found => {
             return Err(Error::unsupported(format!(
-                "{ADAPTER_MODEL_FILE}: tensor {name} is {found}; expected F32, F16 or BF16"
+                "{file}: tensor {name} is {found}; expected F32, F16 or BF16"
             )));
         }
     };
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
         Some(index) => Err(Error::format(format!(
-            "{ADAPTER_MODEL_FILE}: tensor {name}: element {index} is {}; the adapter cannot be used",
+            "{file}: tensor {name}: element {index} is {}; the adapter cannot be used",
             values[index]
         ))),
     }

@@ -12,6 +12,7 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::sink::FileSink;
 
 /// How the name of something half-written ends.
 const NEW: &str = ".postil-new";
@@ -50,47 +51,104 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// `Io`, naming the path; `Config` when there is a directory with other files, which would be lost.
 pub fn write_dir(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
-    for (name, _) in files {
-        let mut components = Path::new(name).components();
-        if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) {
-            return Err(Error::config(format!(
-                "\"{name}\" cannot be the name of a file in {}",
-                path.display()
-            )));
-        }
-    }
-    let failed = |error: io::Error| Error::io(format!("cannot write {}", path.display()), &error);
-    let place = Place::of(path)?;
-    fs::create_dir_all(&place.parent).map_err(failed)?;
-    let _lock = place.lock();
     let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
-    let replaces = check_replaceable(path, &names)?;
-    let (new, old) = (place.temporary(NEW), place.temporary(OLD));
-    let write = || {
-        fs::create_dir(&new)?;
-        for (name, bytes) in files {
-            write_synced(&new.join(name), bytes)?;
-        }
-        sync_dir(&new)?;
-        if replaces {
-            fs::rename(path, &old)?;
-        }
-        fs::rename(&new, path).inspect_err(|_| {
-            if replaces {
-                // If this fails too, the old directory is still there for `clean_temporaries`.
-                let _ = fs::rename(&old, path);
+    let dir = NewDir::begin(path, &names)?;
+    for (name, bytes) in files {
+        dir.write(name, bytes)?;
+    }
+    dir.commit()
+}
+
+/// A directory that is written under a temporary name until [`NewDir::commit`]: for files that are too large to be
+/// held. Dropped before, it leaves nothing, and what was at its place stays.
+pub struct NewDir {
+    path: PathBuf,
+    place: Place,
+    new: PathBuf,
+    /// Whether there is a directory at the place.
+    replaces: bool,
+    _lock: Option<File>,
+}
+
+impl NewDir {
+    /// Begins a directory that is to be at `path` with files called `names`. Missing parent directories are made.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, naming the path; `Config` for a name that is no plain file's, and when there is a directory with
+    /// other files, which would be lost.
+    pub fn begin(path: &Path, names: &[&str]) -> Result<Self> {
+        for name in names {
+            let mut components = Path::new(name).components();
+            if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) {
+                return Err(Error::config(format!(
+                    "\"{name}\" cannot be the name of a file in {}",
+                    path.display()
+                )));
             }
-        })?;
-        sync_dir(&place.parent)
-    };
-    if let Err(error) = write() {
-        let _ = fs::remove_dir_all(&new);
-        return Err(failed(error));
+        }
+        let failed = |error: io::Error| Error::io(format!("cannot write {}", path.display()), &error);
+        let place = Place::of(path)?;
+        fs::create_dir_all(&place.parent).map_err(failed)?;
+        let lock = place.lock();
+        let replaces = check_replaceable(path, names)?;
+        let new = place.temporary(NEW);
+        fs::create_dir(&new).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), place, new, replaces, _lock: lock })
     }
-    if replaces {
-        fs::remove_dir_all(&old).map_err(failed)?;
+
+    /// Writes one of the files.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, naming the path.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_synced(&self.new.join(name), bytes).map_err(|error| self.failed(&error))
     }
-    Ok(())
+
+    /// Begins one of the files, which is to be finished before [`NewDir::commit`].
+    ///
+    /// # Errors
+    ///
+    /// `Io`, naming the path.
+    pub fn create(&self, name: &str) -> Result<FileSink> {
+        FileSink::create(&self.new.join(name))
+    }
+
+    /// Puts the directory at its place.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, naming the path.
+    pub fn commit(self) -> Result<()> {
+        let old = self.place.temporary(OLD);
+        let put = || {
+            sync_dir(&self.new)?;
+            if self.replaces {
+                fs::rename(&self.path, &old)?;
+            }
+            fs::rename(&self.new, &self.path).inspect_err(|_| {
+                if self.replaces {
+                    // If this fails too, the old directory is still there for `clean_temporaries`.
+                    let _ = fs::rename(&old, &self.path);
+                }
+            })?;
+            sync_dir(&self.place.parent)?;
+            if self.replaces { fs::remove_dir_all(&old) } else { Ok(()) }
+        };
+        put().map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::io(format!("cannot write {}", self.path.display()), error)
+    }
+}
+
+impl Drop for NewDir {
+    fn drop(&mut self) {
+        // Not there any more once it was committed; otherwise what failed is the news.
+        let _ = fs::remove_dir_all(&self.new);
+    }
 }
 
 /// Puts right what killed runs left in the directory `parent`: brings back a directory that was being

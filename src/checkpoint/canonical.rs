@@ -52,7 +52,8 @@ impl<'a> Canonical<'a> {
     }
 }
 
-fn canonical(name: &str) -> String {
+/// The name that a causal language model of transformers has for the tensor called `name`.
+pub(super) fn canonical(name: &str) -> String {
     let renamed =
         PREFIXES.iter().find_map(|(found, wanted)| Some(format!("{wanted}{}", name.strip_prefix(found)?)));
     renamed.unwrap_or_else(|| name.to_owned())
@@ -73,6 +74,14 @@ impl TensorSource for Canonical<'_> {
 
     fn granule(&self, name: &str) -> u64 {
         self.stored.get(name).map_or(1, |stored| self.inner.granule(stored))
+    }
+
+    fn shard(&self, name: &str) -> Option<&str> {
+        self.inner.shard(self.stored.get(name)?)
+    }
+
+    fn is_decoded(&self) -> bool {
+        self.inner.is_decoded()
     }
 
     fn read<'a>(&'a self, name: &'a str, bytes: Range<u64>) -> BoxFuture<'a, Result<Vec<u8>>> {

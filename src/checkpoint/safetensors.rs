@@ -275,3 +275,31 @@ pub fn write_safetensors(
     ::safetensors::serialize(views, (!metadata.is_empty()).then_some(metadata))
         .map_err(|error| Error::format(format!("cannot write a safetensors file: {error}")))
 }
+
+/// The first bytes of a safetensors file with these tensors in this order, up to the first of their own: padded with
+/// spaces to a multiple of 8, as the format's library does.
+///
+/// # Errors
+///
+/// `Format` for more names than a header may have.
+pub(super) fn header(tensors: &[(&str, &TensorInfo)]) -> Result<Vec<u8>> {
+    let failed = |what: &dyn fmt::Display| Error::format(format!("cannot write a safetensors file: {what}"));
+    let mut map = serde_json::Map::new();
+    map.insert(METADATA.to_owned(), serde_json::json!({ "format": "pt" }));
+    let mut begin = 0;
+    for &(name, info) in tensors {
+        let end = begin + info.bytes();
+        let entry =
+            serde_json::json!({ "dtype": info.dtype, "shape": info.shape, "data_offsets": [begin, end] });
+        map.insert(name.to_owned(), entry);
+        begin = end;
+    }
+    let mut json = serde_json::to_vec(&map).map_err(|error| failed(&error))?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    if json.len() as u64 > MAX_HEADER_BYTES {
+        return Err(failed(&format_args!("its header would have {} bytes", json.len())));
+    }
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json);
+    Ok(bytes)
+}

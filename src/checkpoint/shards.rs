@@ -99,7 +99,8 @@ pub async fn open_weights(
 
 /// The shards of one model.
 pub struct ShardedSafetensors {
-    shards: Vec<SafetensorsFile>,
+    /// By name.
+    shards: Vec<(String, SafetensorsFile)>,
     /// Shard by tensor.
     places: BTreeMap<String, usize>,
 }
@@ -133,7 +134,7 @@ impl ShardedSafetensors {
                 }
                 places.insert(tensor.to_owned(), shards.len());
             }
-            shards.push(shard);
+            shards.push((name.to_owned(), shard));
         }
         if let Some((tensor, file)) =
             index.weight_map.iter().find(|(tensor, _)| !places.contains_key(*tensor))
@@ -145,7 +146,8 @@ impl ShardedSafetensors {
         Ok(Self { shards, places })
     }
 
-    fn shard(&self, tensor: &str) -> Option<&SafetensorsFile> {
+    /// The tensor's shard with its name.
+    fn place(&self, tensor: &str) -> Option<&(String, SafetensorsFile)> {
         self.places.get(tensor).map(|&shard| &self.shards[shard])
     }
 }
@@ -160,12 +162,16 @@ impl TensorSource for ShardedSafetensors {
     }
 
     fn info(&self, name: &str) -> Option<&TensorInfo> {
-        self.shard(name)?.info(name)
+        self.place(name)?.1.info(name)
+    }
+
+    fn shard(&self, name: &str) -> Option<&str> {
+        self.place(name).map(|(shard, _)| shard.as_str())
     }
 
     fn read<'a>(&'a self, name: &'a str, bytes: Range<u64>) -> BoxFuture<'a, Result<Vec<u8>>> {
-        match self.shard(name) {
-            Some(shard) => shard.read(name, bytes),
+        match self.place(name) {
+            Some((_, shard)) => shard.read(name, bytes),
             None => Box::pin(async move { Err(no_tensor(INDEX_FILE, name)) }),
         }
     }

@@ -41,6 +41,16 @@ pub trait TensorSource {
         1
     }
 
+    /// The file, among several, that the tensor called `name` lies in.
+    fn shard(&self, _name: &str) -> Option<&str> {
+        None
+    }
+
+    /// Whether tensors are computed from what the file holds, so that they cannot be written back as it has them.
+    fn is_decoded(&self) -> bool {
+        false
+    }
+
     /// Reads `bytes` of the tensor called `name`, counted from its start: row-major, little-endian.
     ///
     /// # Errors

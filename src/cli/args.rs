@@ -10,6 +10,8 @@ use postil::data::{Columns, DataFormat};
 use postil::generate::SamplingOptions;
 use postil::{Error, Result};
 
+use super::export::{ExportArgs, MergeArgs};
+
 /// LoRA fine-tuning of language models on your own GPU.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -34,6 +36,10 @@ pub enum Command {
     Eval(EvalArgs),
     /// Continue a prompt with a model, with or without an adapter
     Generate(GenerateArgs),
+    /// Write an adapter in the format of another tool
+    Export(ExportArgs),
+    /// Add an adapter to its base model's weights and write the model that results
+    Merge(MergeArgs),
     /// Count the parameters that an adapter would train
     Params(ParamsArgs),
     /// List GPUs, their features and limits, and the kernel variants that would run

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod data;
+mod export;
 mod log;
 mod memory;
 mod model;
@@ -41,6 +42,8 @@ pub fn run() -> ExitCode {
             Command::Data(args) => data::data(args, cli.json).await,
             Command::Eval(args) => commands::eval(args, cli.json).await,
             Command::Generate(args) => commands::generate(args, cli.json).await,
+            Command::Export(args) => export::export(args, cli.json).await,
+            Command::Merge(args) => export::merge(args, cli.json).await,
             Command::Params(args) => commands::params(args, cli.json).await,
             Command::Doctor(args) => commands::doctor(args, cli.json).await,
         }

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postil::base::{Base, BaseFiles, OpenedBase, TextFiles, read_model, read_text};
+use postil::base::{Base, BaseFiles, OpenedBase, TextFiles, read_config, read_model, read_text};
 use postil::config::ModelConfig;
 use postil::gpu::Gpu;
 use postil::hub::{Hub, HubModel, Part, Progress};
-use postil::{Error, ErrorKind, Result, checkpoint, demo};
+use postil::{Context, Error, ErrorKind, Result, checkpoint, demo};
 
 use super::{bar, warn};
 
 /// The progress bar of bytes on their way.
-const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+pub const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 
 /// A model by what `--model` says: built in, on the disk, or on the Hub under this name.
 enum ModelSource {
@@ -24,7 +24,7 @@ enum ModelSource {
 impl ModelSource {
     fn of(model: &str) -> Result<Self> {
         let path = Path::new(model);
-        if model == demo::NAME {
+        if model == demo::NAME || model == demo::BASE_NAME && !path.exists() {
             Ok(Self::BuiltIn)
         } else if path.exists() {
             Ok(Self::Disk(path.to_owned()))
@@ -45,14 +45,20 @@ impl ModelSource {
 
 /// A model's files, downloaded if need be.
 pub async fn base_files(model: &str, json: bool) -> Result<BaseFiles> {
+    Ok(located_files(model, json).await?.0)
+}
+
+/// A model's files and where they are on the disk, if they are.
+pub async fn located_files(model: &str, json: bool) -> Result<(BaseFiles, Option<PathBuf>)> {
     match ModelSource::of(model)? {
-        ModelSource::BuiltIn => demo::base_files().await,
-        ModelSource::Disk(path) => read_model(&path).await,
+        ModelSource::BuiltIn => Ok((demo::base_files().await?, None)),
+        ModelSource::Disk(path) => Ok((read_model(&path).await?, Some(path))),
         ModelSource::Hub(name) => {
-            let files = read_model(&fetch(&name, Part::All, json)?).await?;
+            let path = fetch(&name, Part::All, json)?;
+            let files = read_model(&path).await?;
             // PEFT means `main` where an adapter names none.
             let revision = Some(name.revision).filter(|revision| revision != "main");
-            Ok(BaseFiles { name: name.repo, revision, ..files })
+            Ok((BaseFiles { name: name.repo, revision, ..files }, Some(path)))
         }
     }
 }
@@ -66,16 +72,18 @@ pub async fn text_files(model: &str, json: bool) -> Result<TextFiles> {
     }
 }
 
-/// A model's `config.json`; of a model on the Hub nothing else is downloaded.
+/// A model's `config.json`: nothing else is read, or downloaded.
 pub async fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
-    match ModelSource::of(model)? {
-        ModelSource::Hub(name) if name.file.is_none() => {
-            let path = fetch(&name, Part::Config, json)?.join("config.json");
-            let bytes = std::fs::read(&path).map_err(|error| Error::io(path.display(), &error))?;
-            ModelConfig::from_json(&bytes)
-        }
-        _ => ModelConfig::from_json(&base_files(model, json).await?.text.config),
-    }
+    let folder = match ModelSource::of(model)? {
+        ModelSource::Hub(name) if name.file.is_none() => Some(fetch(&name, Part::Config, json)?),
+        ModelSource::Disk(path) if path.is_dir() => Some(path),
+        _ => None,
+    };
+    let config = match folder {
+        Some(folder) => read_config(&folder)?,
+        None => base_files(model, json).await?.text.config,
+    };
+    ModelConfig::from_json(&config).context(|| model.to_owned())
 }
 
 /// Downloads what the cache lacks, with a progress bar for the bytes.

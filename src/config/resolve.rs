@@ -15,7 +15,9 @@ pub struct AdaptedModule {
     pub id: ModuleId,
     /// Rank: `A` is `[r, in_features]`, `B` is `[out_features, r]`.
     pub r: usize,
-    /// alpha/r, or alpha/√r with `use_rslora`.
+    /// `scale·r`: lora_alpha, or lora_alpha·√r with `use_rslora`.
+    pub alpha: f64,
+    /// lora_alpha/r, or lora_alpha/√r with `use_rslora`.
     pub scale: f32,
     /// Columns of W.
     pub in_features: usize,
@@ -47,9 +49,11 @@ impl LoraConfig {
                 continue;
             }
             let (r, alpha) = rules.get(name)?;
-            let divisor = if self.use_rslora { (r as f64).sqrt() } else { r as f64 };
+            let root = (r as f64).sqrt();
+            let (alpha, scale) =
+                if self.use_rslora { (alpha * root, alpha / root) } else { (alpha, alpha / r as f64) };
             let (out_features, in_features) = model.projection_shape(id.projection);
-            modules.push(AdaptedModule { id, r, scale: (alpha / divisor) as f32, in_features, out_features });
+            modules.push(AdaptedModule { id, r, alpha, scale: scale as f32, in_features, out_features });
         }
         if modules.is_empty() {
             return Err(Error::config(

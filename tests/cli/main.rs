@@ -5,6 +5,7 @@ mod bad_input;
 mod commands;
 mod common;
 mod data;
+mod export;
 mod gguf;
 mod hub;
 mod hub_large;

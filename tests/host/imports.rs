@@ -1,4 +1,4 @@
-//! Imports go one way: error <- config <- {source, checkpoint, tokenizer, data, gpu} <- kernels <- model
+//! Imports go one way: error <- config <- {source, sink, checkpoint, tokenizer, data, gpu} <- kernels <- model
 //! <- {base, memory, hub} <- {train, generate} <- {demo, main, web}. (`hub`, `demo` and `cli` are native only.)
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["config"],
-    &["source", "checkpoint", "tokenizer", "data", "gpu"],
+    &["source", "sink", "checkpoint", "tokenizer", "data", "gpu"],
     &["kernels"],
     &["model"],
     &["base", "memory", "hub"],
@@ -18,8 +18,14 @@ const LAYERS: [&[&str]; 9] = [
     &["main", "cli", "lib"],
 ];
 /// Imports inside a layer.
-const WITHIN_A_LAYER: [(&str, &str); 4] =
-    [("checkpoint", "source"), ("tokenizer", "source"), ("data", "source"), ("data", "tokenizer")];
+const WITHIN_A_LAYER: [(&str, &str); 6] = [
+    ("sink", "source"),
+    ("checkpoint", "source"),
+    ("checkpoint", "sink"),
+    ("tokenizer", "source"),
+    ("data", "source"),
+    ("data", "tokenizer"),
+];
 /// What `lib.rs` re-exports from `error`.
 const RE_EXPORTED: [&str; 4] = ["Context", "Error", "ErrorKind", "Result"];
 

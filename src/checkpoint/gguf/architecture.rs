@@ -4,6 +4,7 @@
 use super::header::Stored;
 use super::metadata::Metadata;
 use super::types::GgmlType;
+use crate::config::{Family, Projection, Role};
 use crate::error::{Error, Result};
 
 /// `general.architecture`.
@@ -26,6 +27,62 @@ pub(super) enum Change {
     },
     /// One was added.
     MinusOne,
+}
+
+/// What llama.cpp calls the architecture of a family: also of those that only adapters are written for.
+///
+/// # Errors
+///
+/// `Unsupported` for a family that it has no name for.
+pub(super) fn name_of(family: &Family) -> Result<&'static str> {
+    match family.model_type {
+        "llama" | "mistral" => Ok(Architecture::Llama.name()),
+        "qwen2" => Ok(Architecture::Qwen2.name()),
+        "qwen3" => Ok(Architecture::Qwen3.name()),
+        "gemma3_text" => Ok(Architecture::Gemma3.name()),
+        "smollm3" => Ok("smollm3"),
+        "phi3" => Ok("phi3"),
+        "gpt2" => Ok("gpt2"),
+        other => Err(Error::unsupported(format!("a model of the type {other} has no GGUF architecture"))),
+    }
+}
+
+/// Whether the query and key rows of an architecture's heads are in another order than Hugging Face's
+/// (`LlamaModel.undo_permute`).
+pub(super) fn regroups(architecture: &str) -> bool {
+    matches!(architecture, "llama" | "smollm3")
+}
+
+/// What llama.cpp calls a linear module inside its layer, by what it computes.
+pub(super) fn stem(role: Role) -> &'static str {
+    match role {
+        Role::Query => "attn_q",
+        Role::Key => "attn_k",
+        Role::Value => "attn_v",
+        Role::QueryKeyValue => "attn_qkv",
+        Role::Output => "attn_output",
+        Role::Gate => "ffn_gate",
+        Role::Up | Role::GateUp => "ffn_up",
+        Role::Down => "ffn_down",
+    }
+}
+
+/// The linear module of a family that llama.cpp calls `name`.
+pub(super) fn projection(family: &Family, name: &str) -> Option<Projection> {
+    family.projections.iter().copied().find(|projection| stem(projection.role()) == name)
+}
+
+/// The number of a layer from `blk.{layer}.{part}`, and the part. One spelling a layer: no `+3`, no `03`.
+pub(super) fn layer_and_part(name: &str) -> Option<(usize, &str)> {
+    let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
+    let number: u32 = layer.parse().ok()?;
+    (number.to_string() == layer).then_some((number as usize, part))
+}
+
+/// The row of a regrouped head where Hugging Face's row `row` is: neighbours there are `head_rows / 2` apart here.
+pub(super) fn regrouped_row(row: usize, head_rows: usize) -> usize {
+    let half = head_rows / 2;
+    2 * (row % half) + row / half
 }
 
 impl Architecture {
@@ -58,6 +115,11 @@ impl Architecture {
         }
     }
 
+    /// The family whose linear modules it has.
+    fn family(self) -> Option<&'static Family> {
+        Family::ALL.into_iter().find(|family| name_of(family).is_ok_and(|name| name == self.name()))
+    }
+
     /// A key of the architecture's own.
     pub(super) fn key(self, rest: &str) -> String {
         format!("{}.{rest}", self.name())
@@ -87,23 +149,17 @@ impl Architecture {
             "output_norm.weight" => ("model.norm.weight".to_owned(), name),
             "output.weight" => ("lm_head.weight".to_owned(), name),
             _ => {
-                let (layer, part) =
-                    name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')).ok_or_else(unknown)?;
-                let number: u32 = layer.parse().map_err(|_| unknown())?;
-                // One spelling per tensor: no `+3`, no `03`.
-                if number.to_string() != layer {
-                    return Err(unknown());
-                }
+                let (layer, part) = layer_and_part(name).ok_or_else(unknown)?;
                 let module = self.module(part).ok_or_else(unknown)?;
                 (format!("model.layers.{layer}.{module}"), part)
             }
         };
         let change = match part {
             _ if self == Self::Gemma3 && part.ends_with("norm.weight") => Change::MinusOne,
-            "attn_q.weight" | "attn_q.bias" if self == Self::Llama => {
+            "attn_q.weight" | "attn_q.bias" if regroups(self.name()) => {
                 self.regroup(metadata, "attention.head_count", stored)?
             }
-            "attn_k.weight" | "attn_k.bias" if self == Self::Llama => {
+            "attn_k.weight" | "attn_k.bias" if regroups(self.name()) => {
                 self.regroup(metadata, self.kv_heads_key(metadata), stored)?
             }
             _ => Change::None,
@@ -150,14 +206,7 @@ impl Architecture {
             "ffn_norm" => "post_attention_layernorm",
             "attn_q_norm" if gemma || self == Self::Qwen3 => "self_attn.q_norm",
             "attn_k_norm" if gemma || self == Self::Qwen3 => "self_attn.k_norm",
-            "attn_q" => "self_attn.q_proj",
-            "attn_k" => "self_attn.k_proj",
-            "attn_v" => "self_attn.v_proj",
-            "attn_output" => "self_attn.o_proj",
-            "ffn_gate" => "mlp.gate_proj",
-            "ffn_up" => "mlp.up_proj",
-            "ffn_down" => "mlp.down_proj",
-            _ => return None,
+            _ => projection(self.family()?, stem)?.path(),
         };
         let has_bias = module.ends_with("_proj");
         (kind == "weight" || kind == "bias" && has_bias).then(|| format!("{module}.{kind}"))

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::metadata::{Array, Metadata, Scalar, Value};
+use super::metadata::{ARRAY, Array, Metadata, STRING, Scalar, Value};
 use super::types::GgmlType;
 use crate::error::{Context, Error, Result};
 use crate::source::{ByteSource, read_exact};
@@ -18,7 +18,7 @@ const MAX_KEY_BYTES: u64 = u16::MAX as u64;
 /// Longer than any tensor's name; ggml itself keeps 64 bytes.
 const MAX_NAME_BYTES: u64 = 256;
 const MAX_DIMENSIONS: u32 = 4;
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// Alignments in use are 32 bytes, seldom a page.
 const MAX_ALIGNMENT: u64 = 1 << 20;
 /// Bytes read at a time.
@@ -210,8 +210,6 @@ impl Reader<'_> {
     }
 
     async fn value(&mut self) -> Result<Value> {
-        const STRING: u32 = 8;
-        const ARRAY: u32 = 9;
         match self.u32().await? {
             STRING => Ok(Value::String(self.string("the text", MAX_HEADER_BYTES).await?)),
             ARRAY => {

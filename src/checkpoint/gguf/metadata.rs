@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 
+/// A text's type in the file.
+pub(super) const STRING: u32 = 8;
+/// A list's type in the file.
+pub(super) const ARRAY: u32 = 9;
+
 /// A fixed-size value's type; the numbers are the file's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scalar {

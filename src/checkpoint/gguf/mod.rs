@@ -3,6 +3,7 @@
 //! The tensors appear as a Hugging Face checkpoint of the same model has them: under its names, in its order of
 //! rows, decoded to 16 bits where the file has blocks. Configuration and tokenizer come from the metadata.
 
+mod adapter;
 mod architecture;
 mod config;
 mod header;
@@ -11,7 +12,9 @@ mod metadata;
 mod rope;
 mod tokenizer;
 mod types;
+mod writer;
 
+pub use adapter::Outtype;
 pub use types::GgmlType;
 
 use std::collections::BTreeMap;
@@ -24,7 +27,7 @@ use half::slice::HalfFloatSliceExt;
 use super::tensors::{TensorInfo, TensorSource, check_range, no_tensor};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::source::{BoxFuture, ByteSource, read_exact};
-use architecture::{Architecture, Change};
+use architecture::{Architecture, Change, regrouped_row};
 use header::{Header, Stored};
 use metadata::Metadata;
 
@@ -181,8 +184,7 @@ fn regroup(bytes: &[u8], head_rows: usize, row_bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for head in bytes.chunks_exact((head_rows * row_bytes).max(1)) {
         for row in 0..head_rows {
-            let pair = row % (head_rows / 2);
-            let stored = 2 * pair + row / (head_rows / 2);
+            let stored = regrouped_row(row, head_rows);
             out.extend_from_slice(&head[stored * row_bytes..][..row_bytes]);
         }
     }
@@ -204,6 +206,10 @@ impl TensorSource for GgufFile {
 
     fn granule(&self, name: &str) -> u64 {
         self.tensors.get(name).map_or(1, |entry| entry.unit() * (entry.info.dtype.bitsize() / 8) as u64)
+    }
+
+    fn is_decoded(&self) -> bool {
+        true
     }
 
     fn read<'a>(&'a self, name: &'a str, bytes: Range<u64>) -> BoxFuture<'a, Result<Vec<u8>>> {
