@@ -202,7 +202,7 @@ pub async fn merge(args: &MergeArgs, json: bool) -> Result<()> {
     let adapter = args.adapter.load()?;
     let name = args.adapter.base(&adapter)?;
     let (files, path) = args.adapter.explain(located_files(&name, json).await)?;
-    let config = ModelConfig::from_json(&files.config).context(|| format!("{name}: config.json"))?;
+    let config = ModelConfig::from_json(&files.text.config).context(|| format!("{name}: config.json"))?;
     let merge = Merge::new(&*files.weights, &adapter, &config, sharding)?;
 
     let others = path.as_deref().filter(|path| path.is_dir()).map(other_tokenizer_files).transpose()?;

@@ -94,7 +94,8 @@ async function make(index: number, row: SweepRow, common: Pick<Beginning, "setti
     return;
   }
   const title = `Sweep: rank ${r}, ${row.targets.title}`;
-  const settings = { ...common.settings, r, lora_alpha, target_modules };
+  // A swept rank is every module's.
+  const settings = { ...common.settings, r, lora_alpha, target_modules, rank_pattern: {}, alpha_pattern: {} };
   const ended = await runOnce({ ...common, settings, title });
   const held = evaluations.value.filter(({ step }) => step > 0);
   const best = held.reduce((low, one) => (low && low.loss <= one.loss ? low : one), held[0]);
