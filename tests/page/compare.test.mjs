@@ -49,7 +49,7 @@ onPage("the adapter's strength acts at once, and 0 % is the base", async (page) 
   assert.notEqual(await text(page, "tuned").textContent(), base);
 
   await slider.fill("0");
-  await newest(page).locator(".side.tuned").getByText(/This run, at 0/).waitFor();
+  await newest(page).locator(".side.tuned").getByText(/rank 16, at 0/).waitFor();
   await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
   assert.equal(await text(page, "tuned").textContent(), base);
 
@@ -134,8 +134,9 @@ onPage("offers the best copy of the run beside the last", async (page) => {
   await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
   await idle(page);
   const select = page.getByRole("combobox", { name: "Adapter", exact: true });
-  await select.selectOption({ label: "This run, best (step 4)" });
-  await newest(page).locator(".side.tuned").getByText("This run, best (step 4)").waitFor();
+  const best = "overfitted.jsonl, rank 16, best, step 4";
+  await select.selectOption({ label: best });
+  await newest(page).locator(".side.tuned").getByText(best).waitFor();
   await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
 });
 
@@ -243,6 +244,29 @@ onPage("the strength acts during a run too, between its steps", async (page) => 
   const then = await step();
   await page.waitForTimeout(300);
   assert.ok((await step()) > then, "the run does not go on");
+});
+
+onPage("compares while a run is paused, which then goes on from where it was", async (page) => {
+  await shortTexts(page);
+  await setNumber(page, "Steps", 5000);
+  await trainButton(page).click();
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await panel(page, "Train").getByRole("button", { name: "Pause" }).click();
+  await panel(page, "Train").getByText(/Paused at step \d+/).waitFor();
+  const step = async () => Number((await page.locator(".figures dd").first().textContent()).split(" ")[0]);
+  const then = await step();
+  await sendButton(page).click();
+  await newest(page).locator(".side.tuned").getByText(/6 tokens/).waitFor();
+  await page.getByRole("slider", { name: /Adapter’s strength/ }).fill("0");
+  await newest(page).locator(".side.tuned").getByText(/at 0/).waitFor();
+  await idle(page);
+  assert.equal(await text(page, "tuned").textContent(), await text(page, "base").textContent());
+  // What is in memory has not moved: the file is checked against it.
+  await download(page, /^Download PEFT adapter/);
+  await panel(page, "Download").getByText(/checked: same logits as the adapter in memory/).waitFor();
+  assert.equal(await step(), then);
+  await panel(page, "Train").getByRole("button", { name: "Go on" }).click();
+  await page.waitForFunction((then) => Number(document.querySelector(".figures dd").textContent.split(" ")[0]) > then, then);
 });
 
 onPage("fits a phone, with a conversation", async (page) => {

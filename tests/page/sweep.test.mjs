@@ -113,6 +113,23 @@ onPage("runs the ranks one after another, marks the elbow and says which to take
   assert.equal(await page.getByLabel("Rank", { exact: true }).inputValue(), "16");
 });
 
+onPage("each run is one of the history's, whose adapter can be compared with", async (page) => {
+  await setNumber(page, "Steps", 4);
+  await page.getByText("Sampling").first().click();
+  await setNumber(page, "Maximum tokens", 4);
+  await chooseRanks(page, [4, 8]);
+  await startButton(page).click();
+  await sweepPanel(page).getByText(/^Take rank 8/).waitFor();
+  const titles = ["Sweep: rank 4, all linear", "Sweep: rank 8, all linear"];
+  for (const title of titles) await panel(page, "Runs").getByText(title, { exact: true }).waitFor();
+  const select = page.getByRole("combobox", { name: "Adapter", exact: true });
+  await select.selectOption({ label: `${titles[0]}, step 4` });
+  await select.locator("optgroup[label=Loaded] option", { hasText: titles[0] }).waitFor({ state: "attached" });
+  await panel(page, "Compare").getByRole("button", { name: "Generate" }).click();
+  await page.locator(".side.tuned").getByText(`${titles[0]}, step 4`).waitFor();
+  await page.locator(".side.tuned").getByText(/4 tokens/).waitFor();
+});
+
 onPage("tries ranks on several sets of targets, with one alpha for all", async (page) => {
   await setNumber(page, "Steps", 2);
   await chooseRanks(page, [4, 16]);

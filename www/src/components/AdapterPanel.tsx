@@ -1,6 +1,6 @@
 import { bytes, compact, count, percent, plural } from "../format";
 import { changeSettings, chooseAlpha, dropAdapter, takeAdapter } from "../session/settings";
-import { active, generating, initAdapter, initAdapterError, modelInfo, parameterCount, settings } from "../state";
+import { active, generating, initAdapter, initAdapterError, modelInfo, parameterCount, settings, targetSets } from "../state";
 import { FileField, FormId, NumberField } from "./Fields";
 import { LayerRanks } from "./LayerRanks";
 import { LowRank } from "./LowRank";
@@ -62,27 +62,13 @@ function Basics() {
   );
 }
 
-const ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "c_attn", "attn.c_proj"];
-
-/** Well-known choices of modules, as far as the model has them. */
-function presets(names: readonly string[]): [string, string[]][] {
-  const attention = names.filter((name) => ATTENTION.includes(name));
-  const queries = names.includes("q_proj") && names.includes("v_proj") ? ["q_proj", "v_proj"] : [];
-  const all: [string, string[]][] = [
-    ["attention q, v", queries],
-    ["attention", attention],
-    ["all linear", [...names]],
-  ];
-  return all.filter(([, chosen]) => chosen.length > 0);
-}
-
 function Modules() {
   const names = modelInfo.value?.target_modules ?? [];
   const chosen = settings.value.target_modules;
   const choose = (target_modules: string[]) => changeSettings({ target_modules });
   const toggle = (name: string, on: boolean) =>
     choose(names.filter((other) => (other === name ? on : chosen.includes(other))));
-  const isChosen = (set: string[]) => set.length === chosen.length && set.every((name) => chosen.includes(name));
+  const isChosen = (set: readonly string[]) => set.length === chosen.length && set.every((name) => chosen.includes(name));
   return (
     <fieldset class="modules">
       <legend>Target modules</legend>
@@ -91,8 +77,13 @@ function Modules() {
         enough for a change of tone.
       </p>
       <p class="presets">
-        {presets(names).map(([title, set]) => (
-          <button key={title} type="button" aria-pressed={isChosen(set)} onClick={() => choose(set)}>
+        {targetSets(names).map(({ id, title, target_modules }) => (
+          <button
+            key={id}
+            type="button"
+            aria-pressed={isChosen(target_modules)}
+            onClick={() => choose([...target_modules])}
+          >
             {title}
           </button>
         ))}

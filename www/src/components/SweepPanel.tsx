@@ -13,7 +13,7 @@ import {
   sweep,
   sweeping,
   sweepPlan,
-  targetSets,
+  sweepSets,
   trainFile,
   type SweepRow,
 } from "../state";
@@ -106,7 +106,7 @@ function Ranks() {
 
 function Targets() {
   const { targets } = sweepPlan.value;
-  const sets = targetSets(modelInfo.value?.target_modules ?? [], settings.value.target_modules);
+  const sets = sweepSets(modelInfo.value?.target_modules ?? [], settings.value.target_modules);
   return (
     <fieldset class="modules">
       <legend>Targets</legend>

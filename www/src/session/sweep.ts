@@ -15,7 +15,7 @@ import {
   sweep,
   sweepPlan,
   sweeping,
-  targetSets,
+  sweepSets,
   trainFile,
   type SweepPlan,
   type SweepRow,
@@ -32,7 +32,7 @@ export function changePlan(change: Partial<SweepPlan>): void {
 /** The runs that the plan makes: by targets, then by rank. */
 export function planned(): SweepRow[] {
   const { ranks, targets, alpha } = sweepPlan.value;
-  const sets = targetSets(modelInfo.value?.target_modules ?? [], settings.value.target_modules);
+  const sets = sweepSets(modelInfo.value?.target_modules ?? [], settings.value.target_modules);
   return sets
     .filter(({ id, target_modules }) => targets.includes(id) && target_modules.length > 0)
     .flatMap((set) =>

@@ -10,3 +10,4 @@ export * from "./runs";
 export * from "./settings";
 export * from "./share";
 export * from "./sweep";
+export * from "./targets";
