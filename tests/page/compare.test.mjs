@@ -317,7 +317,7 @@ onPage("says that the written file has the same logits only after checking it", 
   assert.match(csv[0], /^step,loss,eval_loss,lr,/);
   assert.equal(Number(csv[1].split(",")[1]), lines[0].loss);
   const run = await download(page, /Download run\.json/);
-  assert.equal(JSON.parse(run.bytes.toString()).r, 16);
+  assert.equal(JSON.parse(run.bytes.toString()).lora.r, 16);
   assert.deepEqual(await unnamed(page), []);
 });
 

@@ -78,7 +78,9 @@ onPage("training again ends the comparison that is being written", async (page) 
   await page.getByText(/Training on 4 examples/).waitFor();
 });
 
-onPage("asks before a run is left", async (page) => {
+onPage("asks before a run is left", async (page, { context }) => {
+  // With its last page the browser itself would end.
+  await context.newPage();
   await setNumber(page, "Steps", ENDLESS);
   await trainButton(page).click();
   await page.getByText(/Training on 4 examples/).waitFor();
@@ -142,7 +144,7 @@ const memory = (page) => page.getByRole("region", { name: "GPU memory (estimate)
 
 onPage("shows what a run takes of the memory, by part, and whether it fits", async (page) => {
   const shown = memory(page);
-  await shown.getByText("522 MiB of 2048 MiB: fits").waitFor();
+  await shown.getByText("522 MiB of 2.0 GiB: fits").waitFor();
   const parts = await shown.locator(".memory-parts > div").allTextContents();
   assert.deepEqual(parts, [
     "Weights4.0 MiB",
@@ -154,7 +156,7 @@ onPage("shows what a run takes of the memory, by part, and whether it fits", asy
   ]);
   await shown.getByText("as browsers do not tell how much there is: the default for a fake GPU").waitFor();
   await setNumber(page, "Batch size", 4);
-  await shown.getByText("266 MiB of 2048 MiB: fits").waitFor();
+  await shown.getByText("266 MiB of 2.0 GiB: fits").waitFor();
 });
 
 onPage("a run that does not fit is refused, and can be made to", async (page) => {
@@ -190,7 +192,7 @@ onPage("a run that does not fit is refused, and can be made to", async (page) =>
   await alert.getByText("Use a lower rank, fewer target modules or a smaller model, or allow more memory").waitFor();
   assert.equal(await alert.getByRole("button").count(), 0);
   await setNumber(page, "Memory budget (GiB)", "");
-  await shown.getByText("42.0 MiB of 2048 MiB: fits").waitFor();
+  await shown.getByText("42.0 MiB of 2.0 GiB: fits").waitFor();
 });
 
 onPage("a model that is too large is not loaded, and the one before stays", async (page) => {

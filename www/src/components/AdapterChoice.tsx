@@ -1,5 +1,5 @@
 import { useId } from "preact/hooks";
-import { bringAdapter, changeTo, copyId } from "../session/adapters";
+import { bringAdapter, changeTo, copyId, copyTitle } from "../session/adapters";
 import { chooseScale } from "../session/compare";
 import { isOf } from "../session/resume";
 import { adapterError, adapterLoaded, adapterScale, chosenAdapter, loadedAdapters, modelInfo, run, runs } from "../state";
@@ -80,11 +80,12 @@ function copies(): { id: string; title: string }[] {
   if (!info) return [];
   return runs.value
     .filter(({ model }) => isOf(info, model))
-    .flatMap(({ id, title, checkpoint, best }) => {
+    .flatMap((kept) => {
+      const { id, checkpoint, best } = kept;
       const isLoaded = loadedAdapters.value.some((other) => other.id === id) && id === run.value.id;
-      const last = checkpoint !== undefined && !isLoaded ? [{ id: copyId(id, "last", checkpoint), title }] : [];
+      const last = checkpoint !== undefined && !isLoaded ? [{ id: copyId(id, "last", checkpoint), title: copyTitle(kept, "last") }] : [];
       const isOther = best && best.step !== checkpoint;
-      return [...last, ...(isOther ? [{ id: copyId(id, "best", best.step), title: `${title}, best (step ${best.step})` }] : [])];
+      return [...last, ...(isOther ? [{ id: copyId(id, "best", best.step), title: copyTitle(kept, "best") }] : [])];
     });
 }
 

@@ -1,10 +1,9 @@
 import { useSignal } from "@preact/signals";
-import { saveFile } from "../session/save";
 import { currentHash, takeRunFile } from "../session/address";
 import { commandLine, runFileCommand } from "../session/command";
 import { describeRun } from "../session/describe";
+import { saveFile } from "../session/save";
 import type { Description, FileUse } from "../session/description";
-import { writeRun } from "../session/run-file";
 import { script } from "../session/script";
 import { active, generating, initAdapter } from "../state";
 import { CopyButton } from "./CopyButton";
@@ -41,16 +40,12 @@ function readsApart({ data }: Description): boolean {
 }
 
 function Ways({ run }: { run: Description }) {
-  const file = writeRun(run);
   const link = new URL(currentHash() ?? "", location.href).href;
   const ownFiles = "train" in run.data;
   return (
     <>
       <p class="actions">
         <CopyButton text={link} what="the link" />
-        <button type="button" onClick={() => saveFile(new Blob([file], { type: "application/json" }), "run.json")}>
-          Download run.json
-        </button>
       </p>
       {(ownFiles || initAdapter.value) && (
         <p class="hint">

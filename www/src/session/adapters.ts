@@ -1,6 +1,6 @@
 /** Adapters in the engine: of kept runs, and brought by the user. */
 import type { AdapterFiles } from "postil-engine";
-import { active, adapterError, bestAdapter, chosenAdapter, find, loadedAdapters, modelInfo, run, type InitAdapter } from "../state";
+import { active, adapterError, bestAdapter, chosenAdapter, find, loadedAdapters, modelInfo, run, type InitAdapter, type KeptRun } from "../state";
 import { adapterOf, readAdapter, zipAdapter } from "./adapter";
 import { chooseAdapter, rewriteTuned } from "./compare";
 import { client } from "./engine";
@@ -9,6 +9,10 @@ import { isOf } from "./resume";
 import { saveFile } from "./save";
 
 export type Which = "last" | "best";
+
+/** What a run's copy is called. */
+export const copyTitle = (kept: KeptRun, which: Which) =>
+  `${kept.title}, ${which === "best" ? `best, step ${kept.best?.step}` : `step ${kept.checkpoint}`}`;
 
 /** The engine's id of a run's copy of a step: of the run that is under way another one can follow. */
 export const copyId = (run: string, which: Which, step: number | undefined) => `${run}/${which}/${step}`;
@@ -31,8 +35,7 @@ export async function useRunAdapter(id: string, which: Which): Promise<void> {
   const engineId = copyId(id, which, step);
   if (!loadedAdapters.value.some((other) => other.id === engineId)) {
     await client().call("load_adapter", { id: engineId, adapter: await runAdapter(id, which) });
-    const title = `${kept.title}, ${which === "best" ? "best, " : ""}step ${step}`;
-    loadedAdapters.value = [...loadedAdapters.value, { id: engineId, title }];
+    loadedAdapters.value = [...loadedAdapters.value, { id: engineId, title: copyTitle(kept, which) }];
   }
   chosenAdapter.value = engineId;
 }
