@@ -10,7 +10,7 @@ import { Notice } from "./Panel";
 export function AdapterChoice() {
   return (
     <div class="adapter-choice">
-      <div class="choices">
+      <div class="pair">
         <Chosen />
         <Strength />
       </div>

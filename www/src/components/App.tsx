@@ -1,21 +1,32 @@
 import { device, phase } from "../state";
 import { AdapterPanel } from "./AdapterPanel";
 import { Arrived } from "./Arrived";
-import { ComparePanel } from "./ComparePanel";
-import { Crashed, StartFailed, Starting, Unsupported } from "./Conditions";
+import { Crashed, StartFailed, Unsupported } from "./Conditions";
 import { DataPanel } from "./DataPanel";
-import { DownloadPanel } from "./DownloadPanel";
+import { later } from "./later";
 import { ModelPanel } from "./ModelPanel";
+import { Panel } from "./Panel";
 import { PathBar } from "./PathBar";
 import { ResumeBanner } from "./ResumeBanner";
-import { RunsPanel } from "./RunsPanel";
-import { SharePanel } from "./SharePanel";
-import { SweepPanel } from "./SweepPanel";
 import { TrainPanel } from "./TrainPanel";
 
+const below = () => import("./Below");
+const frame = (number: number, title: string) => () => (
+  <Panel number={number} title={title}>
+    {null}
+  </Panel>
+);
+const ComparePanel = later(() => below().then((panels) => panels.ComparePanel), frame(5, "Compare"));
+const DownloadPanel = later(() => below().then((panels) => panels.DownloadPanel), frame(6, "Download"));
+const RunsPanel = later(() => below().then((panels) => panels.RunsPanel), frame(7, "Runs"));
+const SweepPanel = later(() => below().then((panels) => panels.SweepPanel), frame(8, "Sweep"));
+const SharePanel = later(() => below().then((panels) => panels.SharePanel), frame(9, "Take the settings along"));
+
 export function App() {
+  const isShown = ["starting", "ready"].includes(phase.value.name);
   return (
     <>
+      {/* index.html has the same masthead, so that it is there before the scripts are. */}
       <header class="masthead">
         <div>
           <h1>Postil</h1>
@@ -23,7 +34,7 @@ export function App() {
         </div>
         <Device />
       </header>
-      {phase.value.name === "ready" && <PathBar />}
+      {isShown && <PathBar />}
       <main>
         <Body />
       </main>
@@ -36,7 +47,14 @@ export function App() {
 }
 
 function Device() {
-  if (!device.value) return null;
+  if (!device.value) {
+    return (
+      <p class="device" role="status">
+        <span class="device-label">Runs on</span> <strong>…</strong>
+        <small>{phase.value.name === "starting" ? "looking for a GPU, loading the engine" : "nothing: the engine is not there"}</small>
+      </p>
+    );
+  }
   const { name, device_type, features } = device.value;
   if (device_type === "Cpu") {
     return (
@@ -58,14 +76,14 @@ function Device() {
 function Body() {
   const now = phase.value;
   switch (now.name) {
-    case "starting":
-      return <Starting />;
     case "unsupported":
       return <Unsupported reason={now.reason} message={now.message} />;
     case "failed":
       return <StartFailed message={now.message} />;
     case "crashed":
       return <Crashed failure={now.failure} />;
+    // From the first moment everything has its place; what needs the engine waits for it.
+    case "starting":
     case "ready":
       return (
         <>

@@ -5,14 +5,6 @@ import type { Failure } from "../protocol";
 import { bestAdapter, run, savedAdapter, type Unsupported as Reason } from "../state";
 import { Notice } from "./Panel";
 
-export function Starting() {
-  return (
-    <p class="starting" role="status">
-      Looking for a GPU and loading the engine…
-    </p>
-  );
-}
-
 const REASONS: Record<Reason, string> = {
   insecure:
     "Browsers give a page the GPU only over a secure connection. Open this page over https://, or from localhost.",

@@ -12,8 +12,9 @@ export function DataPanel() {
   const own = chosenData.value === OWN_FILES;
   return (
     <Panel number={2} title="Data" onDrop={drop}>
-      <fieldset class="choices" disabled={active.value}>
+      <fieldset class="data-sets" disabled={active.value}>
         <legend class="sr-only">Data set</legend>
+        {dataSets.value.length === 0 && !dataSetsError.value && <Expected />}
         {dataSets.value.map(({ id, title, description }) => (
           <Choice
             key={id}
@@ -25,14 +26,14 @@ export function DataPanel() {
         ))}
         <Choice
           title="Your own file"
-          description="Examples from your disk, dropped on this panel, or pasted; they are read here and sent nowhere."
+          description="Dropped here, pasted or chosen; it is sent nowhere."
           checked={own}
           onChoose={chooseOwnFiles}
         />
       </fieldset>
       {dataSetsError.value && <Notice kind="warning">{dataSetsError.value}</Notice>}
       {own && <OwnFiles />}
-      {trainFile.value && <FileReport loaded={trainFile.value} role="train" />}
+      {trainFile.value ? <FileReport loaded={trainFile.value} role="train" /> : !own && <div class="file-report" />}
       {evalFile.value && <FileReport loaded={evalFile.value} role="eval" />}
     </Panel>
   );
@@ -41,6 +42,17 @@ export function DataPanel() {
 function drop({ files }: DataTransfer) {
   const [file] = files;
   if (file && !active.value) void takeFile("train", file);
+}
+
+/** The room of the sets that the page brings, while their list is on its way. */
+function Expected() {
+  return (
+    <>
+      {[1, 2, 3].map((number) => (
+        <span class="choice expected" aria-hidden="true" key={number} />
+      ))}
+    </>
+  );
 }
 
 interface ChoiceProps {

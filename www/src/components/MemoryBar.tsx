@@ -22,37 +22,53 @@ export function MemoryBar() {
   return (
     <section class="memory" aria-labelledby={id}>
       <h3 id={id}>GPU memory (estimate)</h3>
-      {report && <Plan report={report} />}
+      <Bar report={report} />
+      <div class="memory-verdict">
+        <p role="status">{report && <Verdict report={report} />}</p>
+        <Budget report={report} />
+      </div>
       {error && <Notice kind="error">{error}</Notice>}
-      <Budget report={report} />
       {report && !report.fits && !active.value && <Shortage report={report} />}
+      <Parts report={report} />
     </section>
   );
 }
 
-function Plan({ report: { items, total, peak, budget, fits } }: { report: MemoryReport }) {
-  const whole = Math.max(total, budget.bytes);
+/** Its room is kept while nothing is known. */
+function Bar({ report }: { report: MemoryReport | undefined }) {
+  const whole = report ? Math.max(report.total, report.budget.bytes) : 1;
   const width = (part: number) => `${(100 * part) / whole}%`;
   return (
+    <div class="memory-bar" aria-hidden="true">
+      {report?.items.map((item) => (
+        <span key={item.purpose} class={`memory-part ${item.purpose}`} style={{ width: width(item.bytes) }} />
+      ))}
+      {report && !report.fits && <span class="memory-limit" style={{ insetInlineStart: width(report.budget.bytes) }} />}
+    </div>
+  );
+}
+
+function Verdict({ report: { peak, budget, fits } }: { report: MemoryReport }) {
+  return (
     <>
-      <div class="memory-bar" aria-hidden="true">
-        {items.map((item) => (
-          <span key={item.purpose} class={`memory-part ${item.purpose}`} style={{ width: width(item.bytes) }} />
-        ))}
-        {!fits && <span class="memory-limit" style={{ insetInlineStart: width(budget.bytes) }} />}
-      </div>
+      <strong>{bytes(peak)}</strong> of {bytes(budget.bytes)}: {fits ? "fits" : "does not fit"}
+    </>
+  );
+}
+
+function Parts({ report }: { report: MemoryReport | undefined }) {
+  return (
+    <details>
+      <summary>By part</summary>
       <dl class="facts memory-parts">
-        {items.map((item) => (
+        {report?.items.map((item) => (
           <div key={item.purpose}>
             <dt class={item.purpose}>{NAMES[item.purpose]}</dt>
             <dd>{bytes(item.bytes)}</dd>
           </div>
         ))}
       </dl>
-      <p role="status">
-        <strong>{bytes(peak)}</strong> of {bytes(budget.bytes)}: {fits ? "fits" : "does not fit"}
-      </p>
-    </>
+    </details>
   );
 }
 
@@ -61,17 +77,15 @@ function Budget({ report }: { report: MemoryReport | undefined }) {
   return (
     <fieldset class="bare" disabled={active.value}>
       <legend class="sr-only">GPU memory that may be taken</legend>
-      <div class="fields">
-        <NumberField
-          label="Memory budget (GiB)"
-          hint={report ? `Now ${bytes(report.budget.bytes)}: ${budgetSource(report)}` : "What training may take"}
-          value={chosen ?? Number.NaN}
-          min={0}
-          isOptional
-          placeholder={report ? (report.budget.bytes / GIB).toFixed(1) : ""}
-          onChange={(gib) => void allowMemory(Number.isNaN(gib) ? undefined : gib)}
-        />
-      </div>
+      <NumberField
+        label="Memory budget (GiB)"
+        hint={report ? `Now ${bytes(report.budget.bytes)}: ${budgetSource(report)}` : "What training may take"}
+        value={chosen ?? Number.NaN}
+        min={0}
+        isOptional
+        placeholder={report ? (report.budget.bytes / GIB).toFixed(1) : ""}
+        onChange={(gib) => void allowMemory(Number.isNaN(gib) ? undefined : gib)}
+      />
     </fieldset>
   );
 }

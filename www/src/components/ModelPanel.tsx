@@ -28,17 +28,20 @@ function Status({ state }: { state: ModelState }) {
       const { done, total } = state.progress;
       return (
         <>
-          <label class="loading">
-            {verb}: {state.title}
-            <progress {...(total > 0 ? { value: done, max: total } : {})} />
+          <label class="loading" for="model-progress">
+            {state.title ? `${verb}: ${state.title}` : "Starting the engine"}
           </label>
-          <div class="actions">
-            <small class="hint run-status">{describe(state.progress)}</small>
-            {state.cancel && (
-              <button type="button" onClick={state.cancel}>
-                Cancel
-              </button>
-            )}
+          {["", BUILT_IN.name].includes(state.title) && <About />}
+          <div class="model-state">
+            <progress id="model-progress" {...(total > 0 ? { value: done, max: total } : {})} />
+            <div class="actions">
+              <small class="hint run-status">{describe(state.progress)}</small>
+              {state.cancel && (
+                <button type="button" onClick={state.cancel}>
+                  Cancel
+                </button>
+              )}
+            </div>
           </div>
         </>
       );
@@ -64,6 +67,10 @@ function describe({ done, total, bytesPerSecond, secondsLeft }: Progress): strin
   return `${bytes(done)} of ${bytes(total)}${speed}${left}`;
 }
 
+function About() {
+  return <p>A small Llama made for this page. It has read simple stories and tells them plainly, so a short training shows.</p>;
+}
+
 function Facts({ info }: { info: ModelInfo }) {
   const facts = [
     ["Parameters", compact(info.parameters)],
@@ -75,13 +82,8 @@ function Facts({ info }: { info: ModelInfo }) {
   return (
     <>
       <p class="model-name">{info.name}</p>
-      {info.name === BUILT_IN.name && (
-        <p>
-          A small Llama made for this page. It has read simple stories and tells them plainly, so a short training
-          shows.
-        </p>
-      )}
-      <dl class="facts">
+      {info.name === BUILT_IN.name && <About />}
+      <dl class="facts model-state">
         {facts.map(([term, value]) => (
           <div key={term}>
             <dt>{term}</dt>

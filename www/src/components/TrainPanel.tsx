@@ -3,13 +3,19 @@ import { duration, loss, plural, rate, scientific } from "../format";
 import { judge, NOT_FINITE } from "../session/health";
 import { active, blocker, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
 import { Announcer } from "./Announcer";
-import { Charts } from "./charts/Charts";
+import { anyCurve } from "./charts/curves";
+import { later } from "./later";
 import { LossTable } from "./LossTable";
 import { MemoryBar } from "./MemoryBar";
 import { Notice, Panel, Warnings } from "./Panel";
 import { RunControl } from "./RunControl";
 import { SampleFields, Samples } from "./Samples";
 import { TrainSettings } from "./TrainSettings";
+
+const Charts = later(
+  () => import("./charts/Charts").then(({ Charts }) => Charts),
+  () => <div class="charts-to-come" />,
+);
 
 export function TrainPanel() {
   const now = run.value;
@@ -25,7 +31,7 @@ export function TrainPanel() {
       {now.start && <Warnings list={unseen(now.start.warnings)} />}
       {now.start && <Progress now={now} />}
       <Surroundings now={now} />
-      <Charts />
+      {(anyCurve.value || active.value) && <Charts />}
       <HeldOut />
       {steps.value.length > 0 && <LossTable />}
       <SampleFields />

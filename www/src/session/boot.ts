@@ -24,11 +24,15 @@ import { onTrainingEvent, trainingCrashed } from "./training";
 
 export const BUILT_IN: ModelSource = { name: "Story model, built in", base: new URL("demo/", document.baseURI).href };
 
+const NOT_YET = { name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } } as const;
+
 /** Loaded again after a crash. */
 let chosen: ModelSource = BUILT_IN;
 
 export async function start(): Promise<void> {
   phase.value = { name: "starting" };
+  // What the page shows meanwhile needs an engine that has a model.
+  model.value = NOT_YET;
   const reason = await missing();
   if (reason) {
     phase.value = { name: "unsupported", reason };

@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import type { MemoryReport } from "postil-engine";
 import { bytes } from "../format";
-import { active, evalFile, initAdapter, memoryBudget, memoryPlan, modelInfo, parameterCount, settings, trainFile } from "../state";
+import { active, evalFile, initAdapter, memoryBudget, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
 import { client } from "./engine";
 import { changeSettings, settle } from "./settings";
 import { runOptions } from "./training";
@@ -46,7 +46,8 @@ async function plan(): Promise<void> {
 export async function allowMemory(gib: number | undefined): Promise<void> {
   // Set first: what is being typed must not be written over.
   memoryBudget.value = gib;
-  await sendBudget(gib);
+  // An engine that is not there yet is told when it is.
+  if (phase.value.name === "ready") await sendBudget(gib);
 }
 
 /** A new engine knows nothing of what was allowed. */
