@@ -24,6 +24,9 @@ const QUIET_FLAGS = [
   "--disable-sync",
 ];
 
+/** The browser that everything runs in, and what it is started with. */
+export const BROWSER = { path: process.env.CHROMIUM ?? "/usr/bin/chromium", flags: [...QUIET_FLAGS, ...WEBGPU_FLAGS] };
+
 /** What comes at all comes sooner, even on a busy machine. Less is pleasanter while a test is being written. */
 const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 180_000);
 
@@ -115,7 +118,7 @@ export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
   const { origins = [], expected, profile, initScript, serviceWorkers = "block" } = options;
   const launch = {
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    executablePath: BROWSER.path,
     args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
     ignoreDefaultArgs: ["--headless"],
   };

@@ -36,7 +36,7 @@ function Basics() {
       <div class="fields">
         <NumberField
           label="Rank"
-          hint="Size of the adapter. More for much data that is far from what the model knows; 4 to 16 for a tone or a form."
+          hint="4 to 16 for a tone or a form; more for much new matter."
           value={r}
           min={1}
           step={1}
@@ -44,14 +44,14 @@ function Basics() {
         />
         <NumberField
           label="Alpha"
-          hint="The adapter acts with alpha ÷ rank. Twice the rank is usual; less acts more gently."
+          hint="Twice the rank is usual; less acts more gently."
           value={lora_alpha}
           min={0}
           onChange={chooseAlpha}
         />
         <NumberField
           label="Dropout"
-          hint="Share of the adapter’s input that is left out at random. 0.05 to 0.1 if few examples are learned by heart."
+          hint="0.05 to 0.1 if few examples are learned by heart."
           value={lora_dropout}
           min={0}
           max={0.99}
@@ -73,8 +73,7 @@ function Modules() {
     <fieldset class="modules">
       <legend>Target modules</legend>
       <p class="hint">
-        The layers that get an adapter. All linear ones learn most for their size; attention alone is smaller, and
-        enough for a change of tone.
+        The layers that get an adapter. All linear ones learn most; attention alone is smaller, and enough for a tone.
       </p>
       <p class="presets">
         {targetSets(names).map(({ id, title, target_modules }) => (

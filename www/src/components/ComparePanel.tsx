@@ -79,7 +79,7 @@ function PromptForm() {
       {modelInfo.value?.has_chat_template && (
         <CheckField
           label="Chat"
-          hint="The prompt is a message, put through the model’s chat template, and the conversation goes on with the next one. Off: the model goes on with your text."
+          hint="A conversation through the model’s chat template. Off: the model goes on with your text."
           checked={chat.value}
           onChange={(on) => (chat.value = on)}
         />

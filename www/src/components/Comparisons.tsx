@@ -2,8 +2,13 @@ import { rate } from "../format";
 import { edit, retry } from "../session/compare";
 import { generating, markDifferences, type Comparison, type Output, type Side, type Turn } from "../state";
 import { CopyButton } from "./CopyButton";
-import { Differing } from "./Differing";
+import { later } from "./later";
 import { Notice } from "./Panel";
+
+const Differing = later(
+  () => import("./Differing").then(({ Differing }) => Differing),
+  ({ base, tuned, side }) => (side === "base" ? base : tuned),
+);
 
 /** Prompts longer than this are folded away in the results. */
 const FOLDED = 160;

@@ -167,15 +167,13 @@ function outcome(state: DownloadState | undefined): string {
 
 function HowTo({ use: { title, code, note } }: { use: Use }) {
   return (
-    <div class="how-to">
-      <div class="side-head">
-        <h4>{title}</h4>
-        <CopyButton text={code} what={`the code: ${title}`} />
-      </div>
+    <details class="how-to">
+      <summary>{title}</summary>
       {note && <p class="hint">{note}</p>}
-      <pre tabIndex={0} aria-label={title}>
+      <pre tabIndex={0} role="group" aria-label={title}>
         <code>{code}</code>
       </pre>
-    </div>
+      <CopyButton text={code} what={`the code: ${title}`} />
+    </details>
   );
 }

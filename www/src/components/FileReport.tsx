@@ -1,6 +1,6 @@
 import type { DataReport, Rejected } from "postil-engine";
 import { count, plural } from "../format";
-import { settings, type LoadedFile } from "../state";
+import { chosenData, OWN_FILES, settings, type LoadedFile } from "../state";
 import { ColumnMap } from "./ColumnMap";
 import { Lengths } from "./Lengths";
 import { Notice, Warnings } from "./Panel";
@@ -14,6 +14,8 @@ const TITLES = { train: "Training data", eval: "Held-out data" };
 
 /** What a file is, before anything is trained on it. */
 export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train" | "eval" }) {
+  // What the page brings is known to be well: its numbers are there for those who ask.
+  const isOwn = chosenData.value === OWN_FILES;
   const { file, report, error, columns = [] } = loaded;
   return (
     <div class="file-report">
@@ -24,20 +26,28 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
       {columns.length > 0 && <ColumnMap key={file.data} role={role} columns={columns} isNeeded={error !== undefined} />}
       {report && (
         <>
-          <Counts report={report} isPackable={role === "train"} />
+          <p class="hint">{brief(report)}</p>
           <Rows rejected={report.skipped} unit={report.unit} what="skipped" />
           <Rows rejected={report.refused} unit={report.unit} what="refused by the chat template" />
           <Warnings list={[...report.warnings, ...(role === "train" ? advice(report) : [])]} />
-          {loaded.rows && (
-            <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={role === "train"} />
-          )}
-          {role === "train" && <Lengths report={report} />}
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
+          {loaded.rows && (
+            <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={isOwn && role === "train"} />
+          )}
+          <details class="in-numbers" open={isOwn && role === "train"}>
+            <summary>In numbers</summary>
+            <Counts report={report} isPackable={role === "train"} />
+            {role === "train" && <Lengths report={report} />}
+          </details>
         </>
       )}
       {!error && !report && <p class="hint">Waiting for the model’s tokenizer…</p>}
     </div>
   );
+}
+
+function brief({ examples, total_tokens: total, target_tokens: trained }: DataReport): string {
+  return `${plural(examples, "example")} of ${count(total)} tokens in all, ${count(trained)} of them trained on.`;
 }
 
 /** Fewer are learned by heart rather than understood. */

@@ -20,7 +20,13 @@ import {
 import { NumberField, SelectField } from "./Fields";
 import { Notice, Panel } from "./Panel";
 import { StartStop } from "./StartStop";
-import { SweepPlot, type Curve } from "./SweepPlot";
+import { later } from "./later";
+import type { Curve } from "./SweepPlot";
+
+const SweepPlot = later(
+  () => import("./SweepPlot").then(({ SweepPlot }) => SweepPlot),
+  () => <div class="sweep-plot" />,
+);
 
 export function SweepPanel() {
   const rows = planned();
@@ -29,8 +35,7 @@ export function SweepPanel() {
   return (
     <Panel number={8} title="Sweep">
       <p class="hint">
-        Trains several ranks one after another, on the same base, data, order and seed, to find the smallest that is large
-        enough. Each is a run of its own; everything else is as in the settings.
+        Trains several ranks one after another, on the same data, order and seed, to find the smallest that is enough.
       </p>
       <form
         class="compare-form"
@@ -134,7 +139,7 @@ function Alpha() {
     <div class="fields">
       <SelectField
         label="Scaling"
-        hint="An adapter acts with the strength alpha ÷ rank. Twice the rank keeps it the same for every run."
+        hint="Twice the rank: every adapter acts as strongly, with alpha ÷ rank."
         value={alpha === "twice" ? "twice" : "fixed"}
         options={[
           ["twice", "alpha twice the rank"],

@@ -42,7 +42,7 @@ function Basics() {
     <div class="fields">
       <NumberField
         label="Steps"
-        hint="Updates of the adapter. More if the held-out loss still falls at the end; fewer if it rises."
+        hint="More if the held-out loss still falls at the end."
         value={max_steps}
         min={1}
         step={1}
@@ -50,14 +50,14 @@ function Basics() {
       />
       <NumberField
         label="Learning rate"
-        hint="The highest, after warm-up. Lower it if the loss jumps; raise it if the loss hardly moves."
+        hint="Lower if the loss jumps, higher if it hardly moves."
         value={learning_rate}
         min={0}
         onChange={(value) => changeSettings({ learning_rate: value })}
       />
       <NumberField
         label="Batch size"
-        hint="Examples at once. More are steadier and take more memory."
+        hint="Examples at once: steadier, but more memory."
         value={per_device_train_batch_size}
         min={1}
         step={1}

@@ -42,7 +42,7 @@ function Controls() {
           onInput={({ currentTarget }) => (smoothing.value = currentTarget.valueAsNumber)}
         />
         <small id={`${id}-hint`} class="hint">
-          Evens out the bold line; the pale one is the loss itself
+          Of the bold line; the pale one is the loss itself
         </small>
       </div>
       <label class="check">
@@ -56,7 +56,7 @@ function Controls() {
       <button type="button" aria-disabled={!zoom.value} onClick={() => (zoom.value = undefined)}>
         Show all steps
       </button>
-      <small class="hint">Drag over a chart to zoom in, double-click to see all; from the keyboard +, − and 0.</small>
+      <small class="hint">Drag to zoom in, double-click for all; keys: +, − and 0.</small>
     </div>
   );
 }
