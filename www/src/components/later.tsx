@@ -3,6 +3,10 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren, ComponentType } from "preact";
 import { Notice } from "./Panel";
 
+/** Parts that arrive together are shown one after another, each in a task of its own: the page answers in between. */
+let turn = Promise.resolve();
+const nextTurn = () => (turn = turn.then(() => new Promise((resolve) => setTimeout(resolve))));
+
 /** A component of its own file. Until that is here, `placeholder` keeps its room. */
 export function later<Props extends object>(
   load: () => Promise<ComponentType<Props>>,
@@ -14,7 +18,7 @@ export function later<Props extends object>(
   const fetchIt = () => {
     asked = true;
     load().then(
-      (component) => (loaded.value = component),
+      (component) => void nextTurn().then(() => (loaded.value = component)),
       () => (failed.value = true),
     );
   };
