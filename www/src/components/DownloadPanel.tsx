@@ -95,9 +95,11 @@ function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }
 function PlainEntry({ file }: { file: PlainFile }) {
   const state = downloads.value[file.id];
   return (
-    <section class="download" aria-label={file.title}>
-      <h3>{file.title}</h3>
-      <p class="hint">{file.hint}</p>
+    <section class="download plain" aria-label={file.title}>
+      <div>
+        <h3>{file.title}</h3>
+        <p class="hint">{file.hint}</p>
+      </div>
       <DownloadButton label={`Download ${file.name()}${file.extension}`} state={state} onClick={() => void downloadFile(file)} />
       <Outcome state={state} />
     </section>

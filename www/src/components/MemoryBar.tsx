@@ -21,12 +21,12 @@ export function MemoryBar() {
   const id = useId();
   return (
     <section class="memory" aria-labelledby={id}>
-      <h3 id={id}>GPU memory (estimate)</h3>
-      <Bar report={report} />
-      <div class="memory-verdict">
+      <div class="memory-head">
+        <h3 id={id}>GPU memory (estimate)</h3>
         <p role="status">{report && <Verdict report={report} />}</p>
-        <Budget report={report} />
       </div>
+      <Bar report={report} />
+      <Budget report={report} />
       {error && <Notice kind="error">{error}</Notice>}
       {report && !report.fits && !active.value && <Shortage report={report} />}
       <Parts report={report} />
@@ -75,7 +75,7 @@ function Parts({ report }: { report: MemoryReport | undefined }) {
 function Budget({ report }: { report: MemoryReport | undefined }) {
   const chosen = memoryBudget.value;
   return (
-    <fieldset class="bare" disabled={active.value}>
+    <fieldset class="memory-budget" disabled={active.value}>
       <legend class="sr-only">GPU memory that may be taken</legend>
       <NumberField
         label="Memory budget (GiB)"
