@@ -12,15 +12,19 @@ import { SETTINGS_FORM, showInvalid } from "./TrainSettings";
 const BYTES_PER_PARAMETER = 4;
 
 export function AdapterPanel() {
+  const isOpen = !active.value && modelInfo.value !== undefined;
   return (
     <Panel number={3} title="Adapter">
       <FormId.Provider value={SETTINGS_FORM}>
-        <fieldset class="bare" disabled={active.value || !modelInfo.value} onInvalidCapture={showInvalid}>
+        <fieldset class="bare" disabled={!isOpen} onInvalidCapture={showInvalid}>
           <legend class="sr-only">Adapter settings</legend>
           <Basics />
           <Modules />
           <LayerRanks />
-          <Counted />
+        </fieldset>
+        <Counted />
+        <fieldset class="bare" disabled={!isOpen}>
+          <legend class="sr-only">Where the adapter begins</legend>
           <Existing />
         </fieldset>
       </FormId.Provider>
