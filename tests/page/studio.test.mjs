@@ -9,8 +9,8 @@ import { done, downloadAdapter, realPage, saved, smallRun, TIMEOUT, trainButton 
 
 const { built, onPage } = realPage();
 
-const STEPS = 8;
-const RUN = { steps: STEPS, evalSteps: 2 };
+const STEPS = 6;
+const RUN = { steps: STEPS, evalSteps: 3 };
 /** What people take for an answer at once. */
 const LATENCY_MS = 100;
 
@@ -103,7 +103,6 @@ onPage("one page: train, type meanwhile, compare, pause, sweep, drop", async (pa
   await t.test("at 0 % the adapter gives the base's text, at 100 % another", async () => {
     const compare = panel(page, "Compare");
     await setNumber(page, "Maximum tokens", 24);
-    await page.getByRole("checkbox", { name: "Mark differences" }).check();
     await button(compare, "Clear all").click();
     await button(compare, "Generate").click();
     const tuned = compare.locator(".side.tuned");
@@ -111,6 +110,7 @@ onPage("one page: train, type meanwhile, compare, pause, sweep, drop", async (pa
     const texts = async () => await compare.locator(".written").allTextContents();
     const [base, trained] = await texts();
     assert.notEqual(trained, base);
+    await page.getByRole("checkbox", { name: "Mark differences" }).check();
     // To the left end by one key.
     await page.getByRole("slider", { name: /strength/ }).press("Home");
     await tuned.getByText(/, at 0 %/).waitFor();
@@ -209,7 +209,7 @@ test("a tab that is killed and a device that is lost cost a run nothing but time
   await first.getByText("Ready.").waitFor();
   await smallRun(first, RUN);
   await trainButton(first).click();
-  await atStep(first, 3);
+  await atStep(first, 4);
   // Its process, without a word to the page.
   const crashed = first.waitForEvent("crash");
   const session = await context.newCDPSession(first);
@@ -221,7 +221,7 @@ test("a tab that is killed and a device that is lost cost a run nothing but time
   page.on("pageerror", (error) => problems.push(`page error: ${error.message}`));
   await page.goto(built.url);
   const banner = page.getByRole("region", { name: "Interrupted run" });
-  assert.match(await banner.textContent(), new RegExp(`Its state as of step [2-7] of ${STEPS} is kept`));
+  assert.match(await banner.textContent(), new RegExp(`Its state as of step [3-5] of ${STEPS} is kept`));
   await page.getByText("Ready.").waitFor();
   await page.getByText("Sampling", { exact: true }).click();
   await setNumber(page, "Maximum tokens", 4);
@@ -235,7 +235,7 @@ test("a tab that is killed and a device that is lost cost a run nothing but time
   assert.equal(await page.getByRole("alert").count(), 1);
   await page.getByText("The GPU was taken away").waitFor();
   await button(page, "Start again").click();
-  await page.getByRole("button", { name: /^Resume at step [4-7]$/ }).click();
+  await page.getByRole("button", { name: /^Resume at step [3-5]$/ }).click();
   await done(page);
   await isWhole(page);
   await close();
