@@ -254,8 +254,6 @@ declare module "postil-engine" {
     tokens: number;
     tokens_per_second: number;
     eval_loss?: number;
-    /** Bytes allocated on the GPU. */
-    memory: number;
     /** `eval_loss` is the lowest of the run so far. */
     improved: boolean;
     done: boolean;
