@@ -325,8 +325,9 @@ fn check_columns(columns: &Columns, seen: &[String]) -> Result<()> {
     if missing.is_empty() || seen.is_empty() {
         return Ok(());
     }
+    let no_column = if missing.len() == 1 { "is no column" } else { "are no columns" };
     Err(Error::data(format!(
-        "there is no column {}; the columns are {}",
+        "there {no_column} {}; the columns are {}",
         quoted(missing.into_iter()),
         few(seen.iter().map(String::as_str))
     )))
