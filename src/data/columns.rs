@@ -95,11 +95,10 @@ impl Columns {
         let (Some((format, pairs)), None) = (fitting.next(), fitting.next()) else { return None };
         let columns = all_fields(format).filter_map(|field| {
             let own = called(row, field);
-            let Some((_, name)) = pairs.iter().find(|(other, _)| *other == field) else {
-                return Some((field, own?));
-            };
+            let known = pairs.iter().find(|(other, _)| *other == field);
             // What need not be there may come in a later row.
-            Some((field, called(row, name).or(own).unwrap_or(name)))
+            let known = known.map(|(_, name)| called(row, name).or(own).unwrap_or(name));
+            Some((field, known.or(own)?))
         });
         let columns: Vec<_> = columns.collect();
         let is_read = |column: &String| columns.iter().any(|(_, read)| read == column);
