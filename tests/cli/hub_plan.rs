@@ -1,5 +1,8 @@
 //! Plans of models by name: what they need is known before the weights are downloaded.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use super::common::*;
 use super::hub::{Place, REPO, demo_files, sharded};
 use super::hub_server::COMMIT;
@@ -46,6 +49,17 @@ fn a_plan_needs_headers_alone() {
     place.server.state().ignores_ranges = true;
     assert_eq!(train(&place, REPO, &["--plan", "--json"]).json(), expected);
     assert!(!whole.exists());
+}
+
+#[test]
+fn so_does_a_plan_of_one_gguf_file() {
+    let (place, name) = (Place::new(), "llama-smollm.gguf");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf").join(name);
+    let file = std::fs::read(&path).expect("the fixture");
+    place.server.add(REPO, HashMap::from([(name.to_owned(), file)]));
+    let plan = train(&place, &format!("{REPO}/{name}"), &["--plan", "--json"]).json();
+    assert_eq!(plan, train(&place, &arg(&path), &["--plan", "--json"]).json());
+    assert!(!place.cache().join("snapshots").join(COMMIT).join(name).exists());
 }
 
 #[test]
