@@ -71,6 +71,8 @@ declare module "postil-engine" {
     file_format: string;
     /** "messages", "ShareGPT", "prompt/completion", "Alpaca", "text". */
     format: string;
+    /** By field: columns that are read as it under another name, mapped or known to be so. */
+    columns: Record<string, string>;
     /** What `skipped` and `refused` number: "line", "row", "item" or "part". */
     unit: string;
     records: number;

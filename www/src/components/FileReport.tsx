@@ -29,7 +29,7 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           <Rows rejected={report.refused} unit={report.unit} what="refused by the chat template" />
           <Warnings list={[...report.warnings, ...(role === "train" ? advice(report) : [])]} />
           {loaded.rows && (
-            <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={role === "train"} />
+            <RowsTable rows={loaded.rows} format={report.format} columns={report.columns} isOpen={role === "train"} />
           )}
           {role === "train" && <Lengths report={report} />}
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
