@@ -174,6 +174,11 @@ impl OpenedBase {
         Model::plan_weights(gpu, &self.config, &*self.weights)
     }
 
+    /// The same with its weights from elsewhere, where they have come in the meantime.
+    pub fn with_weights(self, weights: Rc<dyn TensorSource>) -> Self {
+        Self { weights, ..self }
+    }
+
     /// Loads the weights; `progress` is told of their bytes.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub trait ByteSource {
 }
 
 /// Checks that `source` has `len` bytes from `offset` on.
-fn check_range(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Range<u64>> {
+pub(crate) fn check_range(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Range<u64>> {
     match offset.checked_add(len as u64) {
         Some(end) if end <= source.len() => Ok(offset..end),
         _ => Err(Error::format(format!(
@@ -78,7 +78,7 @@ pub async fn read_exact(source: &dyn ByteSource, offset: u64, len: usize) -> Res
 }
 
 /// A buffer of `len` zeros, or `OutOfMemory`.
-fn buffer(name: &str, len: usize) -> Result<Vec<u8>> {
+pub(crate) fn buffer(name: &str, len: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(|_| {
         Error::new(ErrorKind::OutOfMemory, format!("{name}: no memory to read {len} bytes at once"))

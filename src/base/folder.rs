@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{BaseFiles, TextFiles};
-use crate::checkpoint::{INDEX_FILE, MODEL_FILE, ShardIndex, open_weights};
+use crate::checkpoint::{GgufFile, INDEX_FILE, MODEL_FILE, PICKLED, ShardIndex, open_weights, pickled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{ByteSource, FileSource};
 use crate::tokenizer::TokenizerFiles;
@@ -18,15 +18,18 @@ const MAX_TEXT: u64 = 64 << 20;
 /// `Io` for what is missing or cannot be read, and those of the files' own readers.
 pub async fn read_model(path: &Path) -> Result<BaseFiles> {
     if path.is_dir() {
-        read_folder(path).await
-    } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
-        let name = path.display().to_string();
-        BaseFiles::from_gguf(name, Rc::new(FileSource::open(path)?)).await
+        return read_folder(path).await;
+    }
+    let source = FileSource::open(path)?;
+    let is_named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    // Ollama's files have digests for names.
+    if is_named || GgufFile::is_one(&source).await? {
+        BaseFiles::from_gguf(path.display().to_string(), Rc::new(source)).await
     } else {
         Err(Error::new(
             ErrorKind::Io,
             format!(
-                "{}: not a folder and not a .gguf file. Name a folder with config.json, {MODEL_FILE} and \
+                "{}: not a folder and not a GGUF file. Name a folder with config.json, {MODEL_FILE} and \
                  tokenizer.json, a GGUF file, or \"demo\" for the built-in model",
                 path.display()
             ),
@@ -60,6 +63,8 @@ pub async fn read_folder(dir: &Path) -> Result<BaseFiles> {
         let present = index.files().into_iter().filter(|name| dir.join(name).exists());
         let files = present.map(open).collect::<Result<Vec<_>>>()?;
         open_weights(&files, Some(&json)).await?
+    } else if let Some(found) = PICKLED.into_iter().find(|name| dir.join(name).exists()) {
+        return Err(Error::unsupported(format!("{}: {}", dir.display(), pickled(found))));
     } else {
         return Err(missing(dir, MODEL_FILE));
     };

@@ -21,7 +21,7 @@ pub use self::merge::{Merge, Sharding};
 pub use self::mlx::MLX_ADAPTERS_FILE;
 pub use self::safetensors::{SafetensorsFile, write_safetensors};
 pub use self::shards::{
-    INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, ShardIndex, ShardedSafetensors, open_weights,
+    INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, PICKLED, ShardIndex, ShardedSafetensors, open_weights, pickled,
 };
 pub use self::stream::{IN_FLIGHT, Meter, Progress, SLICE, Slice, Slices};
 pub use self::tensors::{TensorInfo, TensorSource};

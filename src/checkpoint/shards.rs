@@ -18,6 +18,18 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Largest index that is read, in bytes; one of a model of 400 billion parameters has 100 KB.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
+/// Weights as PyTorch pickles them, in one file or several.
+pub const PICKLED: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Why a model with nothing but `found` cannot be used, and what to do.
+pub fn pickled(found: &str) -> String {
+    format!(
+        "has its weights only as {found}, and .bin weights are not read (they may hold programs). Convert them to \
+         {MODEL_FILE}, in Python with transformers: AutoModelForCausalLM.from_pretrained(folder, \
+         dtype=\"auto\").save_pretrained(new_folder), and the same with AutoTokenizer"
+    )
+}
+
 /// `model.safetensors.index.json`, as transformers writes it. Its `total_size` is not read: published files are
 /// known to count shared tensors twice, and every shard's header is checked against its own length.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use postil::config::TrainConfig;
-use postil::data::{Bar, DataReport, PreviewToken, preview};
+use postil::data::{Bar, DataReport, Dataset, PreviewToken, preview};
 use postil::train::prepare_for;
 use postil::{Context, Error, Result, counted};
 
@@ -44,7 +44,7 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     warn_of_rows(data.name(), report);
     report.warnings.iter().for_each(|warning| warn(warning));
     let in_colour = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
-    let mut text = counts(report) + &lengths(report);
+    let mut text = counts(&data, report) + &lengths(report);
     for (i, tokens) in shown.iter().enumerate() {
         text += &format!("\nexample {} of {}, {}\n", i + 1, report.examples, legend(in_colour));
         text += &if in_colour { coloured(tokens) } else { bracketed(tokens) };
@@ -59,12 +59,15 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     }
 }
 
-fn counts(report: &DataReport) -> String {
+fn counts(data: &Dataset, report: &DataReport) -> String {
     let packing = &report.packing;
     let share = |part: u64| 100.0 * part as f64 / (report.total_tokens as f64).max(1.0);
     let masked = report.total_tokens - report.target_tokens;
+    // A plain text has parts of the size that is read at once, and no records.
+    let records = if report.unit == "part" { "parts" } else { "records" };
     let lines = [
-        ("records", report.records.to_string()),
+        ("format", data.describe()),
+        (records, report.records.to_string()),
         ("skipped", format!("{} without a record", counted(report.skipped.count, report.unit))),
         ("refused", format!("{} by the chat template", report.refused.count)),
         ("without targets", format!("{} ({} of them cut away)", report.without_targets, report.cut_away)),

@@ -1,12 +1,14 @@
 //! The model that `--model` means, from wherever it is.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
 use postil::base::{Base, BaseFiles, OpenedBase, TextFiles, read_config, read_model, read_text};
 use postil::config::ModelConfig;
 use postil::gpu::Gpu;
-use postil::hub::{Hub, HubModel, Part, Progress};
+use postil::hub::{Hub, HubModel, Outline, Part, Progress};
 use postil::{Context, Error, ErrorKind, Result, checkpoint, demo};
 
 use super::{bar, warn};
@@ -33,7 +35,7 @@ impl ModelSource {
                 Error::new(
                     ErrorKind::Io,
                     format!(
-                        "{model}: not a folder, not a .gguf file and not a name as models on the Hub have. Name a folder \
+                        "{model}: not a folder, not a file and not a name as models on the Hub have. Name a folder \
                          with config.json, model.safetensors and tokenizer.json, a GGUF file, a model as owner/name, \
                          or \"demo\" for the built-in model"
                     ),
@@ -56,11 +58,44 @@ pub async fn located_files(model: &str, json: bool) -> Result<(BaseFiles, Option
         ModelSource::Hub(name) => {
             let path = fetch(&name, Part::All, json)?;
             let files = read_model(&path).await?;
-            // PEFT means `main` where an adapter names none.
-            let revision = Some(name.revision).filter(|revision| revision != "main");
+            let revision = adapters_revision(name.revision);
             Ok((BaseFiles { name: name.repo, revision, ..files }, Some(path)))
         }
     }
+}
+
+/// A model's files for a plan, and what to download before its weights are loaded: those on the Hub that the cache
+/// lacks are read there, as far as a plan needs them.
+pub async fn outlined_files(model: &str, json: bool) -> Result<(BaseFiles, Option<HubModel>)> {
+    let ModelSource::Hub(name) = ModelSource::of(model)? else {
+        return Ok((base_files(model, json).await?, None));
+    };
+    let bar = downloading(&name, json);
+    let outline = Hub::from_env()?.outline(&name, Arc::new(shown_on(bar.clone())));
+    bar.finish_and_clear();
+    let Outline { folder, weights, index, missing } = outline?;
+    let files = match (&name.file, weights.as_slice()) {
+        (Some(_), [(_, file)]) => BaseFiles::from_gguf(name.repo.clone(), Rc::clone(file)).await?,
+        _ => BaseFiles {
+            name: name.repo.clone(),
+            revision: None,
+            text: read_text(&folder).await?,
+            weights: checkpoint::open_weights(&weights, index.as_deref()).await?,
+        },
+    };
+    Ok((BaseFiles { revision: adapters_revision(name.revision), ..files }, missing))
+}
+
+/// The model with the weights that [`outlined_files`] left on the Hub.
+pub async fn download(opened: OpenedBase, missing: Option<&HubModel>, json: bool) -> Result<OpenedBase> {
+    let Some(missing) = missing else { return Ok(opened) };
+    let path = fetch(missing, Part::All, json)?;
+    Ok(opened.with_weights(read_model(&path).await?.weights))
+}
+
+/// PEFT means `main` where an adapter names none.
+fn adapters_revision(revision: String) -> Option<String> {
+    Some(revision).filter(|revision| revision != "main")
 }
 
 /// A model's files beside its weights; of a model on the Hub nothing else is downloaded.
@@ -88,10 +123,20 @@ pub async fn model_config(model: &str, json: bool) -> Result<ModelConfig> {
 
 /// Downloads what the cache lacks, with a progress bar for the bytes.
 fn fetch(name: &HubModel, part: Part, json: bool) -> Result<PathBuf> {
-    let hub = Hub::from_env()?;
+    let bar = downloading(name, json);
+    let fetched = Hub::from_env()?.fetch(name, part, &shown_on(bar.clone()));
+    bar.finish_and_clear();
+    fetched
+}
+
+fn downloading(name: &HubModel, json: bool) -> ProgressBar {
     let bar = bar(json, BYTES);
     bar.set_message(format!("downloading {name}"));
-    let fetched = hub.fetch(name, part, &|progress| match progress {
+    bar
+}
+
+fn shown_on(bar: ProgressBar) -> impl Fn(Progress) + Send + Sync {
+    move |progress| match progress {
         Progress::Bytes { done, total } => {
             if bar.length() != Some(total) {
                 // What was there before is not part of the speed.
@@ -103,9 +148,7 @@ fn fetch(name: &HubModel, part: Part, json: bool) -> Result<PathBuf> {
             bar.set_position(done);
         }
         Progress::Note(text) => bar.suspend(|| warn(&text)),
-    });
-    bar.finish_and_clear();
-    fetched
+    }
 }
 
 /// Loads the model with a progress bar for its bytes.

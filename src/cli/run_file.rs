@@ -8,6 +8,7 @@ use postil::train::Trainer;
 use postil::{Context, Error, Result};
 
 use super::args::{Precision, TrainArgs};
+use super::warn;
 
 /// Checkpoints are this many steps apart if nothing else is said.
 const SAVE_STEPS: usize = 100;
@@ -144,7 +145,13 @@ pub fn repeatable(run: &RunFile, trainer: &Trainer, out: &Path) -> Result<RunFil
         from_folder(&mut run.model)?;
     }
     for data in [Some(&mut run.data.train), run.data.eval.as_mut()].into_iter().flatten() {
-        if !is_built_in(data) {
+        // What a pipe gave is gone.
+        let is_gone = Path::new(data).metadata().is_ok_and(|metadata| !metadata.is_file());
+        if is_gone {
+            warn(&format!(
+                "{data} is no file, so that the run file cannot repeat this run: it needs other data"
+            ));
+        } else if !is_built_in(data) {
             from_folder(data)?;
         }
     }

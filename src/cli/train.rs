@@ -20,7 +20,7 @@ use postil::{Error, Result, counted};
 use super::args::{ReadArgs, TrainArgs};
 use super::log::Log;
 use super::memory::{adjustment, checked, print_plan};
-use super::model::{base_files, load_opened};
+use super::model::{download, load_opened, outlined_files};
 use super::run_file::repeatable;
 use super::{End, INTERRUPTED, bar, demo_data, open_gpu, read_data, say, warn, warn_of_rows};
 
@@ -57,8 +57,9 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
     let packing = config.packing;
     let memory = MemoryOptions { budget: args.memory.budget(&gpu), auto: args.auto };
     let job = Job { start, train: config, data, evaluation, eval_split: run_file.data.eval_split, memory };
-    // Whether it fits is known before the weights are loaded.
-    let opened = OpenedBase::open(base_files(&run_file.model, json).await?)?;
+    // Whether it fits is known before the weights are loaded or, from the Hub, even downloaded.
+    let (files, missing) = outlined_files(&run_file.model, json).await?;
+    let opened = OpenedBase::open(files)?;
     let mut job = job.tokenize(&opened.config, &opened.tokenizer)?;
     let weights = opened.weight_bytes(&gpu)?;
     let fit = job.fit(&gpu, &opened.config, &opened.tokenizer, weights).await?;
@@ -69,6 +70,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
     };
     let memory = checked(fit.report)?;
     say(json, format!("memory: {} (budget {})", memory.plan.summary(), human_bytes(memory.budget.bytes)));
+    let opened = download(opened, missing.as_ref(), json).await?;
     let base = load_opened(&gpu, opened, json).await?;
     let mut job = job.start(&base).await?;
     dir.save_run(&repeatable(&run_file, &job.trainer, out)?)?;

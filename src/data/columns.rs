@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::records::{Format, quoted};
@@ -11,6 +12,20 @@ use crate::error::{Error, Result};
 /// What a column may be read as.
 const TARGETS: [&str; 9] =
     ["text", "prompt", "completion", "instruction", "input", "output", "messages", "conversations", "system"];
+
+/// Names that data sets give to the fields of a format: field and column. The first two are needed, one column of
+/// those after them may be there. They count where no format's own names do.
+const KNOWN: [(Format, &[(&str, &str)]); 6] = [
+    (Format::PromptCompletion, &[("prompt", "question"), ("completion", "answer")]),
+    (Format::PromptCompletion, &[("prompt", "input"), ("completion", "output")]),
+    (Format::PromptCompletion, &[("prompt", "prompt"), ("completion", "response")]),
+    (Format::PromptCompletion, &[("prompt", "query"), ("completion", "response")]),
+    // Databricks Dolly.
+    (Format::Alpaca, &[("instruction", "instruction"), ("output", "response"), ("input", "context")]),
+    (Format::Text, &[("text", "content")]),
+];
+/// Columns that change what the others mean, though nothing here reads them: rows of one message, pairs to choose from.
+const MEANINGFUL: [&str; 3] = ["role", "chosen", "rejected"];
 
 /// Which column of a data set is read as which field of a record; without any, columns keep their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,9 +66,52 @@ impl Columns {
 
     /// Whether a data set with this column has something to read: a field's name, or one that is mapped.
     pub(super) fn reads(&self, column: &str) -> bool {
-        let is_field =
-            |format: Format| format.fields().contains(&column) || format.optional_fields().contains(&column);
-        self.sources().any(|source| source == column) || Format::ALL.into_iter().any(is_field)
+        self.sources().any(|source| source == column)
+            || self.0.is_empty() && has_meaning(column)
+            || Format::ALL.into_iter().any(|format| all_fields(format).any(|field| field == column))
+    }
+
+    /// What these columns are read as where none is mapped: the first format whose fields they are called, be it in
+    /// other letters (`Prompt`), or else the one that [`KNOWN`] has for them. `None` where nothing fits, and where
+    /// several columns could be the same field or one that means something would be left out.
+    pub(super) fn known(&self, row: &Map<String, Value>, only: Option<Format>) -> Option<(Format, Self)> {
+        if !self.0.is_empty() {
+            return None;
+        }
+        let formats = || Format::ALL.into_iter().filter(|&format| only.is_none_or(|only| only == format));
+        let exact = formats().find(|format| format.matches(row));
+        let format = exact.or_else(|| {
+            formats().find(|format| format.fields().iter().all(|field| called(row, field).is_some()))
+        });
+        if let Some(format) = format {
+            let columns: Vec<_> =
+                all_fields(format).filter_map(|field| Some((field, called(row, field)?))).collect();
+            return Some((format, Self::renaming(&columns)));
+        }
+        let mut fitting = KNOWN.into_iter().filter(|(format, pairs)| {
+            only.is_none_or(|only| only == *format)
+                && pairs[..format.fields().len()].iter().all(|(_, name)| called(row, name).is_some())
+        });
+        let (Some((format, pairs)), None) = (fitting.next(), fitting.next()) else { return None };
+        let columns = all_fields(format).filter_map(|field| {
+            let own = called(row, field);
+            let known = pairs.iter().find(|(other, _)| *other == field);
+            // What need not be there may come in a later row.
+            let known = known.map(|(_, name)| called(row, name).or(own).unwrap_or(name));
+            Some((field, known.or(own)?))
+        });
+        let columns: Vec<_> = columns.collect();
+        let is_read = |column: &String| columns.iter().any(|(_, read)| read == column);
+        if row.keys().any(|column| has_meaning(column) && !is_read(column)) {
+            return None;
+        }
+        Some((format, Self::renaming(&columns)))
+    }
+
+    /// Those of these fields and columns that have different names.
+    fn renaming(pairs: &[(&str, &str)]) -> Self {
+        let different = pairs.iter().filter(|(field, column)| field != column);
+        Self(different.map(|&(field, column)| (field.to_owned(), column.to_owned())).collect())
     }
 
     /// Gives the mapped columns their fields' names.
@@ -72,12 +130,35 @@ impl Columns {
     /// The first format that these fields are of. Where columns are mapped it is one that reads them.
     pub(super) fn detect(&self, row: &Map<String, Value>) -> Option<Format> {
         Format::ALL.into_iter().find(|format| {
-            let reads = |(field, _): &(String, String)| {
-                let field = field.as_str();
-                format.fields().contains(&field) || format.optional_fields().contains(&field)
-            };
+            let reads = |(field, _): &(String, String)| all_fields(*format).any(|other| other == field);
             format.matches(row) && self.0.iter().all(reads)
         })
+    }
+}
+
+/// All fields that a format reads.
+fn all_fields(format: Format) -> impl Iterator<Item = &'static str> {
+    format.fields().iter().chain(format.optional_fields()).copied()
+}
+
+/// The row's column of this name or, if there is just one, of this name in other letters.
+fn called<'a>(row: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    let alike = || row.keys().filter(|column| column.eq_ignore_ascii_case(name));
+    let exact = alike().find(|column| *column == name);
+    exact.or_else(|| alike().next().filter(|_| alike().count() == 1)).map(String::as_str)
+}
+
+/// Whether the column's name says what it is, to a format or to [`KNOWN`].
+fn has_meaning(column: &str) -> bool {
+    let known = KNOWN.into_iter().flat_map(|(_, pairs)| pairs.iter().map(|(_, name)| *name));
+    let mut names = Format::ALL.into_iter().flat_map(all_fields).chain(known).chain(MEANINGFUL);
+    names.any(|name| name.eq_ignore_ascii_case(column))
+}
+
+impl Serialize for Columns {
+    /// As an object of fields and their columns.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.pairs())
     }
 }
 

@@ -37,14 +37,15 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Looks at a file. See [`Dataset::from_bytes`].
+    /// Looks at a file, or at what a pipe gives, which is kept in a temporary file. See [`Dataset::from_bytes`].
     ///
     /// # Errors
     ///
     /// Also `Io` when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: &Path, format: DataFormat, columns: Columns) -> Result<Self> {
-        Self::new(Input::File(path.to_owned()), path.display().to_string(), format, columns)
+        let input = Input::open(path).context(|| path.display())?;
+        Self::new(input, path.display().to_string(), format, columns)
     }
 
     /// Looks at a file's bytes; `name`, a file name, is for messages and tells the kind of file where the content
@@ -82,10 +83,10 @@ impl Dataset {
                     "plain text has no columns, and so no other format of records than text",
                 ));
             }
-            let format = look(&input, file_format, &columns, forced.records)?;
-            Ok((file_format, format))
+            let (format, columns) = look(&input, file_format, columns, forced.records)?;
+            Ok((file_format, format, columns))
         })();
-        let (file_format, format) = looked_at.context(|| &name)?;
+        let (file_format, format, columns) = looked_at.context(|| &name)?;
         Ok(Self { name, input, columns, file_format, format })
     }
 
@@ -199,11 +200,20 @@ impl Dataset {
         self.format
     }
 
-    /// Kind of file and format of the records, for people.
+    /// The columns that are read as fields of other names: those that were mapped, or known to be so.
+    pub fn read_as(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// Kind of file, format of the records and which columns are read as what, for people.
     pub fn describe(&self) -> String {
-        match self.file_format {
-            FileFormat::PlainText => self.file_format.to_string(),
-            file => format!("{file}, {}", self.format),
+        let (file, format) = (self.file_format, self.format);
+        let read = self.columns.pairs().map(|(field, column)| format!("{field} from \"{column}\""));
+        let read = read.collect::<Vec<_>>().join(", ");
+        match (file, read.is_empty()) {
+            (FileFormat::PlainText, _) => file.to_string(),
+            (_, true) => format!("{file}, {format}"),
+            (_, false) => format!("{file}, {format} ({read})"),
         }
     }
 
@@ -242,21 +252,34 @@ fn record(row: Row, columns: &Columns, format: Option<Format>) -> RowResult<(For
     }
 }
 
-/// Reads until a record has told the format and the columns are known.
-fn look(input: &Input, file: FileFormat, columns: &Columns, forced: Option<Format>) -> Result<Format> {
+/// Reads until a record has told the format and the columns are known: which of them are read as what.
+fn look(
+    input: &Input,
+    file: FileFormat,
+    columns: Columns,
+    forced: Option<Format>,
+) -> Result<(Format, Columns)> {
     let mut seen: Vec<String> = Vec::new();
     if file == FileFormat::Parquet {
         seen = column_names(input)?;
-        check_columns(columns, &seen)?;
+        check_columns(&columns, &seen)?;
     }
     let (mut format, mut first_reason, mut rows) = (None, None, 0);
-    input.rows(file, columns, &mut |number, row| {
+    input.rows(file, &columns, &mut |number, row| {
         rows += 1;
         if rows <= COLUMN_ROWS && file != FileFormat::Parquet {
             note_columns(&mut seen, &row);
         }
-        match row.and_then(|row| record(row, columns, forced)) {
-            Ok((found, _)) => format = format.or(Some(found)),
+        let known = match &row {
+            Ok(Row::Fields(fields)) => columns.known(fields, forced),
+            _ => None,
+        };
+        let (expected, read_as) =
+            known.map_or((forced, columns.clone()), |(format, read_as)| (Some(format), read_as));
+        match row.and_then(|row| record(row, &read_as, expected)) {
+            Ok((found, _)) => {
+                format.get_or_insert((found, read_as));
+            }
             Err(reason) => {
                 first_reason.get_or_insert_with(|| format!("{} {number}: {reason}", file.unit()));
             }
@@ -264,7 +287,7 @@ fn look(input: &Input, file: FileFormat, columns: &Columns, forced: Option<Forma
         let is_known = format.is_some() && (columns.sources().next().is_none() || rows >= COLUMN_ROWS);
         Ok(if is_known { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    check_columns(columns, &seen)?;
+    check_columns(&columns, &seen)?;
     format.ok_or_else(|| {
         let reason = first_reason.unwrap_or_else(|| "there is no row".to_owned());
         let columns = match seen.is_empty() {
@@ -302,8 +325,9 @@ fn check_columns(columns: &Columns, seen: &[String]) -> Result<()> {
     if missing.is_empty() || seen.is_empty() {
         return Ok(());
     }
+    let no_column = if missing.len() == 1 { "is no column" } else { "are no columns" };
     Err(Error::data(format!(
-        "there is no column {}; the columns are {}",
+        "there {no_column} {}; the columns are {}",
         quoted(missing.into_iter()),
         few(seen.iter().map(String::as_str))
     )))

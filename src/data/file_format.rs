@@ -178,8 +178,9 @@ fn delimiter(head: &[u8], columns: &Columns) -> Option<u8> {
         let mut fields: serde_json::Map<_, _> = fields.collect();
         let is_mapped =
             columns.sources().next().is_some() && columns.sources().all(|s| fields.contains_key(s));
+        let known = columns.known(&fields, None).map(|(format, _)| format);
         columns.apply(&mut fields);
-        names.len() > 1 && (is_mapped || columns.detect(&fields).is_some())
+        names.len() > 1 && (is_mapped || columns.detect(&fields).or(known).is_some())
     })
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::columns::Columns;
 use super::dataset::Dataset;
 use super::examples::PrepareOptions;
 use super::records::{Format, SkippedLine};
@@ -78,6 +79,8 @@ pub struct DataReport {
     pub file_format: String,
     /// The format of the records.
     pub format: String,
+    /// The columns that are read as fields of other names, by these.
+    pub columns: Columns,
     /// What the numbers in `skipped` and `refused` count: lines, rows, items.
     pub unit: &'static str,
     /// Records that the file holds.
@@ -200,6 +203,7 @@ impl Tally {
         DataReport {
             file_format: dataset.file_format().to_string(),
             format: dataset.format().to_string(),
+            columns: dataset.read_as().clone(),
             unit: dataset.file_format().unit(),
             records: self.records,
             skipped: self.skipped,

@@ -1,5 +1,6 @@
 //! Requests to the Hub: addresses, redirects, the token, and what its refusals mean.
 
+use std::io::ErrorKind as IoKind;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
@@ -36,13 +37,15 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// The server was not reached, was overloaded or broke off: the same request may succeed later.
     pub(super) unreachable: bool,
+    /// No server is there: the next moment will not bring one.
+    refused: bool,
     /// How long the server asks to wait.
     wait: Option<Duration>,
 }
 
 impl Failure {
     pub(super) fn fatal(error: Error) -> Self {
-        Self { error, unreachable: false, wait: None }
+        Self { error, unreachable: false, refused: false, wait: None }
     }
 
     /// The error, which names the model where it is of the connection alone.
@@ -51,7 +54,7 @@ impl Failure {
     }
 
     pub(super) fn broken(error: Error) -> Self {
-        Self { error, unreachable: true, wait: None }
+        Self { error, unreachable: true, refused: false, wait: None }
     }
 }
 
@@ -203,13 +206,20 @@ impl Client {
         }
         request.call().map_err(|error| {
             let server = origin(url).unwrap_or_else(|| url.to_owned());
-            Failure::broken(io(format!("{server} cannot be reached: {error}")))
+            let refused =
+                matches!(&error, ureq::Error::Io(error) if error.kind() == IoKind::ConnectionRefused);
+            let hint = match refused {
+                true => ". No server answers there: check HF_ENDPOINT and the proxy settings",
+                false => "",
+            };
+            let failure = Failure::broken(io(format!("{server} cannot be reached: {error}{hint}")));
+            Failure { refused, ..failure }
         })
     }
 
     /// Waits before the next try, or gives up.
     pub(super) fn wait(&self, failed: u32, failure: Failure, on: OnProgress<'_>) -> Result<(), Failure> {
-        if failed >= TRIES {
+        if failed >= TRIES || failure.refused {
             return Err(failure);
         }
         let wait = failure.wait.unwrap_or(FIRST_WAIT * 2u32.pow(failed - 1)).min(MAX_WAIT);
@@ -252,7 +262,7 @@ impl Client {
         };
         let unreachable = matches!(status.as_u16(), 408 | 429 | 500 | 502..=504);
         let wait = header(headers, "retry-after").and_then(|wait| wait.parse().ok()).map(Duration::from_secs);
-        Failure { error: io(text), unreachable, wait: wait.filter(|_| unreachable) }
+        Failure { error: io(text), unreachable, refused: false, wait: wait.filter(|_| unreachable) }
     }
 }
 

@@ -6,22 +6,28 @@
 //! `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. The `hf-hub` crate is not used: its version 1 neither resumes a
 //! download nor checks its length, and the versions before send the token on to the storage server.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::checkpoint::{INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, ShardIndex};
+use crate::checkpoint::{INDEX_FILE, MAX_INDEX_BYTES, MODEL_FILE, PICKLED, ShardIndex, pickled};
 use crate::error::{Error, ErrorKind, Result};
+use crate::source::{ByteSource, FileSource};
 
 mod cache;
 mod client;
 mod download;
 mod name;
+mod remote;
 mod segments;
 
 use cache::RepoCache;
 use client::{Client, Found};
 pub use name::HubModel;
+pub use remote::Outline;
+use remote::RemoteFile;
 
 /// Files of a model beside its weights; the first two are required.
 const SMALL_FILES: [&str; 6] = [
@@ -65,7 +71,7 @@ pub enum Part {
 
 /// A Hub and the cache for what it gives.
 pub struct Hub {
-    client: Client,
+    client: Arc<Client>,
     cache: PathBuf,
     offline: bool,
 }
@@ -83,7 +89,7 @@ impl Hub {
     /// `Config` when `HF_ENDPOINT` is no address, or when there is no home directory for the cache.
     pub fn from_env() -> Result<Self> {
         let offline = env("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value));
-        Ok(Self { client: Client::from_env()?, cache: cache::directory()?, offline })
+        Ok(Self { client: Arc::new(Client::from_env()?), cache: cache::directory()?, offline })
     }
 
     /// Puts `part` of `model` into the cache, as far as it is not there yet, and gives the folder of its
@@ -110,30 +116,60 @@ impl Hub {
             cache.write_ref(&model.revision, &commit)?;
             return Ok(snapshot);
         }
-        let mut missing = Vec::new();
-        for (i, name) in SMALL_FILES.iter().enumerate() {
-            let there = run.look(name, &mut missing)?;
-            if !there && i < REQUIRED {
-                return Err(run.lacks(name));
-            }
-        }
-        if part == Part::All && !run.look(MODEL_FILE, &mut missing)? {
-            if !run.look(INDEX_FILE, &mut missing)? {
-                return Err(run.lacks(&format!("{MODEL_FILE} and {INDEX_FILE}")));
-            }
-            // The index names the rest, so it comes first.
-            let (index, others) = missing.into_iter().partition(|file: &Missing| file.name == INDEX_FILE);
-            run.download(index)?;
-            missing = others;
-            for shard in shards(&snapshot.join(INDEX_FILE))? {
-                if !run.look(&shard, &mut missing)? {
-                    return Err(run.lacks(&shard));
-                }
-            }
+        let mut missing = run.small_files()?;
+        if part == Part::All {
+            run.weights(&mut missing)?;
         }
         run.download(missing)?;
         cache.write_ref(&model.revision, &commit)?;
         Ok(snapshot)
+    }
+
+    /// Puts everything but the weights of `model` into the cache, and makes the headers of those readable: enough to
+    /// plan a run before gigabytes are downloaded.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub fn outline(&self, model: &HubModel, on: Arc<dyn Fn(Progress) + Send + Sync>) -> Result<Outline> {
+        let cache = RepoCache::new(&self.cache, &model.repo);
+        let first = model.file.as_deref().unwrap_or(SMALL_FILES[0]);
+        let (commit, online) = self.commit(model, first, &cache, &*on)?;
+        let folder = cache.snapshot(&commit);
+        let run = Run { hub: self, model, cache: &cache, commit: &commit, online, on: &*on };
+
+        let (mut missing, mut index) = (Vec::new(), None);
+        let names = match &model.file {
+            Some(file) if !run.look(file, &mut missing)? => return Err(run.lacks(file)),
+            Some(file) => vec![file.clone()],
+            None => {
+                run.download(run.small_files()?)?;
+                let names = run.weights(&mut missing)?;
+                if names != [MODEL_FILE] {
+                    index = Some(read_index(&folder.join(INDEX_FILE))?);
+                }
+                names
+            }
+        };
+        cache.write_ref(&model.revision, &commit)?;
+        let source = |name: String| -> Result<(String, Rc<dyn ByteSource>)> {
+            let source: Rc<dyn ByteSource> = match missing.iter().find(|file| file.name == name) {
+                None => Rc::new(FileSource::open(&folder.join(&name))?),
+                Some(file) => Rc::new(RemoteFile {
+                    client: Arc::clone(&self.client),
+                    repo: model.repo.clone(),
+                    commit: commit.clone(),
+                    name: name.clone(),
+                    size: file.found.size,
+                    on: Arc::clone(&on),
+                    head: RefCell::default(),
+                }),
+            };
+            Ok((name, source))
+        };
+        let weights = names.into_iter().map(source).collect::<Result<_>>()?;
+        let at_commit = || HubModel { revision: commit.clone(), ..model.clone() };
+        let missing = (!missing.is_empty()).then(at_commit);
+        Ok(Outline { folder, weights, index, missing })
     }
 
     /// The commit that the revision stands for, and whether the Hub may be asked for files of it.
@@ -192,6 +228,43 @@ impl Run<'_> {
             self.model,
             self.cache.root().display()
         ))
+    }
+
+    /// Looks for the files beside the weights; those that the cache lacks.
+    fn small_files(&self) -> Result<Vec<Missing>> {
+        let mut missing = Vec::new();
+        for (i, name) in SMALL_FILES.iter().enumerate() {
+            let there = self.look(name, &mut missing)?;
+            if !there && i < REQUIRED {
+                return Err(self.lacks(name));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Looks for the files of weights, adds those that the cache lacks to `missing` and gives the names of all. An
+    /// index, which names the others, is downloaded.
+    fn weights(&self, missing: &mut Vec<Missing>) -> Result<Vec<String>> {
+        if self.look(MODEL_FILE, missing)? {
+            return Ok(vec![MODEL_FILE.to_owned()]);
+        }
+        let mut index = Vec::new();
+        if !self.look(INDEX_FILE, &mut index)? {
+            for name in PICKLED {
+                if self.look(name, &mut Vec::new())? {
+                    return Err(Error::unsupported(format!("{} {}", self.model, pickled(name))));
+                }
+            }
+            return Err(self.lacks(&format!("{MODEL_FILE} and {INDEX_FILE}")));
+        }
+        self.download(index)?;
+        let index = read_index(&self.cache.snapshot(self.commit).join(INDEX_FILE))?;
+        let shards = ShardIndex::parse(&index)?;
+        let names = shards.files().into_iter().map(|name| match self.look(name, missing)? {
+            true => Ok(name.to_owned()),
+            false => Err(self.lacks(name)),
+        });
+        names.collect()
     }
 
     /// Whether the repository has the file; noted in `missing` when the cache has not.
@@ -290,14 +363,12 @@ fn in_parallel(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<(
     })
 }
 
-/// The files that an index names, each once.
-fn shards(index: &std::path::Path) -> Result<Vec<String>> {
+fn read_index(index: &std::path::Path) -> Result<Vec<u8>> {
     let size = std::fs::metadata(index).map_err(|error| Error::io(index.display(), &error))?.len();
     if size > MAX_INDEX_BYTES {
         return Err(Error::format(format!("{}: {size} bytes are too many for an index", index.display())));
     }
-    let json = std::fs::read(index).map_err(|error| Error::io(index.display(), &error))?;
-    Ok(ShardIndex::parse(&json)?.files().into_iter().map(str::to_owned).collect())
+    std::fs::read(index).map_err(|error| Error::io(index.display(), &error))
 }
 
 fn is_commit(revision: &str) -> bool {

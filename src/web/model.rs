@@ -10,7 +10,7 @@ use web_sys::Blob;
 use super::Engine;
 use super::convert::{bytes, name_of, property, required_bytes, throw, to_js};
 use crate::base::{BaseFiles, OpenedBase, TextFiles};
-use crate::checkpoint::{Progress, open_weights};
+use crate::checkpoint::{GgufFile, Progress, open_weights};
 use crate::error::Error;
 use crate::memory::{MemoryPlan, MemoryReport, Work};
 use crate::model::WeightBytes;
@@ -34,7 +34,8 @@ async fn base_files(files: &JsValue) -> Result<BaseFiles, JsValue> {
         weights.dyn_into().map_err(|_| throw(Error::config("\"weights\" is not a list of files")))?;
     let list = weights.iter().map(|file| weights_file(&file)).collect::<Result<Vec<_>, _>>()?;
     if let [(name, source)] = list.as_slice()
-        && name.to_ascii_lowercase().ends_with(".gguf")
+        && (name.to_ascii_lowercase().ends_with(".gguf")
+            || GgufFile::is_one(&**source).await.map_err(throw)?)
     {
         return BaseFiles::from_gguf(name_of(files), Rc::clone(source)).await.map_err(throw);
     }
@@ -89,7 +90,7 @@ impl Engine {
     /// special_tokens_map?, chat_template?, generation_config?}`.
     /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
     /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
-    /// called `….gguf` needs none of the others. The model before it goes, with its adapters and its run; if the
+    /// called `….gguf`, or one that begins as those do, needs none of the others. The model before it goes, with its adapters and its run; if the
     /// weights do not fit the budget (`OverBudget`), it stays.
     ///
     /// `on_progress(done, total, bytes_per_second, seconds_left?)` is called for every slice.

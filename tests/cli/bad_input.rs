@@ -217,3 +217,12 @@ fn chats_without_an_answer_and_a_folder_that_cannot_be_replaced() {
     let rows = arg(&write_data(dir.path()));
     train(dir.path(), "demo", &rows, &[]).expect_error(&["best", "mine.txt"]);
 }
+
+#[test]
+fn pickled_weights_are_named() {
+    let dir = folder();
+    let model = copy_of_demo(dir.path());
+    std::fs::rename(model.join("model.safetensors"), model.join("pytorch_model.bin")).expect("writable");
+    let finished = postil(&["generate", "--model", &arg(&model), "--prompt", "a"]);
+    finished.expect_error(&["pytorch_model.bin", "not read", "save_pretrained"]);
+}

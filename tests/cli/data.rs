@@ -21,7 +21,15 @@ fn counts_lengths_and_marked_tokens() {
     let shown = postil(&args);
     shown.expect_ok().expect_warning("row 4 is left out: \"completion\" is empty");
     assert!(shown.stderr.contains("rows.csv: CSV, prompt/completion"), "{}", shown.stderr);
-    for part in ["records          3", "duplicates       1", "% full", "95 %", "█", "example 2 of 3"] {
+    for part in [
+        "format           CSV, prompt/completion (prompt from \"question\"",
+        "records          3",
+        "duplicates       1",
+        "% full",
+        "95 %",
+        "█",
+        "example 2 of 3",
+    ] {
         assert!(shown.stdout.contains(part), "no {part} in: {}", shown.stdout);
     }
     // Not a terminal: brackets around what is trained on, no colours.
@@ -68,6 +76,50 @@ fn every_kind_of_file_trains_alike() {
     let args = ["train", "--data", &text, "--out", &out, "--max-steps", "1", "--max-length", "32"];
     let run = postil(&args);
     assert!(run.expect_ok().stderr.contains("book.txt: plain text"), "{}", run.stderr);
+    // What is counted are the parts that are read at once.
+    let shown = postil(&["data", "--data", &text]);
+    assert!(shown.expect_ok().stdout.contains("\nparts            1\n"), "{}", shown.stdout);
+}
+
+/// What a pipe gives is read more than once all the same.
+#[cfg(unix)]
+#[test]
+fn pipes_lose_nothing() {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    let dir = folder();
+    // More than is looked at to tell the format.
+    let rows =
+        format!("{{\"prompt\": \"Why?\", \"completion\": \"{}\"}}\n", "word ".repeat(20)).repeat(12_000);
+    let through_pipe = |args: &[&str], text: &str| {
+        let mut command = command(args);
+        command.stdin(Stdio::piped()).env("TMPDIR", dir.path());
+        let mut child = command.spawn().expect("the binary runs");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let text = text.to_owned();
+        let writer = std::thread::spawn(move || pipe.write_all(text.as_bytes()));
+        let output = child.wait_with_output().expect("it ends");
+        writer.join().expect("no panic").expect("all was read");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).expect("UTF-8"), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let (shown, _) = through_pipe(&["data", "--data", "/dev/stdin", "--json"], &rows);
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((&shown["records"], &shown["file_format"]), (&12_000.into(), &"JSON Lines".into()));
+
+    let out = arg(&dir.path().join("out"));
+    let args = ["train", "--data", "/dev/stdin", "--max-steps", "1", "--max-length", "16", "--out", &out];
+    let (_, said) = through_pipe(&args, &write_rows());
+    assert!(said.contains("cannot repeat this run"), "{said}");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("a folder").flatten().collect();
+    assert_eq!(left.len(), 1, "the temporary files are gone: {left:?}");
+}
+
+#[cfg(unix)]
+fn write_rows() -> String {
+    let dir = folder();
+    std::fs::read_to_string(write_data(dir.path())).expect("the data set")
 }
 
 #[test]
@@ -75,7 +127,11 @@ fn what_cannot_be_read_is_one_error() {
     let dir = folder();
     let csv = write(dir.path(), "rows.csv", ROWS);
     let data = |more: &[&str]| postil(&[&["data", "--data", &csv], more].concat());
-    data(&[]).expect_error(&["rows.csv", "\"question\", \"answer\"", "with --columns"]);
+    let unknown = write(dir.path(), "unknown.csv", "ask,reply\na,b\n");
+    let unknown = postil(&["data", "--data", &unknown]);
+    unknown.expect_error(&["unknown.csv", "\"ask\", \"reply\"", "with --columns"]);
+    data(&["--columns", "prompt=ask,completion=answer"])
+        .expect_error(&["there is no column \"ask\"; the columns are \"question\", \"answer\""]);
     data(&["--columns", "prompt=ask"]).expect_error(&["no column \"ask\"", "\"question\", \"answer\""]);
     data(&["--columns", "prompt"]).expect_error(&["--columns", "field=column"]);
     data(&["--data-format", "xml"]).expect_error(&["--data-format", "parquet"]);

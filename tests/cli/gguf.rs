@@ -44,3 +44,16 @@ fn a_damaged_one_is_refused() {
     postil(&["params", "--model", &arg(&file)]).expect_error(&["model.gguf", "not a GGUF file"]);
     postil(&["params", "--model", &arg(&dir.path().join("none.gguf"))]).expect_error(&["none.gguf"]);
 }
+
+#[test]
+fn its_name_says_nothing() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/fixtures/gguf");
+    let (dir, named) = (folder(), fixtures.join("llama-spm.gguf"));
+    // As Ollama keeps them.
+    let blob = dir.path().join("sha256-8eeb52dfb3bb9aefdf9d1ef24b3bdbcfbe82238798c4b918278320b6fcef18fe");
+    std::fs::copy(&named, &blob).expect("a fixture");
+    let params = |path: &Path| postil(&["params", "--model", &arg(path), "--json"]);
+    assert_eq!(params(&blob).json(), params(&named).json());
+    std::fs::write(&blob, b"GGU").expect("writable");
+    params(&blob).expect_error(&["sha256-", "not a GGUF file"]);
+}

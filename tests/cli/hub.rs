@@ -12,7 +12,7 @@ use super::hub_server::{COMMIT, HubServer, TOKEN, etag};
 
 pub const REPO: &str = "owner/story-model";
 
-fn demo_files() -> HashMap<String, Vec<u8>> {
+pub fn demo_files() -> HashMap<String, Vec<u8>> {
     let names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
     let read = |name: &str| std::fs::read(demo_folder().join(name)).expect("the demo's file");
     names.iter().map(|name| ((*name).to_owned(), read(name))).collect()
@@ -276,11 +276,10 @@ fn an_overloaded_hub_is_asked_again() {
 #[test]
 fn a_hub_that_is_not_there_is_named() {
     let place = Place::new();
-    place.params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")]).expect_error(&[
-        REPO,
-        "http://127.0.0.1:9",
-        "cannot be reached",
-    ]);
+    let nowhere = place.params(REPO, &[("HF_ENDPOINT", "http://127.0.0.1:9")]);
+    nowhere.expect_error(&[REPO, "http://127.0.0.1:9", "cannot be reached", "check HF_ENDPOINT"]);
+    // A refusal is final, unlike what only breaks off.
+    assert!(!nowhere.stderr.contains("trying again"), "{}", nowhere.stderr);
     place
         .params(REPO, &[("HF_ENDPOINT", "huggingface.co")])
         .expect_error(&["HF_ENDPOINT", "expected an address"]);
@@ -338,7 +337,7 @@ fn an_index_cannot_name_files_outside() {
 }
 
 /// The built-in model's weights in two files, with their index.
-fn sharded() -> HashMap<String, Vec<u8>> {
+pub fn sharded() -> HashMap<String, Vec<u8>> {
     let mut files = demo_files();
     let whole = files.remove("model.safetensors").expect("the weights");
     let tensors = safetensors::SafeTensors::deserialize(&whole).expect("a valid file");

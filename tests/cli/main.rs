@@ -9,6 +9,7 @@ mod export;
 mod gguf;
 mod hub;
 mod hub_large;
+mod hub_plan;
 mod hub_server;
 mod memory;
 mod resume;

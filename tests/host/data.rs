@@ -200,7 +200,7 @@ fn bad_lines_are_skipped_with_number_and_reason() {
         (r#"{"prompt": "a", "completion": []}"#, "must both be strings"),
         (r#"{"instruction": "a", "output": "b", "history": [["q"]]}"#, "pairs of strings"),
         (r#"{"instruction": "a", "output": "b", "input": 1}"#, "\"input\" must be a string"),
-        (r#"{"question": "a", "answer": "b"}"#, "no known format, found \"question\", \"answer\""),
+        (r#"{"ask": "a", "reply": "b"}"#, "no known format, found \"ask\", \"reply\""),
     ] {
         let error = open(line.as_bytes(), "my.jsonl").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);

@@ -16,6 +16,7 @@ mod gguf_tokenizer;
 #[path = "../formats/gguf.rs"]
 mod gguf_writer;
 mod imports;
+mod known_columns;
 mod lora;
 mod merge;
 mod order;
@@ -27,5 +28,6 @@ mod shards;
 mod slices;
 mod source;
 mod streaming;
+mod tables;
 mod tokenizer;
 mod tokenizer_kinds;

@@ -253,6 +253,13 @@ onPage("models in several files, from the Hub and from the disk", async (page, h
   await chooser.setInputFiles([file("tiny.gguf", weights)]);
   await loaded(page, weights);
   assert.equal(await model(page).locator(".model-name").textContent(), "tiny.gguf");
+  // As Ollama keeps them: only their first bytes tell.
+  const blob = Buffer.concat([Buffer.from("GGUF"), weights]);
+  await chooser.setInputFiles([file("sha256-0f4c", blob)]);
+  await loaded(page, blob);
+  assert.equal(await model(page).locator(".model-name").textContent(), "sha256-0f4c");
+  await chooser.setInputFiles([file("sha256-0f4c", weights)]);
+  await says(page, "Missing: config.json, tokenizer.json, model.safetensors. Choose the files of one model together.");
 
   const root = await mkdtemp(join(tmpdir(), "postil-folder-"));
   const folder = join(root, "my-model");

@@ -465,18 +465,18 @@ onPage("shows what a data set is before it is trained on", async (page) => {
 });
 
 onPage("columns with other names are mapped", async (page) => {
-  const line = (question, answer) => `${JSON.stringify({ question, answer, source: "web" })}\n`;
+  const line = (ask, reply) => `${JSON.stringify({ ask, reply, source: "web" })}\n`;
   await useFile(page, "named.jsonl", line("Why?", "Because.") + line("How?", "So."));
   const data = panel(page, "Data");
-  await data.getByText("its columns are question, answer, source").waitFor();
+  await data.getByText("its columns are ask, reply, source").waitFor();
   assert.ok(await trainButton(page).isDisabled());
   const format = page.getByLabel("Read the records as");
   await format.selectOption("Prompt and completion");
   const prompt = page.getByLabel("Prompt is in");
-  assert.deepEqual(await prompt.locator("option").allTextContents(), ["choose a column", "question", "answer", "source"]);
-  await prompt.selectOption("question");
+  assert.deepEqual(await prompt.locator("option").allTextContents(), ["choose a column", "ask", "reply", "source"]);
+  await prompt.selectOption("ask");
   assert.ok(await trainButton(page).isDisabled());
-  await page.getByLabel("Completion is in").selectOption("answer");
+  await page.getByLabel("Completion is in").selectOption("reply");
   assert.equal(await data.locator(".example mark").textContent(), "[trained on: Because.]");
   await setNumber(page, "Steps", 3);
   await trainButton(page).click();

@@ -162,6 +162,10 @@ onPage("conversations are shown as their turns, and mapped columns under their o
   const rows = panel(page, "Data").getByRole("group", { name: "First rows" });
   await rows.waitFor();
   assert.deepEqual(await rows.locator("th").allTextContents(), ["qread as prompt", "aread as completion"]);
+  // Names that the engine knows need no mapping.
+  await useFile(page, "known.jsonl", `${JSON.stringify({ question: "Why?", answer: "So." })}\n`);
+  await rows.getByText("read as prompt").waitFor();
+  assert.deepEqual(await rows.locator("th").allTextContents(), ["questionread as prompt", "answerread as completion"]);
   const messages = [
     { role: "user", content: "Hi" },
     { role: "assistant", content: "Ho" },

@@ -246,7 +246,7 @@ test("the script is Python, and says the same", async () => {
       data: own(odd, { columns: { prompt: "q", completion: 'a"' } }),
     }),
     alpaca: await description(
-      { model: { disk: "folder" }, data: own("x.tsv"), records: "Alpaca" },
+      { model: { disk: "folder" }, data: own("x.tsv", { known: { output: "response" } }), records: "Alpaca" },
       { lr_scheduler_type: "constant" },
     ),
     sharegpt: await description({
@@ -260,6 +260,7 @@ test("the script is Python, and says the same", async () => {
       data: own("x", { format: "txt,text" }),
       records: "text",
     }),
+    blob: await description({ model: { disk: "sha256-0f", gguf: true } }),
   };
   const texts = Object.fromEntries(Object.entries(samples).map(([name, sample]) => [name, script(sample)]));
   for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, `${name}.py`), text);
@@ -277,8 +278,9 @@ test("the script is Python, and says the same", async () => {
     ],
     pattern: ['target_modules=["q_proj", "v_proj"]', '"(layers|h)\\\\.(0|1)\\\\..*": 4'],
     hub: ['"owner/name", revision="rev"', '"q": "prompt"', 'load_dataset("csv"'],
-    alpaca: ["from_alpaca", 'sep="\\t"', '"constant_with_warmup"', '"./folder"'],
+    alpaca: ["from_alpaca", 'sep="\\t"', '"constant_with_warmup"', '"./folder"', '"response": "output"'],
     sharegpt: ["from_sharegpt", "assistant_only_loss=True", 'gguf_file="m.gguf"', "is_trainable=True"],
+    blob: ['".", gguf_file="sha256-0f"'],
     gguf: ['"owner/name", gguf_file="file.gguf"', 'sample_by="document"'],
   })) {
     for (const part of parts) assert.ok(texts[name].includes(part), `${name} has no ${part}:\n${texts[name]}`);

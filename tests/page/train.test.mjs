@@ -5,64 +5,14 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { build, file, here, openPage, panel, remove, serve, setNumber, unnamed, unzipSync } from "./harness.mjs";
+import { file, here, panel, remove, setNumber, unnamed } from "./harness.mjs";
+import { done, downloadAdapter, realPage, smallRun, trainButton } from "./real-page.mjs";
 
-/** A software GPU on a busy machine: minutes, not seconds. */
-const TIMEOUT = 10 * 60_000;
 const STEPS = 20;
 /** The longest that the page may not answer: shorter than what people take for a frozen page. */
 const LONGEST_PAUSE_MS = 500;
 
-let folder;
-let server;
-
-before(async () => {
-  folder = await build();
-  server = await serve([...(process.env.DEMO ? [process.env.DEMO] : []), folder]);
-});
-
-after(async () => {
-  server?.close();
-  if (folder) await remove(folder);
-});
-
-/** Runs a test on a fresh page whose built-in model and data are loaded. */
-function onPage(name, act, options) {
-  test(name, { timeout: TIMEOUT }, async () => {
-    const opened = await openPage(server.url, options);
-    opened.page.setDefaultTimeout(TIMEOUT);
-    try {
-      await opened.page.getByText("Ready.").waitFor();
-      await act(opened.page);
-    } catch (error) {
-      const alerts = await opened.page.getByRole("alert").allTextContents().catch(() => []);
-      const seen = [...opened.problems, ...alerts];
-      await opened.close().catch(() => {});
-      throw seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
-    }
-    await opened.close();
-  });
-}
-
-const trainButton = (page) => page.getByRole("button", { name: "Train", exact: true });
-const done = (page) => panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
-
-/** A small run, so that a software GPU ends it in time. */
-async function smallRun(page, steps) {
-  await setNumber(page, "Steps", steps);
-  await setNumber(page, "Rank", 4);
-  await setNumber(page, "Batch size", 2);
-  await setNumber(page, "Learning rate", 0.005);
-  await page.getByText("Advanced").click();
-  await setNumber(page, "Maximum length", 32);
-  await setNumber(page, "Warm-up steps", 2);
-  await setNumber(page, "Evaluate every", STEPS);
-  await page.getByText("Sampling").click();
-  await setNumber(page, "Maximum tokens", 8);
-  // The counts of the data follow the maximum length.
-  await panel(page, "Data").getByText(/cut to 32 tokens/).first().waitFor();
-}
+const { onPage } = realPage();
 
 /** The losses of the native binary on the built-in data with the settings of `smallRun`. */
 async function nativeLosses(steps) {
@@ -77,13 +27,6 @@ async function nativeLosses(steps) {
   const lines = (await readFile(log, "utf8")).trim().split("\n");
   await remove(folder);
   return lines.map((line) => JSON.parse(line).loss);
-}
-
-async function downloadAdapter(page) {
-  const waiting = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Download PEFT adapter" }).click();
-  const zip = await readFile(await (await waiting).path());
-  return { zip, files: unzipSync(zip) };
 }
 
 /** Name to shape, from a safetensors file's header. */
@@ -103,7 +46,7 @@ onPage(
     const facts = await panel(page, "Model").locator(".facts").textContent();
     assert.match(facts, new RegExp(`Layers${config.num_hidden_layers}Hidden size${config.hidden_size}`));
     await panel(page, "Data").locator(".example mark").first().waitFor();
-    await smallRun(page, STEPS);
+    await smallRun(page, { steps: STEPS, tokens: 8 });
 
     // Measured on the page's own thread from here to the end of the run.
     await page.evaluate(() => {
@@ -144,7 +87,7 @@ onPage(
     const first = mean(losses.slice(0, 5));
     const last = mean(losses.slice(-5));
     assert.ok(last < 0.95 * first, `mean loss of five steps: ${first} at the start, ${last} at the end`);
-    const drawn = await panel(page, "Train").locator(".plot-area").getAttribute("aria-label");
+    const drawn = await panel(page, "Train").locator(".plot-area").first().getAttribute("aria-label");
     assert.match(drawn, new RegExp(`${STEPS} steps`));
 
     const heldOut = panel(page, "Train").locator(".held-out strong");
@@ -195,7 +138,7 @@ onPage(
 );
 
 onPage("plans the memory of a run, refuses one that does not fit and makes it fit", async (page) => {
-  await smallRun(page, 2);
+  await smallRun(page, { steps: 2 });
   await setNumber(page, "Batch size", 16);
   const memory = page.getByRole("region", { name: "GPU memory (estimate)" });
   const status = memory.getByRole("status");
@@ -233,7 +176,7 @@ onPage("plans the memory of a run, refuses one that does not fit and makes it fi
 });
 
 onPage("stops a run, and the adapter so far can be had", async (page) => {
-  await smallRun(page, 100_000);
+  await smallRun(page, { steps: 100_000 });
   await trainButton(page).click();
   await page.getByText(/Training on/).waitFor();
   await page.getByRole("button", { name: "Stop", exact: true }).click();

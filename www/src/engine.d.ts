@@ -71,6 +71,8 @@ declare module "postil-engine" {
     file_format: string;
     /** "messages", "ShareGPT", "prompt/completion", "Alpaca", "text". */
     format: string;
+    /** By field: columns that are read as it under another name, mapped or known to be so. */
+    columns: Record<string, string>;
     /** What `skipped` and `refused` number: "line", "row", "item" or "part". */
     unit: string;
     records: number;
@@ -254,8 +256,6 @@ declare module "postil-engine" {
     tokens: number;
     tokens_per_second: number;
     eval_loss?: number;
-    /** Bytes allocated on the GPU. */
-    memory: number;
     /** `eval_loss` is the lowest of the run so far. */
     improved: boolean;
     done: boolean;

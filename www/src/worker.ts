@@ -11,6 +11,12 @@ const CHECKPOINT_INTERVAL_MS = 60_000;
 
 const PROGRESS_INTERVAL_MS = 100;
 
+/**
+ * A step that takes longer gains next to nothing from the next one's waiting on the GPU behind it, and the page is
+ * painted after whatever waits there.
+ */
+const LONG_STEP_MS = 200;
+
 /** A dedicated worker's global scope has the shape of a message port. */
 const port = self as unknown as MessagePort;
 
@@ -25,6 +31,8 @@ interface Running {
   /** Until it pauses by itself. */
   stepsLeft: number;
   copiedAt: number;
+  /** What the last step took; none yet: as if it were long. */
+  stepMs: number;
   samples: SampleOptions | undefined;
   sampleDue: boolean;
 }
@@ -117,7 +125,8 @@ const handlers: Handlers = {
     const sampleDue = samples !== undefined && step === 0;
     const { adapter } = options;
     const copiedAt = performance.now();
-    running = { adapter, step, wish: "steps", paused: false, stepsLeft: Infinity, copiedAt, samples, sampleDue };
+    const stepMs = Infinity;
+    running = { adapter, step, wish: "steps", paused: false, stepsLeft: Infinity, copiedAt, stepMs, samples, sampleDue };
     return report;
   },
   async stop() {
@@ -207,8 +216,11 @@ async function advance(run: Running): Promise<void> {
     // A checkpoint and a pause come between steps: first what is under way is brought to its end.
     const drains = run.wish !== "steps" || isDue(run);
     const isLast = run.stepsLeft === 1 || isSampled(run, run.step + 1);
-    const report = await ready().step(drains ? "drain" : isLast ? "one" : "ahead");
+    const ahead = !isLast && run.stepMs < LONG_STEP_MS;
+    const before = performance.now();
+    const report = await ready().step(drains ? "drain" : ahead ? "ahead" : "one");
     if (report) {
+      run.stepMs = performance.now() - before;
       emit({ event: "step", report });
       run.step = report.step;
       run.stepsLeft -= 1;

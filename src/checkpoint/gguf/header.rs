@@ -37,6 +37,9 @@ pub(super) struct Stored {
 }
 
 /// The checked header.
+/// The first bytes of every file.
+pub(super) const MAGIC: &[u8] = b"GGUF";
+
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) metadata: Metadata,
@@ -50,7 +53,7 @@ impl Header {
     }
 
     async fn parse(reader: &mut Reader<'_>) -> Result<Self> {
-        if reader.source.len() < 4 || reader.take(4).await? != b"GGUF" {
+        if reader.source.len() < 4 || reader.take(4).await? != MAGIC {
             return Err(Error::format("not a GGUF file: it does not begin with \"GGUF\""));
         }
         match reader.u32().await? {

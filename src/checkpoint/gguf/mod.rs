@@ -65,6 +65,16 @@ impl Entry {
 }
 
 impl GgufFile {
+    /// Whether a file begins as GGUF files do, whatever its name says.
+    ///
+    /// # Errors
+    ///
+    /// What reading the source gives.
+    pub async fn is_one(source: &dyn ByteSource) -> Result<bool> {
+        let magic = header::MAGIC;
+        Ok(source.len() >= magic.len() as u64 && read_exact(source, 0, magic.len()).await? == magic)
+    }
+
     /// Reads and checks the header.
     ///
     /// # Errors

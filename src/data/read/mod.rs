@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::ops::ControlFlow;
 #[cfg(not(target_arch = "wasm32"))]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -55,11 +55,41 @@ pub(super) enum Input {
     /// A file, opened for each reading.
     #[cfg(not(target_arch = "wasm32"))]
     File(PathBuf),
+    /// What could be read only once, in a temporary file that goes with the last clone.
+    #[cfg(not(target_arch = "wasm32"))]
+    Spooled(Rc<tempfile::TempPath>),
 }
 
 impl Input {
+    /// What is at `path`: a file or, of what can be read only once, such as a pipe, all that it gives.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, without the path.
     #[cfg(not(target_arch = "wasm32"))]
-    fn open_file(path: &PathBuf) -> Result<File> {
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = Self::open_file(path)?;
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file { Ok(Self::File(path.to_owned())) } else { Self::spool(file) }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn spool(mut once: File) -> Result<Self> {
+        let folder = std::env::temp_dir();
+        let failed = |error: io::Error| {
+            let folder = folder.display();
+            Error::io(
+                format!("no file, and copying it to one in {folder} (TMPDIR sets another folder)"),
+                &error,
+            )
+        };
+        let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+        io::copy(&mut once, &mut file).map_err(failed)?;
+        Ok(Self::Spooled(Rc::new(file.into_temp_path())))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn open_file(path: &Path) -> Result<File> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
         // Whoever asked puts the name before it.
         let (metadata, file) = opened.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
@@ -69,12 +99,19 @@ impl Input {
         Ok(file)
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
+    fn buffered(path: &Path) -> Result<Box<dyn BufRead>> {
+        Ok(Box::new(io::BufReader::with_capacity(1 << 18, Self::open_file(path)?)))
+    }
+
     /// The bytes from the beginning, without a byte order mark.
     fn reader(&self) -> Result<Box<dyn BufRead + '_>> {
         let mut reader: Box<dyn BufRead> = match self {
             Self::Memory(bytes) => Box::new(&bytes[..]),
             #[cfg(not(target_arch = "wasm32"))]
-            Self::File(path) => Box::new(io::BufReader::with_capacity(1 << 18, Self::open_file(path)?)),
+            Self::File(path) => Self::buffered(path)?,
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Spooled(path) => Self::buffered(path)?,
         };
         let start = reader.fill_buf().map_err(|error| Error::io("the data set's beginning", &error))?;
         if start.starts_with(BYTE_ORDER_MARK) {

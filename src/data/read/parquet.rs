@@ -21,11 +21,16 @@ fn open(input: &Input) -> Result<Box<dyn FileReader>> {
     Ok(match input {
         Input::Memory(bytes) => Box::new(guarded(|| SerializedFileReader::new(bytes.clone()))?),
         #[cfg(not(target_arch = "wasm32"))]
-        Input::File(path) => {
-            let file = Input::open_file(path)?;
-            Box::new(guarded(|| SerializedFileReader::new(file))?)
-        }
+        Input::File(path) => open_file(path)?,
+        #[cfg(not(target_arch = "wasm32"))]
+        Input::Spooled(path) => open_file(path)?,
     })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn open_file(path: &std::path::Path) -> Result<Box<dyn FileReader>> {
+    let file = Input::open_file(path)?;
+    Ok(Box::new(guarded(|| SerializedFileReader::new(file))?))
 }
 
 fn schema(reader: &dyn FileReader) -> &Type {

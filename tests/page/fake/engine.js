@@ -190,6 +190,8 @@ export class Engine {
         if (row.messages && assistant_only_loss && !row.messages.some(({ role }) => role === "assistant")) {
           throw failure("Data", `${name}: none of 1 record has a token to train on: 1 has no assistant turn`);
         }
+        // Known by their names, as the engine knows some.
+        if (row.question && row.answer) columns ??= { prompt: "question", completion: "answer" };
         const read = (field) => row[columns?.[field] ?? field] ?? (row.messages && "turns");
         const [prompt, completion] = [read("prompt"), read("completion")];
         if (completion === undefined) {
@@ -209,6 +211,7 @@ export class Engine {
     return {
       file_format: "JSON Lines",
       format: "prompt/completion",
+      columns: columns ?? {},
       unit: "line",
       records: texts.length,
       skipped: { count: skipped.length, first: skipped },

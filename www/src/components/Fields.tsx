@@ -160,7 +160,8 @@ export function CheckField({ label, hint, checked, onChange }: CheckFieldProps) 
 interface FileFieldProps {
   label: string;
   hint?: string;
-  accept: string;
+  /** Any file without it. */
+  accept?: string;
   multiple?: boolean;
   /** What a second chooser, for a whole folder, is called. */
   folder?: string;

@@ -32,7 +32,7 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           <Warnings list={[...report.warnings, ...(role === "train" ? advice(report) : [])]} />
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
           {loaded.rows && (
-            <RowsTable rows={loaded.rows} format={report.format} columns={file.columns} isOpen={isOwn && role === "train"} />
+            <RowsTable rows={loaded.rows} format={report.format} columns={report.columns} isOpen={isOwn && role === "train"} />
           )}
           <details class="in-numbers" open={isOwn && role === "train"}>
             <summary>In numbers</summary>

@@ -126,8 +126,7 @@ function FromDisk() {
       <FileField
         label="Model files"
         folder="or their folder"
-        hint="config.json, tokenizer.json and model.safetensors (or its parts with model.safetensors.index.json) as on the Hub, with the other .json and .jinja files that there are; or one .gguf file. They, or their folder, can be dropped anywhere on this panel."
-        accept=".json,.safetensors,.jinja,.gguf"
+        hint="config.json, tokenizer.json and model.safetensors (or its parts with model.safetensors.index.json) as on the Hub, with the other .json and .jinja files that there are; or one GGUF file: .gguf, or a blob of Ollama. They, or their folder, can be dropped anywhere on this panel."
         multiple
         dropsElsewhere
         onFiles={(files) => void fromFiles(files).then(choose)}

@@ -11,7 +11,7 @@ interface RowsTableProps {
   /** As the report names it. */
   format: string;
   /** Columns that have other names than the fields that they are read as. */
-  columns: Record<string, string> | undefined;
+  columns: Record<string, string>;
   isOpen: boolean;
 }
 

@@ -3,11 +3,14 @@ import type { DataFile } from "postil-engine";
 import type { DataSet, Settings } from "../state";
 
 /** A file by its name, and as what it is read. */
-export type FileUse = Pick<DataFile, "name" | "format" | "columns">;
+export interface FileUse extends Pick<DataFile, "name" | "format" | "columns"> {
+  /** Without `columns`: those that are known by their names. Other programs have to be told. */
+  known?: Record<string, string>;
+}
 
 export interface Description {
   /** The built-in model, one on the Hub (`owner/name[/file.gguf][@revision]`), or a folder or file on the user's disk. */
-  model: { builtIn: true } | { hub: string } | { disk: string };
+  model: { builtIn: true } | { hub: string } | { disk: string; gguf?: boolean };
   data: { set: DataSet } | { train: FileUse; eval?: FileUse };
   /** What the engine found the records to be: "messages", "ShareGPT", "prompt/completion", "Alpaca", "text". */
   records?: string | undefined;

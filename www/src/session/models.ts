@@ -29,6 +29,9 @@ export async function fromFiles(chosen: readonly File[]): Promise<ModelSource | 
   // Of a folder only what lies in it directly: checkpoints in folders below have files of the same names.
   const files = new Map(chosen.filter(isOnTop).map((file) => [file.name, file]));
   const gguf = [...files.keys()].filter((name) => /\.gguf$/i.test(name));
+  const [only] = files.values();
+  // Ollama’s files have digests for names.
+  if (gguf.length === 0 && files.size === 1 && only && (await isGguf(only))) gguf.push(only.name);
   const named = (names: string[]) => names.flatMap((name) => files.get(name) ?? []);
   const weights = (names: string[]) => named(names).map((blob) => ({ name: blob.name, blob }));
   if (gguf.length > 1) return "Choose one .gguf file, not several.";
@@ -50,6 +53,9 @@ export async function fromFiles(chosen: readonly File[]): Promise<ModelSource | 
     weights: weights(wanted),
   };
 }
+
+/** Whether it begins as GGUF files do. */
+const isGguf = async (file: File) => (await file.slice(0, 4).text()) === "GGUF";
 
 const isOnTop = (file: File) => file.webkitRelativePath.split("/").length <= 2;
 

@@ -107,7 +107,7 @@ function base({ model }: Description): string[] {
     return loading(args);
   }
   if ("builtIn" in model) return ["# The folder www/public/demo of Postil’s source.", ...loading(['"demo"'])];
-  if (!/\.gguf$/i.test(model.disk)) return loading([python(`./${model.disk}`)]);
+  if (!model.gguf && !/\.gguf$/i.test(model.disk)) return loading([python(`./${model.disk}`)]);
   return loading(['"."', `gguf_file=${python(model.disk)}`]);
 }
 
@@ -124,7 +124,7 @@ const READERS: readonly (readonly [RegExp, string, string])[] = [
   [/^txt|\.txt$/i, "text", ', sample_by="document"'],
 ];
 
-function load(variable: string, { name, format, columns }: FileUse, records: string | undefined): string[] {
+function load(variable: string, { name, format, known, columns = known }: FileUse, records: string | undefined): string[] {
   const kind = /^(jsonl?|csv|tsv|parquet|txt)\b/.exec(format ?? "")?.[1] ?? name;
   const [, reader, options] = READERS.find(([pattern]) => pattern.test(kind)) ?? [undefined, "json", ""];
   const lines = [`${variable} = load_dataset(${python(reader)}, data_files=${python(name)}, split="train"${options})`];

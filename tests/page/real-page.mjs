@@ -1,0 +1,72 @@
+// The page with the real engine, on a software GPU: minutes, not seconds. DEMO=folder serves another built-in model.
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { build, openPage, panel, remove, serve, setNumber, unzipSync } from "./harness.mjs";
+
+export const TIMEOUT = 10 * 60_000;
+
+/** Builds and serves the page for the tests of one file; `onPage` runs a test on a fresh page whose model and data are loaded. */
+export function realPage() {
+  const built = { url: undefined };
+  let folder;
+  let server;
+  before(async () => {
+    folder = await build();
+    server = await serve([...(process.env.DEMO ? [process.env.DEMO] : []), folder]);
+    built.url = server.url;
+  });
+  after(async () => {
+    server?.close();
+    if (folder) await remove(folder);
+  });
+  const onPage = (name, act, options) =>
+    test(name, { timeout: TIMEOUT }, async (t) => {
+      const opened = await openPage(built.url, options);
+      try {
+        await opened.page.getByText("Ready.").waitFor();
+        await act(opened.page, opened, t);
+      } catch (error) {
+        const alerts = await opened.page.getByRole("alert").allTextContents().catch(() => []);
+        const seen = [...opened.problems, ...alerts];
+        await opened.close().catch(() => {});
+        throw seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
+      }
+      await opened.close();
+    });
+  return { built, onPage };
+}
+
+export const trainButton = (page) => page.getByRole("button", { name: "Train", exact: true });
+export const done = (page) => panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+
+/** Settings of a run so small that a software GPU ends it in time. */
+export async function smallRun(page, { steps, evalSteps = steps, tokens = 4 }) {
+  await setNumber(page, "Steps", steps);
+  await setNumber(page, "Rank", 4);
+  await setNumber(page, "Batch size", 2);
+  await setNumber(page, "Learning rate", 0.005);
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Maximum length", 32);
+  await setNumber(page, "Warm-up steps", 2);
+  await setNumber(page, "Evaluate every", evalSteps);
+  await page.getByText("Samples while training").click();
+  await setNumber(page, "Sample every", 0);
+  await page.getByText("Sampling", { exact: true }).click();
+  await setNumber(page, "Maximum tokens", tokens);
+  // The counts of the data follow the maximum length.
+  await panel(page, "Data").getByText(/cut to 32 tokens/).first().waitFor();
+}
+
+export async function saved(page, button) {
+  const waiting = page.waitForEvent("download");
+  await button.click();
+  return await readFile(await (await waiting).path());
+}
+
+/** The adapter, once the page has checked the file that it wrote. */
+export async function downloadAdapter(page) {
+  const entry = panel(page, "Download").getByRole("region", { name: "PEFT adapter" });
+  const zip = await saved(page, entry.getByRole("button", { name: "Download PEFT adapter" }));
+  await entry.getByText(/checked: same logits as/).waitFor();
+  return { zip, files: unzipSync(zip) };
+}
