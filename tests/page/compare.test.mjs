@@ -300,6 +300,7 @@ onPage("says that the written file has the same logits only after checking it", 
   assert.equal(name, "story-model-built-in-plain-r16-step-3.zip");
   assert.deepEqual(Object.keys(unzipSync(bytes)).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
   await entry.getByText(`✓ ${name}, checked: same logits as the adapter in memory.`).waitFor();
+  await entry.getByText("In Python, with PEFT").click();
   const code = await entry.locator("pre").textContent();
   assert.match(code, /PeftModel\.from_pretrained\(base, "story-model-built-in-plain-r16-step-3"\)/);
   // Not a name of the Hub's: nothing that would look right and not work.
