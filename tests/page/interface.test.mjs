@@ -425,7 +425,7 @@ onPage("data without a token to train on is refused, and what is trained on can 
 
 onPage("shows what a data set is before it is trained on", async (page) => {
   const data = panel(page, "Data").locator(".file-report").first();
-  await data.locator("dt").first().waitFor({ state: "attached" });
+  await data.getByText("In numbers").click();
   const facts = async () =>
     Object.fromEntries(
       await data.locator(".counts > div").evaluateAll((rows) =>
@@ -455,7 +455,6 @@ onPage("shows what a data set is before it is trained on", async (page) => {
   assert.equal((await facts()).Truncated, "1 cut to 27 tokens");
   assert.equal(await drawing.locator("line.limit").count(), 1);
   assert.equal(await drawing.locator("rect.over").count(), 1);
-  await data.getByText("In numbers").first().click();
   await data.getByText("Lengths as a table").click();
   const rows = await data.getByRole("group", { name: "Records by length" }).locator("tbody tr").allTextContents();
   assert.deepEqual(rows, ["20–243", "25–290", "30–341"]);
