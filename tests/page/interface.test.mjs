@@ -424,8 +424,8 @@ onPage("data without a token to train on is refused, and what is trained on can 
 });
 
 onPage("shows what a data set is before it is trained on", async (page) => {
-  await panel(page, "Data").getByText("In numbers").first().click();
   const data = panel(page, "Data").locator(".file-report").first();
+  await data.getByText("In numbers").click();
   const facts = async () =>
     Object.fromEntries(
       await data.locator(".counts > div").evaluateAll((rows) =>

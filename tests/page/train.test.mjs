@@ -221,13 +221,13 @@ onPage("refuses data in which nothing is trained on", async (page) => {
 
 onPage("reads columns by the names that the user gives", async (page) => {
   await page.getByRole("radio", { name: /Your own file/ }).check();
-  const table = "question,answer,id\nWhy did the fox run?,It was late.,1\nWho came?,The bear.,2\n";
+  const table = "ask,reply,id\nWhy did the fox run?,It was late.,1\nWho came?,The bear.,2\n";
   await page.getByLabel("Training file").setInputFiles(file("asked.csv", table));
   const data = panel(page, "Data");
   await data.getByRole("alert").getByText("no record that can be trained on").waitFor();
   await page.getByLabel("Read the records as").selectOption("Prompt and completion");
-  await page.getByLabel("Prompt is in").selectOption("question");
-  await page.getByLabel("Completion is in").selectOption("answer");
+  await page.getByLabel("Prompt is in").selectOption("ask");
+  await page.getByLabel("Completion is in").selectOption("reply");
   await data.locator(".example mark").getByText("It was late.").waitFor();
   assert.match(await data.locator(".counts").textContent(), /FormatCSV, prompt\/completionRecords2Examples2/);
 });
