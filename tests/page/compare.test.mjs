@@ -305,8 +305,6 @@ onPage("says that the written file has the same logits only after checking it", 
   // Not a name of the Hub's: nothing that would look right and not work.
   assert.match(code, /AutoModelForCausalLM\.from_pretrained\("path\/to\/base-model"\)/);
   await entry.getByText(/The base is Story model, built in: write the path/).waitFor();
-  // Nothing for formats that are not written.
-  assert.doesNotMatch(await panel(page, "Download").textContent(), /gguf|ollama|mlx|llama-cli/i);
 
   const log = await download(page, /\.jsonl$/);
   assert.equal(log.name, "story-model-built-in-plain-log.jsonl");
@@ -319,6 +317,40 @@ onPage("says that the written file has the same logits only after checking it", 
   const run = await download(page, /Download run\.json/);
   assert.equal(JSON.parse(run.bytes.toString()).lora.r, 16);
   assert.deepEqual(await unnamed(page), []);
+});
+
+onPage("writes the adapter for llama.cpp, Ollama and mlx-lm, each checked as written", async (page) => {
+  await shortTexts(page);
+  await train(page, 3);
+  const stem = "story-model-built-in-plain-r16-step-3";
+  const gguf = await download(page, /^Download GGUF adapter/);
+  assert.equal(gguf.name, `${stem}.gguf`);
+  assert.equal(JSON.parse(gguf.bytes.toString()).gguf, "f32");
+  const entry = page.getByRole("region", { name: "GGUF adapter" });
+  await entry.getByText(`✓ ${gguf.name}, checked: same logits as the adapter in memory.`).waitFor();
+  const code = await entry.locator("pre").allTextContents();
+  assert.equal(code[0], `llama-cli -m base.gguf --lora ${stem}.gguf -p "…"`);
+  assert.equal(code[1], `FROM ./base.gguf\nADAPTER ./${stem}.gguf`);
+  assert.match(code[2], /^ollama create /);
+
+  const mlx = await download(page, /^Download mlx adapter/);
+  assert.equal(mlx.name, `${stem}.mlx.zip`);
+  assert.deepEqual(Object.keys(unzipSync(mlx.bytes)).sort(), ["adapter_config.json", "adapters.safetensors"]);
+  const other = page.getByRole("region", { name: "mlx adapter" });
+  await other.getByText(`✓ ${mlx.name}, checked: same logits as the adapter in memory.`).waitFor();
+  assert.match(await other.locator("pre").textContent(), /--model path\/to\/base-model --adapter-path \S+step-3\.mlx /);
+  assert.deepEqual(await unnamed(page), []);
+
+  // Of a model that a format has no name for the reason is shown, and no button.
+  const config = { num_hidden_layers: 4, target_modules: ["q_proj"], refused_formats: { gguf: "no architecture for it" } };
+  await page.getByText("Use another model").click();
+  await page.getByLabel("Model files").setInputFiles([
+    file("config.json", JSON.stringify(config)),
+    file("tokenizer.json", "{}"),
+    file("model.safetensors", "weights"),
+  ]);
+  await entry.getByText("Not for this model: no architecture for it.").waitFor();
+  assert.equal(await entry.getByRole("button").count(), 0);
 });
 
 onPage("a written file with other logits is not given out", async (page) => {

@@ -17,6 +17,7 @@ import type {
   GenerateReport,
   LoraOptions,
   MemoryReport,
+  MlxFiles,
   ModelInfo,
   ParameterCount,
   Prompt,
@@ -82,6 +83,11 @@ export interface Commands {
   export_adapter: { args: { id: string }; result: AdapterFiles };
   /** Loads the files afresh and compares what they make of `prompt` with what the adapter in the engine does. */
   check_adapter: { args: { id: string; files: AdapterFiles; prompt: string }; result: { max_difference: number } };
+  /** An adapter of the loaded model in other tools' formats, and out of them. */
+  adapter_to_gguf: { args: { adapter: AdapterFiles }; result: Uint8Array<ArrayBuffer> };
+  adapter_from_gguf: { args: { bytes: Uint8Array }; result: AdapterFiles };
+  adapter_to_mlx: { args: { adapter: AdapterFiles }; result: MlxFiles };
+  adapter_from_mlx: { args: { files: MlxFiles }; result: AdapterFiles };
   /** The steps follow by themselves. */
   start: { args: RunArguments & { samples?: SampleOptions }; result: StartReport };
   /** Ends the run after the step in progress. */

@@ -110,6 +110,18 @@ const handlers: Handlers = {
   async check_adapter({ id, files, prompt }) {
     return await ready().check_adapter(id, files, prompt);
   },
+  async adapter_to_gguf({ adapter }) {
+    return ready().adapter_to_gguf(adapter.config, adapter.model, "f32");
+  },
+  async adapter_from_gguf({ bytes }) {
+    return await ready().adapter_from_gguf(bytes);
+  },
+  async adapter_to_mlx({ adapter }) {
+    return ready().adapter_to_mlx(adapter.config, adapter.model);
+  },
+  async adapter_from_mlx({ files }) {
+    return ready().adapter_from_mlx(files.config, files.adapters);
+  },
   async start({ options, train, evaluation, samples }) {
     running = undefined;
     const report = await ready().start(options, train, evaluation);

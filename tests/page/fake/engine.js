@@ -46,6 +46,7 @@ const GGUF = {
   max_position_embeddings: 256,
   has_chat_template: false,
   target_modules: ["q_proj"],
+  refused_formats: { merged: "a GGUF file cannot be merged into (fake)" },
   check_sum: true,
 };
 
@@ -143,7 +144,7 @@ export class Engine {
     this.#adapters.clear();
     this.#model = files.name;
     const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
-    return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
+    return { refused_formats: {}, ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
 
   data_columns({ name, data }) {
@@ -377,6 +378,28 @@ export class Engine {
       if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
       return { max_difference: Math.abs((model[3] ?? 0) - this.#adapters.get(id).step) };
     });
+  }
+
+  adapter_to_gguf(config, model, outtype) {
+    this.#alone();
+    return new TextEncoder().encode(JSON.stringify({ gguf: outtype, config: [...config], model: [...model] }));
+  }
+
+  async adapter_from_gguf(bytes) {
+    return this.#exclusive(async () => {
+      const { config, model } = JSON.parse(new TextDecoder().decode(bytes));
+      return { config: new Uint8Array(config), model: new Uint8Array(model) };
+    });
+  }
+
+  adapter_to_mlx(config, model) {
+    this.#alone();
+    return { config, adapters: model };
+  }
+
+  adapter_from_mlx(config, adapters) {
+    this.#alone();
+    return { config, model: adapters };
   }
 
   memory() {

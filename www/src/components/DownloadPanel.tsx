@@ -29,7 +29,7 @@ export function DownloadPanel() {
           ))}
         </>
       ) : (
-        <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT.</p>
+        <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT, llama.cpp, Ollama and mlx-lm.</p>
       )}
       {modelInfo.value && <PlainEntry file={RUN_FILE} />}
       {steps.value.length > 0 && LOGS.map((file) => <PlainEntry key={file.id} file={file} />)}
@@ -72,6 +72,15 @@ function Copies({ which, onChoose }: { which: Which; onChoose: (which: Which) =>
 function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }) {
   const copy = copyOf(which);
   if (!copy) return null;
+  const refused = format.refused?.();
+  if (refused !== undefined) {
+    return (
+      <section class="download" aria-label={format.title}>
+        <h3>{format.title}</h3>
+        <p class="hint">Not for this model: {refused}.</p>
+      </section>
+    );
+  }
   const state = downloads.value[keyOf(format, copy)];
   const name = fileName(copy, format.extension);
   return (
@@ -79,8 +88,8 @@ function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }
       <h3>{format.title}</h3>
       <p class="hint">{format.hint}</p>
       <DownloadButton
-        primary
-        label={`Download ${format.title} (${format.extension.slice(1)}, ${bytes(copy.files.config.length + copy.files.model.length)})`}
+        primary={format === FORMATS[0]}
+        label={`Download ${format.title} (${format.extension.slice(1)}, about ${bytes(copy.files.config.length + copy.files.model.length)})`}
         state={state}
         onClick={() => void downloadAdapter(format, which)}
       />
