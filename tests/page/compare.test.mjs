@@ -342,16 +342,97 @@ onPage("writes the adapter for llama.cpp, Ollama and mlx-lm, each checked as wri
   assert.deepEqual(await unnamed(page), []);
 
   // Of a model that a format has no name for the reason is shown, and no button.
-  const config = { num_hidden_layers: 4, target_modules: ["q_proj"], refused_formats: { gguf: "no architecture for it" } };
-  await page.getByText("Use another model").click();
-  await page.getByLabel("Model files").setInputFiles([
-    file("config.json", JSON.stringify(config)),
-    file("tokenizer.json", "{}"),
-    file("model.safetensors", "weights"),
-  ]);
+  await useModel(page, { refused_formats: { gguf: "no architecture for it" } });
   await entry.getByText("Not for this model: no architecture for it.").waitFor();
   assert.equal(await entry.getByRole("button").count(), 0);
 });
+
+const mergeButton = (page) => page.getByRole("button", { name: "Write merged model" });
+const merged = (page) => page.getByRole("region", { name: "Merged model" });
+
+async function useModel(page, config) {
+  if (!(await page.getByLabel("Model files").isVisible())) await page.getByText("Use another model").click();
+  await page.getByLabel("Model files").setInputFiles([
+    file("config.json", JSON.stringify({ num_hidden_layers: 4, max_position_embeddings: 256, target_modules: ["q_proj"], ...config })),
+    file("tokenizer.json", "{}"),
+    file("model.safetensors", "weights"),
+  ]);
+}
+
+onPage("writes the merged model as a zip where a browser has no folders", async (page) => {
+  await shortTexts(page);
+  await train(page, 3);
+  const { name, bytes } = await download(page, "Write merged model");
+  assert.equal(name, "story-model-built-in-plain-r16-step-3-merged.zip");
+  const files = unzipSync(bytes);
+  const folder = name.replace(".zip", "");
+  const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+  assert.deepEqual(Object.keys(files).sort(), names.map((file) => `${folder}/${file}`));
+  // The fake's weights end with the adapter's, and that with its step.
+  assert.deepEqual([...files[`${folder}/model.safetensors`]], [...Buffer.from("base"), 1, 2, 3, 3]);
+  await merged(page).getByText(`✓ ${name}, checked: on the disk it is what was to be written`).waitFor();
+  assert.match(await merged(page).locator("pre").first().textContent(), new RegExp(`from_pretrained\\("${folder}"\\)`));
+  // A second one takes the place of the first.
+  await download(page, "Write merged model");
+  const kept = await page.evaluate(async () => {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("merged");
+    return await Array.fromAsync(folder.keys());
+  });
+  assert.deepEqual(kept, [name]);
+  assert.deepEqual(await unnamed(page), []);
+});
+
+onPage(
+  "writes the merged model into a folder, compares what is there, and takes it back when cancelled",
+  async (page) => {
+    await shortTexts(page);
+    const there = () =>
+      page.evaluate(async () => {
+        const chosen = await window.showDirectoryPicker();
+        const found = {};
+        for await (const [name, folder] of chosen.entries()) found[name] = await Array.fromAsync(folder.keys());
+        return found;
+      });
+    await train(page, 3);
+    await mergeButton(page).click();
+    await merged(page).getByText(/✓ chosen\/.*-merged, checked/).waitFor();
+    const name = "story-model-built-in-plain-r16-step-3-merged";
+    const files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    const sorted = ({ [name]: names, ...others }) => [names.sort(), others];
+    assert.deepEqual(sorted(await there()), [files, {}]);
+    // What is there already stays.
+    await mergeButton(page).click();
+    await merged(page).getByRole("alert").getByText("with files in it already").waitFor();
+    assert.deepEqual(sorted(await there()), [files, {}]);
+
+    await useModel(page, { merging: "endless" });
+    await train(page, 2);
+    await mergeButton(page).click();
+    await merged(page).getByText(/KiB of/).waitFor();
+    assert.deepEqual(await unnamed(page), []);
+    await merged(page).getByRole("button", { name: "Cancel" }).click();
+    await merged(page).getByRole("button", { name: "Cancel" }).waitFor({ state: "detached" });
+    assert.equal(await merged(page).getByRole("alert").count(), 0);
+    assert.deepEqual(sorted(await there()), [files, {}]);
+
+    await useModel(page, { merging: "bent" });
+    await train(page, 2);
+    await mergeButton(page).click();
+    await merged(page).getByRole("alert").getByText("model.safetensors is not on the disk as it was written").waitFor();
+    assert.deepEqual(sorted(await there()), [files, {}]);
+
+    await useModel(page, { refused_formats: { merged: "it is of another kind" } });
+    await train(page, 2);
+    await merged(page).getByText("Not for this model: it is of another kind.").waitFor();
+    assert.equal(await mergeButton(page).count(), 0);
+  },
+  {
+    // A folder of the browser's own in place of one that a person chooses.
+    initScript: () => {
+      window.showDirectoryPicker = async () => await (await navigator.storage.getDirectory()).getDirectoryHandle("chosen", { create: true });
+    },
+  },
+);
 
 onPage("a written file with other logits is not given out", async (page) => {
   await useFile(page, "bent.jsonl", example("a"));
