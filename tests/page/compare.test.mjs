@@ -304,6 +304,7 @@ onPage("says that the written file has the same logits only after checking it", 
   assert.match(code, /PeftModel\.from_pretrained\(base, "story-model-built-in-plain-r16-step-3"\)/);
   // Not a name of the Hub's: nothing that would look right and not work.
   assert.match(code, /AutoModelForCausalLM\.from_pretrained\("path\/to\/base-model"\)/);
+  await entry.getByText("How to use it").click();
   await entry.getByText(/The base is Story model, built in: write the path/).waitFor();
 
   const log = await download(page, /\.jsonl$/);

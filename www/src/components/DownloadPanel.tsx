@@ -89,9 +89,7 @@ function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }
         onClick={() => void downloadAdapter(format, which)}
       />
       <Outcome state={state} />
-      {format.uses(copy.files.config, state && "file" in state ? state.file : name).map((use) => (
-        <HowTo key={use.title} use={use} />
-      ))}
+      <Uses list={format.uses(copy.files.config, state && "file" in state ? state.file : name)} />
     </section>
   );
 }
@@ -137,9 +135,7 @@ function MergedEntry({ which }: { which: Which }) {
         </>
       )}
       <Outcome state={state} />
-      {mergedUses(which).map((use) => (
-        <HowTo key={use.title} use={use} />
-      ))}
+      <Uses list={mergedUses(which)} />
     </section>
   );
 }
@@ -217,6 +213,17 @@ function outcome(state: DownloadState | undefined): string {
     default:
       return "";
   }
+}
+
+function Uses({ list }: { list: readonly Use[] }) {
+  return (
+    <details>
+      <summary>How to use it</summary>
+      {list.map((use) => (
+        <HowTo key={use.title} use={use} />
+      ))}
+    </details>
+  );
 }
 
 function HowTo({ use: { title, code, note } }: { use: Use }) {
