@@ -306,8 +306,6 @@ onPage("says that the written file has the same logits only after checking it", 
   assert.match(code, /AutoModelForCausalLM\.from_pretrained\("path\/to\/base-model"\)/);
   await entry.locator("details > summary").first().click();
   await entry.getByText(/The base is Story model, built in: write the path/).waitFor();
-  // Nothing for formats that are not written.
-  assert.doesNotMatch(await panel(page, "Download").textContent(), /gguf|ollama|mlx|llama-cli/i);
 
   const log = await download(page, /\.jsonl$/);
   assert.equal(log.name, "story-model-built-in-plain-log.jsonl");
@@ -321,6 +319,121 @@ onPage("says that the written file has the same logits only after checking it", 
   assert.equal(JSON.parse(run.bytes.toString()).lora.r, 16);
   assert.deepEqual(await unnamed(page), []);
 });
+
+onPage("writes the adapter for llama.cpp, Ollama and mlx-lm, each checked as written", async (page) => {
+  await shortTexts(page);
+  await train(page, 3);
+  const stem = "story-model-built-in-plain-r16-step-3";
+  const gguf = await download(page, /^Download GGUF adapter/);
+  assert.equal(gguf.name, `${stem}.gguf`);
+  assert.equal(JSON.parse(gguf.bytes.toString()).gguf, "f32");
+  const entry = page.getByRole("region", { name: "GGUF adapter" });
+  await entry.getByText(`✓ ${gguf.name}, checked: same logits as the adapter in memory.`).waitFor();
+  const code = await entry.locator("pre").allTextContents();
+  assert.equal(code[0], `llama-cli -m base.gguf --lora ${stem}.gguf -p "…"`);
+  assert.equal(code[1], `FROM ./base.gguf\nADAPTER ./${stem}.gguf`);
+  assert.match(code[2], /^ollama create /);
+
+  const mlx = await download(page, /^Download mlx adapter/);
+  assert.equal(mlx.name, `${stem}.mlx.zip`);
+  assert.deepEqual(Object.keys(unzipSync(mlx.bytes)).sort(), ["adapter_config.json", "adapters.safetensors"]);
+  const other = page.getByRole("region", { name: "mlx adapter" });
+  await other.getByText(`✓ ${mlx.name}, checked: same logits as the adapter in memory.`).waitFor();
+  assert.match(await other.locator("pre").textContent(), /--model path\/to\/base-model --adapter-path \S+step-3\.mlx /);
+  assert.deepEqual(await unnamed(page), []);
+
+  // Of a model that a format has no name for the reason is shown, and no button.
+  await useModel(page, { refused_formats: { gguf: "no architecture for it" } });
+  await entry.getByText("Not for this model: no architecture for it.").waitFor();
+  assert.equal(await entry.getByRole("button").count(), 0);
+});
+
+const mergeButton = (page) => page.getByRole("button", { name: "Write merged model" });
+const merged = (page) => page.getByRole("region", { name: "Merged model" });
+
+async function useModel(page, config) {
+  if (!(await page.getByLabel("Model files").isVisible())) await page.getByText("Use another model").click();
+  await page.getByLabel("Model files").setInputFiles([
+    file("config.json", JSON.stringify({ num_hidden_layers: 4, max_position_embeddings: 256, target_modules: ["q_proj"], ...config })),
+    file("tokenizer.json", "{}"),
+    file("model.safetensors", "weights"),
+  ]);
+}
+
+onPage("writes the merged model as a zip where a browser has no folders", async (page) => {
+  await shortTexts(page);
+  await train(page, 3);
+  const { name, bytes } = await download(page, "Write merged model");
+  assert.equal(name, "story-model-built-in-plain-r16-step-3-merged.zip");
+  const files = unzipSync(bytes);
+  const folder = name.replace(".zip", "");
+  const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+  assert.deepEqual(Object.keys(files).sort(), names.map((file) => `${folder}/${file}`));
+  // The fake's weights end with the adapter's, and that with its step.
+  assert.deepEqual([...files[`${folder}/model.safetensors`]], [...Buffer.from("base"), 1, 2, 3, 3]);
+  await merged(page).getByText(`✓ ${name}, checked: on the disk it is what was to be written`).waitFor();
+  assert.match(await merged(page).locator("pre").first().textContent(), new RegExp(`from_pretrained\\("${folder}"\\)`));
+  // A second one takes the place of the first.
+  await download(page, "Write merged model");
+  const kept = await page.evaluate(async () => {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("merged");
+    return await Array.fromAsync(folder.keys());
+  });
+  assert.deepEqual(kept, [name]);
+  assert.deepEqual(await unnamed(page), []);
+});
+
+onPage(
+  "writes the merged model into a folder, compares what is there, and takes it back when cancelled",
+  async (page) => {
+    await shortTexts(page);
+    const there = () =>
+      page.evaluate(async () => {
+        const chosen = await window.showDirectoryPicker();
+        const found = {};
+        for await (const [name, folder] of chosen.entries()) found[name] = await Array.fromAsync(folder.keys());
+        return found;
+      });
+    await train(page, 3);
+    await mergeButton(page).click();
+    await merged(page).getByText(/✓ chosen\/.*-merged, checked/).waitFor();
+    const name = "story-model-built-in-plain-r16-step-3-merged";
+    const files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    const sorted = ({ [name]: names, ...others }) => [names.sort(), others];
+    assert.deepEqual(sorted(await there()), [files, {}]);
+    // What is there already stays.
+    await mergeButton(page).click();
+    await merged(page).getByRole("alert").getByText("with files in it already").waitFor();
+    assert.deepEqual(sorted(await there()), [files, {}]);
+
+    await useModel(page, { merging: "endless" });
+    await train(page, 2);
+    await mergeButton(page).click();
+    await merged(page).getByText(/KiB of/).waitFor();
+    assert.deepEqual(await unnamed(page), []);
+    await merged(page).getByRole("button", { name: "Cancel" }).click();
+    await merged(page).getByRole("button", { name: "Cancel" }).waitFor({ state: "detached" });
+    assert.equal(await merged(page).getByRole("alert").count(), 0);
+    assert.deepEqual(sorted(await there()), [files, {}]);
+
+    await useModel(page, { merging: "bent" });
+    await train(page, 2);
+    await mergeButton(page).click();
+    await merged(page).getByRole("alert").getByText("model.safetensors is not on the disk as it was written").waitFor();
+    assert.deepEqual(sorted(await there()), [files, {}]);
+
+    await useModel(page, { refused_formats: { merged: "it is of another kind" } });
+    await train(page, 2);
+    await merged(page).getByText("Not for this model: it is of another kind.").waitFor();
+    assert.equal(await mergeButton(page).count(), 0);
+  },
+  {
+    // A folder of the browser's own in place of one that a person chooses.
+    initScript: () => {
+      window.showDirectoryPicker = async () => await (await navigator.storage.getDirectory()).getDirectoryHandle("chosen", { create: true });
+    },
+  },
+);
 
 onPage("a written file with other logits is not given out", async (page) => {
   await useFile(page, "bent.jsonl", example("a"));
