@@ -10,6 +10,11 @@ mod file;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::FileSink;
 
+#[cfg(target_arch = "wasm32")]
+mod callback;
+#[cfg(target_arch = "wasm32")]
+pub use callback::CallbackSink;
+
 /// Bytes that are written one after the other.
 pub trait ByteSink {
     /// What messages call it: a path or a file's name.

@@ -6,6 +6,7 @@
 mod adapters;
 mod convert;
 mod data;
+mod export;
 mod generate;
 mod model;
 mod runs;
@@ -20,6 +21,7 @@ use wasm_bindgen::prelude::*;
 use self::convert::{throw, to_js};
 use self::runs::Run;
 use crate::base::Base;
+use crate::checkpoint::TensorSource;
 use crate::error::Error;
 use crate::gpu::{Gpu, MemoryBudget};
 use crate::model::Lora;
@@ -35,6 +37,8 @@ pub fn start() {
 pub struct Engine {
     gpu: Arc<Gpu>,
     base: Option<Rc<Base>>,
+    /// The base's weights where they came from.
+    weights: Option<Rc<dyn TensorSource>>,
     adapters: BTreeMap<String, Rc<Lora>>,
     run: Option<Run>,
     budget: MemoryBudget,
@@ -74,7 +78,7 @@ impl Engine {
     pub async fn create() -> Result<Engine, JsValue> {
         let gpu = Gpu::open(None).await.map_err(throw)?;
         let budget = MemoryBudget::default_for(&gpu);
-        Ok(Self { gpu, base: None, adapters: BTreeMap::new(), run: None, budget })
+        Ok(Self { gpu, base: None, weights: None, adapters: BTreeMap::new(), run: None, budget })
     }
 
     /// What the GPU is.

@@ -48,19 +48,12 @@ struct MergedFile {
 }
 
 impl<'a> Merge<'a> {
-    /// Plans the merging of `adapter` into the weights of `source`, which belong to `model`.
+    /// Whether an adapter can be merged into the weights of `source` at all.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a source whose tensors are decoded (GGUF), or an adapted weight that is not F32, F16 or BF16;
-    /// `Format` for a weight that is missing or has another shape; `NotFinite` for an adapter that is not finite;
-    /// those of [`Adapter::check`].
-    pub fn new(
-        source: &'a dyn TensorSource,
-        adapter: &'a Adapter,
-        model: &ModelConfig,
-        sharding: Sharding,
-    ) -> Result<Self> {
+    /// `Unsupported` for a source whose tensors are decoded (GGUF).
+    pub fn check_source(source: &dyn TensorSource) -> Result<()> {
         if source.is_decoded() {
             return Err(Error::unsupported(format!(
                 "{}: an adapter cannot be merged into a GGUF file: its weights are quantised or laid out for llama.cpp. \
@@ -69,6 +62,23 @@ impl<'a> Merge<'a> {
                 source.name()
             )));
         }
+        Ok(())
+    }
+
+    /// Plans the merging of `adapter` into the weights of `source`, which belong to `model`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for an adapted weight that is not F32, F16 or BF16; `Format` for a weight that is missing or has
+    /// another shape; `NotFinite` for an adapter that is not finite; those of [`Merge::check_source`] and
+    /// [`Adapter::check`].
+    pub fn new(
+        source: &'a dyn TensorSource,
+        adapter: &'a Adapter,
+        model: &ModelConfig,
+        sharding: Sharding,
+    ) -> Result<Self> {
+        Self::check_source(source)?;
         adapter.check(model)?;
         let canonical_source = Canonical::new(source)?;
         let stored: BTreeMap<String, &str> = source.names().map(|name| (canonical(name), name)).collect();

@@ -10,7 +10,7 @@ use web_sys::Blob;
 use super::Engine;
 use super::convert::{bytes, name_of, property, required_bytes, throw, to_js};
 use crate::base::{BaseFiles, OpenedBase, TextFiles};
-use crate::checkpoint::{GgufFile, Progress, open_weights};
+use crate::checkpoint::{Adapter, GgufFile, Merge, Progress, open_weights};
 use crate::error::Error;
 use crate::memory::{MemoryPlan, MemoryReport, Work};
 use crate::model::WeightBytes;
@@ -68,6 +68,16 @@ struct ModelInfo<'a> {
     max_position_embeddings: usize,
     has_chat_template: bool,
     target_modules: Vec<&'static str>,
+    refused_formats: RefusedFormats,
+}
+
+/// Why what is made of the model cannot be written in a format, where it cannot.
+#[derive(Serialize)]
+struct RefusedFormats {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gguf: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged: Option<String>,
 }
 
 impl Engine {
@@ -109,11 +119,13 @@ impl Engine {
                 let _ = call.apply(&JsValue::NULL, &arguments);
             }
         };
+        let weights = Rc::clone(&files.weights);
         let opened = OpenedBase::open(files).map_err(throw)?;
         self.check(opened.weight_bytes(&self.gpu).map_err(throw)?).await?;
         self.run = None;
         self.adapters.clear();
         self.base = None;
+        self.weights = None;
         let base = opened.load(&self.gpu, &mut progress).await.map_err(throw)?;
         let config = base.model.config();
         let info = to_js(&ModelInfo {
@@ -125,8 +137,13 @@ impl Engine {
             max_position_embeddings: config.max_position_embeddings,
             has_chat_template: base.tokenizer.has_chat_template(),
             target_modules: config.family.module_names(),
+            refused_formats: RefusedFormats {
+                gguf: Adapter::check_gguf(config).err().map(|error| error.to_string()),
+                merged: Merge::check_source(&*weights).err().map(|error| error.to_string()),
+            },
         });
         self.base = Some(Rc::new(base));
+        self.weights = Some(weights);
         info
     }
 }

@@ -48,10 +48,14 @@ fn failure<T>(result: Result<T, JsValue>) -> (String, String) {
 }
 
 async fn engine() -> Engine {
+    engine_with(&Array::of(&[Uint8Array::from(demo!("model.safetensors"))])).await
+}
+
+/// The built-in model with these pieces of weights.
+async fn engine_with(weights: &JsValue) -> Engine {
     let mut engine = Engine::create().await.expect("these tests need a browser with WebGPU");
-    let weights =
-        Blob::new_with_u8_array_sequence(&Array::of(&[Uint8Array::from(demo!("model.safetensors"))]));
-    let weights = with(js(&json!({ "name": "model.safetensors" })), "blob", weights.expect("a Blob"));
+    let weights = Blob::new_with_u8_array_sequence(weights).expect("a Blob");
+    let weights = with(js(&json!({ "name": "model.safetensors" })), "blob", weights);
     let mut files = with(js(&json!({ "name": "demo" })), "weights", Array::of(&[weights]));
     for (name, bytes) in [
         ("config", demo!("config.json")),
@@ -60,7 +64,8 @@ async fn engine() -> Engine {
     ] {
         files = with(files, name, Uint8Array::from(bytes));
     }
-    engine.load_model(files, None).await.expect("the built-in model");
+    let info = plain(&engine.load_model(files, None).await.expect("the built-in model"));
+    assert_eq!(info["refused_formats"], json!({}));
     engine
 }
 
@@ -212,6 +217,60 @@ async fn adapters_by_strength() {
     engine.drop_adapter("a").expect("no run");
     engine.drop_adapter("b").expect("no run");
     assert_eq!(memory(&engine)["allocated"].as_u64(), Some(before));
+}
+
+/// An adapter in other tools' formats and back, and in the base's weights.
+#[wasm_bindgen_test]
+async fn other_formats() {
+    let mut engine = engine().await;
+    start(&mut engine, options("a", 3)).await;
+    losses(&mut engine).await;
+    engine.finish().await.expect("an end");
+    let files = engine.export_adapter("a".to_owned()).await.expect("files");
+    let (config, model) = (file_bytes(&files, "config"), file_bytes(&files, "model"));
+
+    let gguf = engine.adapter_to_gguf(&config, &model, "f32").expect("GGUF");
+    let half = engine.adapter_to_gguf(&config, &model, "f16").expect("GGUF");
+    assert!(gguf.starts_with(b"GGUF") && half.len() < gguf.len());
+    assert_eq!(failure(engine.adapter_to_gguf(&config, &model, "q4_0")).0, "Config");
+    assert_eq!(failure(engine.adapter_from_gguf(gguf[..99].to_vec()).await).0, "Format");
+    let mlx = engine.adapter_to_mlx(&config, &model).expect("mlx");
+    let (mlx_config, adapters) = (file_bytes(&mlx, "config"), file_bytes(&mlx, "adapters"));
+    assert_eq!(failure(engine.adapter_from_mlx(mlx_config.clone(), gguf.clone())).0, "Format");
+    let read = [
+        engine.adapter_from_gguf(gguf).await.expect("an adapter"),
+        engine.adapter_from_mlx(mlx_config, adapters).expect("an adapter"),
+    ];
+    for files in read {
+        // One alpha or one scale for both ranks: B is multiplied by 2 or 1/2, which is exact.
+        let check = engine.check_adapter("a".to_owned(), files, "red".to_owned()).await.expect("a check");
+        let difference = plain(&check)["max_difference"].as_f64();
+        assert!(difference < Some(1e-6), "{difference:?}");
+    }
+    let check = engine.adapter_from_gguf(half).await.expect("an adapter");
+    let check = engine.check_adapter("a".to_owned(), check, "red".to_owned()).await.expect("a check");
+    assert!(plain(&check)["max_difference"].as_f64() > Some(0.0), "f16 rounds");
+
+    let merged = engine.merged_files(&config, &model).expect("a plan");
+    let size = demo!("model.safetensors").len();
+    assert!(get(&merged, "index").is_undefined());
+    let weights = plain(&get(&merged, "weights"));
+    let (name, bytes) = (&weights[0]["name"], weights[0]["bytes"].as_u64().expect("bytes") as usize);
+    assert!(name == "model.safetensors" && bytes.abs_diff(size) < 4096, "{weights}");
+    let pieces = Array::new();
+    let push: Function = get(&pieces, "push").dyn_into().expect("a function");
+    engine.merge(config.clone(), model.clone(), 0, push.bind0(&pieces)).await.expect("weights");
+    let written = pieces.iter().map(|piece| Uint8Array::from(piece).length() as usize).sum::<usize>();
+    assert_eq!(written, bytes);
+    let alone = engine_with(&pieces).await;
+    let tuned = text(&engine, "red".into(), json!("a"), 1.0).await;
+    assert_ne!(tuned, text(&engine, "red".into(), Value::Null, 1.0).await);
+    assert_eq!(text(&alone, "red".into(), Value::Null, 1.0).await, tuned);
+
+    let full = Function::new_no_args("return Promise.reject(new Error('the disk is full'))");
+    let (kind, message) = failure(engine.merge(config.clone(), model.clone(), 0, full.clone()).await);
+    assert!(kind == "Io" && message.contains("model.safetensors: the disk is full"), "{kind}: {message}");
+    assert_eq!(failure(engine.merge(config, model, 1, full).await).0, "Config");
 }
 
 /// A lost device fails every later call and says that it has failed.

@@ -142,8 +142,11 @@ export async function openPage(url, options = {}) {
       console.error(`policy violation: ${violatedDirective} ${blockedURI}`),
     );
   });
-  // Its dialog is the browser's own, which nothing here can answer: files go among the downloads instead.
-  await context.addInitScript(() => delete window.showSaveFilePicker);
+  // Their dialogs are the browser's own, which nothing here can answer: files go among the downloads instead.
+  await context.addInitScript(() => {
+    delete window.showSaveFilePicker;
+    delete window.showDirectoryPicker;
+  });
   if (initScript) await context.addInitScript(initScript);
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();

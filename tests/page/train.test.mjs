@@ -137,6 +137,41 @@ onPage(
   { viewport: { width: 1360, height: 1180 } },
 );
 
+onPage("the merged model is a model of its own that writes what the adapter made of the base", async (page) => {
+  await smallRun(page, 6);
+  await setNumber(page, "Learning rate", 0.02);
+  await setNumber(page, "Temperature", 0);
+  await trainButton(page).click();
+  await done(page);
+  const compare = panel(page, "Compare");
+  /** What the base and the adapter, if there is one, write to the prompt. */
+  const write = async (sides) => {
+    const count = await compare.locator(".comparison").count();
+    await compare.getByRole("button", { name: "Generate" }).click();
+    await compare.locator(".comparison").nth(count).waitFor();
+    const newest = compare.locator(".comparison").first();
+    await newest.getByText(/\d+ tokens, /).nth(sides - 1).waitFor();
+    await compare.getByRole("button", { name: "Generate" }).waitFor();
+    return await newest.locator(".written").allTextContents();
+  };
+  const [base, tuned] = await write(2);
+  assert.notEqual(tuned, base);
+
+  for (const kind of ["GGUF", "mlx"]) {
+    await page.getByRole("button", { name: `Download ${kind} adapter` }).click();
+    await page.getByRole("region", { name: `${kind} adapter` }).getByText(/checked: (same logits as|logits within)/).waitFor();
+  }
+  const waiting = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Write merged model" }).click();
+  const files = unzipSync(await readFile(await (await waiting).path()));
+  await page.getByText("Use another model").click();
+  const folder = Object.entries(files).map(([path, bytes]) => file(path.split("/").pop(), bytes));
+  await page.getByLabel("Model files").setInputFiles(folder);
+  await panel(page, "Model").getByText("Your model").waitFor();
+  await page.getByText("Ready.").waitFor();
+  assert.deepEqual(await write(1), [tuned]);
+});
+
 onPage("plans the memory of a run, refuses one that does not fit and makes it fit", async (page) => {
   await smallRun(page, { steps: 2 });
   await setNumber(page, "Batch size", 16);

@@ -30,6 +30,21 @@ export function assemble(
   return { name, weights, ...Object.fromEntries(there) };
 }
 
+/** The small files of a model, as `assemble` took them. */
+export function textsOf(model: ModelFiles): [name: string, bytes: Uint8Array][] {
+  const template = model.chat_template;
+  const parts = {
+    "config.json": model.config,
+    "tokenizer.json": model.tokenizer,
+    "tokenizer_config.json": model.tokenizer_config,
+    "special_tokens_map.json": model.special_tokens_map,
+    "generation_config.json": model.generation_config,
+    [INDEX]: model.weights_index,
+    "chat_template.jinja": template === undefined ? undefined : new TextEncoder().encode(template),
+  };
+  return Object.entries(parts).flatMap(([name, bytes]) => (bytes ? [[name, bytes]] : []));
+}
+
 /** The files that an index names, each once. */
 export function shards(index: Uint8Array): string[] {
   try {

@@ -20,7 +20,7 @@ interface Waiting {
 }
 
 export interface Call<Result> extends Promise<Result> {
-  /** Ends a download, or a text that is being generated. */
+  /** Ends a download, a merging, or a text that is being generated. */
   cancel: () => void;
 }
 

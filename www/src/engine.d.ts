@@ -53,6 +53,8 @@ declare module "postil-engine" {
     has_chat_template: boolean;
     /** Names of the linear layers an adapter can be put on. */
     target_modules: string[];
+    /** Formats that its adapters, or the model with one of them merged into it, cannot be written in, and why. */
+    refused_formats: { gguf?: string; merged?: string };
   }
 
   export interface PreviewPiece {
@@ -150,6 +152,21 @@ declare module "postil-engine" {
     config: Uint8Array;
     /** `adapter_model.safetensors` */
     model: Uint8Array;
+  }
+
+  /** As mlx-lm has them. */
+  export interface MlxFiles {
+    /** `adapter_config.json` */
+    config: Uint8Array;
+    /** `adapters.safetensors` */
+    adapters: Uint8Array;
+  }
+
+  /** What weights a merged model has. */
+  export interface MergedFiles {
+    weights: { name: string; bytes: number }[];
+    /** `model.safetensors.index.json`, for weights in several files. */
+    index?: Uint8Array;
   }
 
   /** By name: adapter_config.json, adapter_model.safetensors, optimizer.safetensors, trainer_state.json. */
@@ -352,6 +369,21 @@ declare module "postil-engine" {
     export_adapter(id: string): Promise<AdapterFiles>;
     /** Loads the written files afresh and compares next-token logits of `prompt` with those of the adapter in memory. */
     check_adapter(id: string, files: AdapterFiles, prompt: string): Promise<{ max_difference: number }>;
+    /** A PEFT adapter of the loaded model as a GGUF file. */
+    adapter_to_gguf(config: Uint8Array, model: Uint8Array, outtype: "f32" | "f16"): Uint8Array<ArrayBuffer>;
+    adapter_from_gguf(bytes: Uint8Array): Promise<AdapterFiles>;
+    /** A PEFT adapter of the loaded model as mlx-lm's. */
+    adapter_to_mlx(config: Uint8Array, model: Uint8Array): MlxFiles;
+    adapter_from_mlx(config: Uint8Array, adapters: Uint8Array): AdapterFiles;
+    /** The weights of the loaded model with a PEFT adapter added to them. */
+    merged_files(config: Uint8Array, model: Uint8Array): MergedFiles;
+    /** Writes one of those files, by its number, in pieces: the next one once the last one's promise is fulfilled. */
+    merge(
+      config: Uint8Array,
+      model: Uint8Array,
+      file: number,
+      write: (piece: Uint8Array<ArrayBuffer>) => void | Promise<void>,
+    ): Promise<void>;
     /** A list of messages goes through the model's chat template. */
     generate(prompt: Prompt, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
   }

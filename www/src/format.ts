@@ -1,4 +1,5 @@
 /** Numbers as people read them. */
+import type { Progress } from "./protocol";
 
 const whole = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
@@ -25,4 +26,12 @@ export function duration(seconds: number): string {
 
 export function plural(value: number, one: string, many = `${one}s`): string {
   return `${whole.format(value)} ${value === 1 ? one : many}`;
+}
+
+/** How far bytes on their way are. */
+export function progressText({ done, total, bytesPerSecond, secondsLeft }: Progress): string {
+  if (total === 0) return "";
+  const speed = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : "";
+  const left = secondsLeft && secondsLeft >= 1 ? `, ${duration(secondsLeft)} left` : "";
+  return `${bytes(done)} of ${bytes(total)}${speed}${left}`;
 }

@@ -17,6 +17,7 @@ import type {
   GenerateReport,
   LoraOptions,
   MemoryReport,
+  MlxFiles,
   ModelInfo,
   ParameterCount,
   Prompt,
@@ -82,6 +83,16 @@ export interface Commands {
   export_adapter: { args: { id: string }; result: AdapterFiles };
   /** Loads the files afresh and compares what they make of `prompt` with what the adapter in the engine does. */
   check_adapter: { args: { id: string; files: AdapterFiles; prompt: string }; result: { max_difference: number } };
+  /** An adapter of the loaded model in other tools' formats, and out of them. */
+  adapter_to_gguf: { args: { adapter: AdapterFiles }; result: Uint8Array<ArrayBuffer> };
+  adapter_from_gguf: { args: { bytes: Uint8Array }; result: AdapterFiles };
+  adapter_to_mlx: { args: { adapter: AdapterFiles }; result: MlxFiles };
+  adapter_from_mlx: { args: { files: MlxFiles }; result: AdapterFiles };
+  /**
+   * Writes the loaded model with the adapter merged into it: as a new folder in the one given, or as a zip that is kept
+   * until the next one. Event `merging` tells how far it is.
+   */
+  merge: { args: { adapter: AdapterFiles; name: string; folder?: FileSystemDirectoryHandle }; result: File | null };
   /** The steps follow by themselves. */
   start: { args: RunArguments & { samples?: SampleOptions }; result: StartReport };
   /** Ends the run after the step in progress. */
@@ -99,7 +110,7 @@ export type Request = {
   [Name in CommandName]: { id: number; command: Name; args: Commands[Name]["args"] };
 }[CommandName];
 
-/** Ends the download or the text of command `cancel`; not queued. */
+/** Ends the download, the merging or the text of command `cancel`; not queued. */
 export interface Cancel {
   cancel: number;
 }
@@ -123,6 +134,8 @@ export interface Progress {
 
 export type Event =
   | ({ event: "download" | "upload" } & Progress)
+  /** Bytes of a merged model that are written, or compared with what was to be written. */
+  | ({ event: "merging"; stage: "writing" | "checking" } & Progress)
   /** Something that a person should know of the model being loaded. */
   | { event: "notice"; text: string }
   | { event: "text"; id: number; piece: string }

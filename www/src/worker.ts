@@ -1,7 +1,8 @@
 /** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
-import init, { Engine, type Checkpoint, type CheckpointFiles } from "postil-engine";
+import init, { Engine, type Checkpoint, type CheckpointFiles, type ModelFiles } from "postil-engine";
 import { Store } from "./hub/cache";
 import { Cancelled } from "./hub/client";
+import { forgetMerged, mergeToFolder, mergeToZip } from "./merge";
 import { readModel } from "./model-files";
 import { Pace } from "./pace";
 import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request, type SampleOptions } from "./protocol";
@@ -21,6 +22,8 @@ const LONG_STEP_MS = 200;
 const port = self as unknown as MessagePort;
 
 let engine: Engine | undefined;
+/** The files of the model that is loaded. */
+let model: ModelFiles | undefined;
 interface Running {
   adapter: string;
   /** Steps done. */
@@ -41,7 +44,7 @@ let running: Running | undefined;
 let pumping = false;
 const queue: Request[] = [];
 const cancelled = new Set<number>();
-/** What ends the download of a command. */
+/** What ends the download or the merging of a command. */
 const downloads = new Map<number, AbortController>();
 
 type Handlers = { [Name in CommandName]: (args: Commands[Name]["args"], id: number) => Promise<Commands[Name]["result"]> };
@@ -51,6 +54,7 @@ const handlers: Handlers = {
     const { memory } = await init();
     // For whoever looks from the console, and for tests: WebAssembly's memory, which never shrinks.
     Object.assign(self, { wasmMemoryBytes: () => memory?.buffer.byteLength });
+    void forgetMerged();
     engine = await Engine.create();
     return engine.device();
   },
@@ -73,7 +77,9 @@ const handlers: Handlers = {
       const onProgress = throttled((done, total, bytesPerSecond: number, secondsLeft?: number) =>
         emit({ event: "upload", done, total, bytesPerSecond, secondsLeft }),
       );
-      return await ready().load_model(files, onProgress);
+      const info = await ready().load_model(files, onProgress);
+      model = files;
+      return info;
     } finally {
       downloads.delete(id);
       cancelled.delete(id);
@@ -117,6 +123,39 @@ const handlers: Handlers = {
   },
   async check_adapter({ id, files, prompt }) {
     return await ready().check_adapter(id, files, prompt);
+  },
+  async adapter_to_gguf({ adapter }) {
+    return ready().adapter_to_gguf(adapter.config, adapter.model, "f32");
+  },
+  async adapter_from_gguf({ bytes }) {
+    return await ready().adapter_from_gguf(bytes);
+  },
+  async adapter_to_mlx({ adapter }) {
+    return ready().adapter_to_mlx(adapter.config, adapter.model);
+  },
+  async adapter_from_mlx({ files }) {
+    return ready().adapter_from_mlx(files.config, files.adapters);
+  },
+  async merge({ adapter, name, folder }, id) {
+    if (!model) throw new Error("There is no model to merge into.");
+    const merging = new AbortController();
+    downloads.set(id, merging);
+    try {
+      if (cancelled.has(id)) merging.abort();
+      let pace = new Pace();
+      const report = throttled((done, total, stage: "writing" | "checking") => {
+        if (done === 0) pace = new Pace();
+        emit({ event: "merging", stage, ...pace.at(done, total) });
+      });
+      const onProgress = (stage: "writing" | "checking", done: number, total: number) => report(done, total, stage);
+      const listener = { signal: merging.signal, onProgress };
+      if (!folder) return await mergeToZip(ready(), model, adapter, name, listener);
+      await mergeToFolder(ready(), model, adapter, folder, name, listener);
+      return null;
+    } finally {
+      downloads.delete(id);
+      cancelled.delete(id);
+    }
   },
   async start({ options, train, evaluation, samples }) {
     running = undefined;

@@ -32,6 +32,19 @@ pub enum Outtype {
 }
 
 impl Outtype {
+    /// The type of this name: `f32` or `f16`.
+    ///
+    /// # Errors
+    ///
+    /// `Config` for any other name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            other => Err(Error::config(format!("outtype {other:?}; expected f32 or f16"))),
+        }
+    }
+
     fn ggml_type(self) -> GgmlType {
         match self {
             Self::F32 => GgmlType::F32,
@@ -64,6 +77,15 @@ impl Outtype {
 }
 
 impl Adapter {
+    /// Whether adapters of `model` can be GGUF files at all.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a family that llama.cpp has no architecture for.
+    pub fn check_gguf(model: &ModelConfig) -> Result<()> {
+        name_of(model.family).map(drop)
+    }
+
     /// The bytes of a GGUF file with this adapter of `model`.
     ///
     /// # Errors

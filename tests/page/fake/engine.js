@@ -46,6 +46,7 @@ const GGUF = {
   max_position_embeddings: 256,
   has_chat_template: false,
   target_modules: ["q_proj"],
+  refused_formats: { merged: "a GGUF file cannot be merged into (fake)" },
   check_sum: true,
 };
 
@@ -70,6 +71,8 @@ export class Engine {
   /** Id to what makes it differ from others: its step, and the word that it writes. */
   #adapters = new Map();
   #model;
+  /** What a merged model is to show: "endless" or "bent". */
+  #merging;
   #run;
   #busy = false;
   #failure;
@@ -142,8 +145,9 @@ export class Engine {
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);
     this.#adapters.clear();
     this.#model = files.name;
+    this.#merging = config.merging;
     const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
-    return { ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
+    return { refused_formats: {}, ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
 
   data_columns({ name, data }) {
@@ -379,6 +383,43 @@ export class Engine {
     return this.#exclusive(async () => {
       if (!this.#adapters.has(id)) throw failure("Config", `there is no adapter "${id}"`);
       return { max_difference: Math.abs((model[3] ?? 0) - this.#adapters.get(id).step) };
+    });
+  }
+
+  adapter_to_gguf(config, model, outtype) {
+    this.#alone();
+    return new TextEncoder().encode(JSON.stringify({ gguf: outtype, config: [...config], model: [...model] }));
+  }
+
+  async adapter_from_gguf(bytes) {
+    return this.#exclusive(async () => {
+      const { config, model } = JSON.parse(new TextDecoder().decode(bytes));
+      return { config: new Uint8Array(config), model: new Uint8Array(model) };
+    });
+  }
+
+  adapter_to_mlx(config, model) {
+    this.#alone();
+    return { config, adapters: model };
+  }
+
+  adapter_from_mlx(config, adapters) {
+    this.#alone();
+    return { config, model: adapters };
+  }
+
+  merged_files() {
+    this.#alone();
+    return { weights: [{ name: "model.safetensors", bytes: 8 }] };
+  }
+
+  async merge(config, model, file, write) {
+    return this.#exclusive(async () => {
+      do {
+        await pause(5);
+        await write(new TextEncoder().encode("base"));
+      } while (this.#merging === "endless");
+      await write(this.#merging === "bent" ? crypto.getRandomValues(new Uint8Array(4)) : model.slice(0, 4));
     });
   }
 

@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { bytes, loss } from "../format";
+import { bytes, loss, progressText } from "../format";
 import {
   copyOf,
   downloadAdapter,
@@ -11,6 +11,7 @@ import {
   type PlainFile,
   type Which,
 } from "../session/downloads";
+import { hasFolders, MERGED, mergedUses, writeMerged } from "../session/merged";
 import { FORMATS, type AdapterFormat, type Use } from "../session/formats";
 import { bestAdapter, downloads, modelInfo, savedAdapter, steps, type DownloadState } from "../state";
 import { CopyButton } from "./CopyButton";
@@ -27,9 +28,10 @@ export function DownloadPanel() {
           {FORMATS.map((format) => (
             <AdapterEntry key={format.id} format={format} which={shown} />
           ))}
+          <MergedEntry which={shown} />
         </>
       ) : (
-        <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT.</p>
+        <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT, llama.cpp, Ollama and mlx-lm.</p>
       )}
       {modelInfo.value && <PlainEntry file={RUN_FILE} />}
       {steps.value.length > 0 && LOGS.map((file) => <PlainEntry key={file.id} file={file} />)}
@@ -72,6 +74,8 @@ function Copies({ which, onChoose }: { which: Which; onChoose: (which: Which) =>
 function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }) {
   const copy = copyOf(which);
   if (!copy) return null;
+  const refused = format.refused?.();
+  if (refused !== undefined) return <Refused title={format.title} reason={refused} />;
   const state = downloads.value[keyOf(format, copy)];
   const name = fileName(copy, format.extension);
   return (
@@ -79,15 +83,59 @@ function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }
       <h3>{format.title}</h3>
       <p class="hint">{format.hint}</p>
       <DownloadButton
-        primary
-        label={`Download ${format.title} (${format.extension.slice(1)}, ${bytes(copy.files.config.length + copy.files.model.length)})`}
+        primary={format === FORMATS[0]}
+        label={`Download ${format.title} (${format.extension.slice(1)}, about ${bytes(copy.files.config.length + copy.files.model.length)})`}
         state={state}
         onClick={() => void downloadAdapter(format, which)}
       />
       <Outcome state={state} />
-      {format.uses(copy.files.config, state && "file" in state ? state.file : name).map((use) => (
-        <HowTo key={use.title} use={use} />
-      ))}
+      <Uses list={format.uses(copy.files.config, state && "file" in state ? state.file : name)} />
+    </section>
+  );
+}
+
+function Refused({ title, reason }: { title: string; reason: string }) {
+  return (
+    <section class="download" aria-label={title}>
+      <h3>{title}</h3>
+      <p class="hint">Not for this model: {reason}.</p>
+    </section>
+  );
+}
+
+/** The base with the adapter in it. */
+function MergedEntry({ which }: { which: Which }) {
+  const info = modelInfo.value;
+  if (!info) return null;
+  const title = "Merged model";
+  const refused = info.refused_formats.merged;
+  if (refused !== undefined) return <Refused title={title} reason={refused} />;
+  const state = downloads.value[MERGED];
+  return (
+    <section class="download" aria-label={title}>
+      <h3>{title}</h3>
+      <p class="hint">
+        The base with the adapter added to its weights, rounded to the base’s type: a model of its own, as large as the
+        base, for programs that know no adapters. {hasFolders() ? "Written to a new folder where you choose." : "A zip."}{" "}
+        Training waits meanwhile.
+      </p>
+      <DownloadButton label="Write merged model" state={state} onClick={() => void writeMerged(which)} />
+      {state?.name === "merging" && (
+        <>
+          <label class="loading">
+            {state.stage === "writing" ? "Writing the merged model" : "Reading it back and comparing"}
+            <progress {...(state.progress.total > 0 ? { value: state.progress.done, max: state.progress.total } : {})} />
+          </label>
+          <div class="actions">
+            <small class="hint run-status">{progressText(state.progress)}</small>
+            <button type="button" onClick={state.cancel}>
+              Cancel
+            </button>
+          </div>
+        </>
+      )}
+      <Outcome state={state} />
+      <Uses list={mergedUses(which)} />
     </section>
   );
 }
@@ -114,7 +162,7 @@ interface DownloadButtonProps {
 }
 
 function DownloadButton({ label, primary = false, state, onClick }: DownloadButtonProps) {
-  const busy = state?.name === "writing" || state?.name === "checking";
+  const busy = state?.name === "writing" || state?.name === "checking" || state?.name === "merging";
   return (
     <p class="actions">
       <button
@@ -160,11 +208,23 @@ function outcome(state: DownloadState | undefined): string {
       if (difference === 0) return `✓ ${file}, checked: same logits as ${other}.`;
       return `✓ ${file}, checked: logits within ${difference.toExponential(1)} of those of ${other}.`;
     }
+    case "merged":
+      return `✓ ${state.file}, checked: on the disk it is what was to be written, byte for byte.`;
     case "saved":
       return `✓ ${state.file} is written.`;
     default:
       return "";
   }
+}
+
+function Uses({ list }: { list: readonly Use[] }) {
+  return (
+    <>
+      {list.map((use) => (
+        <HowTo key={use.title} use={use} />
+      ))}
+    </>
+  );
 }
 
 function HowTo({ use: { title, code, note } }: { use: Use }) {

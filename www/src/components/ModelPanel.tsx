@@ -1,6 +1,5 @@
 import type { ModelInfo } from "postil-engine";
-import { bytes, compact, count, duration } from "../format";
-import type { Progress } from "../protocol";
+import { compact, count, progressText } from "../format";
 import { BUILT_IN, loadModel } from "../session/boot";
 import { dropModel } from "../session/dropped";
 import { model, modelNotices, type ModelState } from "../state";
@@ -35,7 +34,7 @@ function Status({ state }: { state: ModelState }) {
           <div class="model-state">
             <progress id="model-progress" {...(total > 0 ? { value: done, max: total } : {})} />
             <div class="actions">
-              <small class="hint run-status">{describe(state.progress)}</small>
+              <small class="hint run-status">{progressText(state.progress)}</small>
               {state.cancel && (
                 <button type="button" onClick={state.cancel}>
                   Cancel
@@ -58,13 +57,6 @@ function Status({ state }: { state: ModelState }) {
     case "loaded":
       return <Facts info={state.info} />;
   }
-}
-
-function describe({ done, total, bytesPerSecond, secondsLeft }: Progress): string {
-  if (total === 0) return "";
-  const speed = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : "";
-  const left = secondsLeft && secondsLeft >= 1 ? `, ${duration(secondsLeft)} left` : "";
-  return `${bytes(done)} of ${bytes(total)}${speed}${left}`;
 }
 
 function About() {

@@ -38,22 +38,26 @@ export async function readAdapter(files: File[]): Promise<InitAdapter> {
 
 /** The adapter in a zip of the two files, in whatever folder. */
 export async function unzipAdapter(name: string, zip: Blob): Promise<AdapterFiles> {
+  const [config, model] = await unzipPair(name, zip, [CONFIG_NAME, MODEL_NAME], EXPECTED);
+  return { config, model };
+}
+
+/** Two files of a zip; `expected` is what to say where they are not in it. */
+export async function unzipPair(name: string, zip: Blob, wanted: readonly [string, string], expected = ""): Promise<[Uint8Array, Uint8Array]> {
   const bytes = new Uint8Array(await zip.arrayBuffer());
   const base = (path: string) => path.split("/").pop();
   let entries: Record<string, Uint8Array>;
   try {
     entries = unzipSync(bytes, {
-      filter: (entry) =>
-        [CONFIG_NAME, MODEL_NAME].includes(base(entry.name) ?? "") && entry.originalSize <= MAX_ADAPTER_BYTES,
+      filter: (entry) => wanted.includes(base(entry.name) ?? "") && entry.originalSize <= MAX_ADAPTER_BYTES,
     });
   } catch {
-    throw new Error(`${name} is not a zip file that can be read. ${EXPECTED}`);
+    throw new Error(`${name} is not a zip file that can be read. ${expected}`.trim());
   }
-  const find = (wanted: string) => Object.entries(entries).find(([path]) => base(path) === wanted)?.[1];
-  const config = find(CONFIG_NAME);
-  const model = find(MODEL_NAME);
-  if (!config || !model) throw new Error(`${name} does not hold both files of an adapter. ${EXPECTED}`);
-  return { config, model };
+  const find = (file: string) => Object.entries(entries).find(([path]) => base(path) === file)?.[1];
+  const [first, second] = wanted.map(find);
+  if (!first || !second) throw new Error(`${name} does not hold both files of an adapter. ${expected}`.trim());
+  return [first, second];
 }
 
 function parseConfig(config: Uint8Array): Record<string, unknown> {
@@ -95,11 +99,11 @@ function numbers(value: unknown): Record<string, number> {
   return Object.fromEntries(entries.filter(([, item]) => typeof item === "number"));
 }
 
-export function zipAdapter({ config, model }: AdapterFiles): Blob {
+export const zipAdapter = ({ config, model }: AdapterFiles): Blob => zipPair([CONFIG_NAME, config], [MODEL_NAME, model]);
+
+/** A zip of a configuration and weights. */
+export function zipPair([configName, config]: [string, Uint8Array], [weightsName, weights]: [string, Uint8Array]): Blob {
   // Weights do not compress: level 0 stores them.
-  const bytes = zipSync({
-    [CONFIG_NAME]: config,
-    [MODEL_NAME]: [model, { level: 0 }],
-  });
+  const bytes = zipSync({ [configName]: config, [weightsName]: [weights, { level: 0 }] });
   return new Blob([bytes], { type: "application/zip" });
 }

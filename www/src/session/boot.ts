@@ -18,6 +18,7 @@ import {
 import { inspectData, loadDataSets } from "./data";
 import { client, useClient } from "./engine";
 import { sendBudget } from "./memory";
+import { onMerging } from "./merged";
 import { fromHub, fromKept, listKept, sharedName } from "./models";
 import { applySettings, countParameters, dropAdapter } from "./settings";
 import { onTrainingEvent, trainingCrashed } from "./training";
@@ -138,6 +139,9 @@ function onEvent(event: Event): void {
         const { event: stage, ...progress } = event;
         model.value = { ...model.value, stage, progress };
       }
+      return;
+    case "merging":
+      onMerging(event);
       return;
     case "notice":
       modelNotices.value = [...modelNotices.value, { kind: "note", text: event.text }];

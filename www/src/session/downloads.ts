@@ -220,7 +220,7 @@ async function reporting(key: string, act: () => Promise<DownloadState | undefin
   }
 }
 
-function report(key: string, state: DownloadState | undefined): void {
+export function report(key: string, state: DownloadState | undefined): void {
   const { [key]: _, ...others } = downloads.value;
   downloads.value = state ? { ...others, [key]: state } : others;
 }

@@ -1,6 +1,9 @@
 /** The forms in which an adapter can be taken away: those that the engine writes. */
 import type { AdapterFiles } from "postil-engine";
-import { CONFIG_NAME, MODEL_NAME, readBase, unzipAdapter, zipAdapter } from "./adapter";
+import { modelInfo } from "../state";
+import { CONFIG_NAME, MODEL_NAME, readBase, unzipAdapter, unzipPair, zipAdapter, zipPair } from "./adapter";
+import { quote } from "./command";
+import { client } from "./engine";
 import type { FileKind } from "./save";
 
 /** How another program uses a file. */
@@ -20,7 +23,11 @@ export interface AdapterFormat extends FileKind {
   read(name: string, file: Blob): Promise<AdapterFiles>;
   /** For the adapter with this configuration, in a file of this name. */
   uses(config: Uint8Array, file: string): Use[];
+  /** Why it cannot be written for the loaded model. */
+  refused?(): string | undefined;
 }
+
+const MLX_NAME = "adapters.safetensors";
 
 export const FORMATS: readonly AdapterFormat[] = [
   {
@@ -34,24 +41,90 @@ export const FORMATS: readonly AdapterFormat[] = [
     read: unzipAdapter,
     uses: (config, file) => [withPeft(config, file)],
   },
+  {
+    id: "gguf",
+    title: "GGUF adapter",
+    hint: "One file for llama.cpp, and for Ollama and others that are built on it. It is used beside the base model as GGUF.",
+    description: "GGUF adapter",
+    type: "application/octet-stream",
+    extension: ".gguf",
+    write: async (adapter) => new Blob([await client().call("adapter_to_gguf", { adapter })]),
+    read: async (_, file) => await client().call("adapter_from_gguf", { bytes: new Uint8Array(await file.arrayBuffer()) }),
+    uses: withGguf,
+    refused: () => modelInfo.value?.refused_formats.gguf,
+  },
+  {
+    id: "mlx",
+    title: "mlx adapter",
+    hint: `A zip of ${CONFIG_NAME} and ${MLX_NAME} as mlx-lm has them, for Macs with Apple’s chips.`,
+    description: "mlx adapter",
+    type: "application/zip",
+    extension: ".mlx.zip",
+    async write(adapter) {
+      const { config, adapters } = await client().call("adapter_to_mlx", { adapter });
+      return zipPair([CONFIG_NAME, config], [MLX_NAME, adapters]);
+    },
+    async read(name, file) {
+      const [config, adapters] = await unzipPair(name, file, [CONFIG_NAME, MLX_NAME]);
+      return await client().call("adapter_from_mlx", { files: { config, adapters } });
+    },
+    uses: (config, file) => [withMlx(config, file)],
+  },
 ];
 
-function withPeft(config: Uint8Array, file: string): Use {
+/** The base as an adapter's configuration names it; `path` is its name on the Hub, or stands for one's own folder. */
+function baseOf(config: Uint8Array): { path: string; revision: string | undefined; onHub: boolean; called: string } {
   const { name, revision } = readBase(config);
   const onHub = name !== undefined && /^[\w.-]+\/[\w.-]+$/.test(name);
-  const base = onHub ? name : "path/to/base-model";
-  const pinned = onHub && revision !== undefined ? `, revision=${JSON.stringify(revision)}` : "";
+  const path = onHub ? name : "path/to/base-model";
+  return { path, revision: onHub ? revision : undefined, onHub, called: name ?? "the model it was trained on" };
+}
+
+function unpack(folder: string, { onHub, called }: { onHub: boolean; called: string }): string {
+  const first = `Unpack the zip to the folder ${folder}.`;
+  return onHub ? first : `${first} The base is ${called}: write the path of its folder.`;
+}
+
+function withPeft(config: Uint8Array, file: string): Use {
+  const base = baseOf(config);
+  const pinned = base.revision === undefined ? "" : `, revision=${JSON.stringify(base.revision)}`;
   const folder = file.replace(/\.zip$/, "");
   return {
     title: "In Python, with PEFT",
     code: `from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = AutoModelForCausalLM.from_pretrained("${base}"${pinned})
-tokenizer = AutoTokenizer.from_pretrained("${base}"${pinned})
+base = AutoModelForCausalLM.from_pretrained("${base.path}"${pinned})
+tokenizer = AutoTokenizer.from_pretrained("${base.path}"${pinned})
 model = PeftModel.from_pretrained(base, "${folder}")`,
-    note: onHub
-      ? `Unpack the zip to the folder ${folder}.`
-      : `Unpack the zip to the folder ${folder}. The base is ${name ?? "the model it was trained on"}: write the path of its folder.`,
+    note: unpack(folder, base),
   };
+}
+
+function withMlx(config: Uint8Array, file: string): Use {
+  const base = baseOf(config);
+  const folder = file.replace(/\.zip$/, "");
+  return {
+    title: "On a Mac, with mlx-lm",
+    code: `mlx_lm.generate --model ${base.path} --adapter-path ${quote(folder)} --prompt "…"`,
+    note: unpack(folder, base),
+  };
+}
+
+function withGguf(config: Uint8Array, file: string): Use[] {
+  const { called } = baseOf(config);
+  const [model] = /[^/]+\.gguf$/i.exec(called) ?? ["base.gguf"];
+  const isThere = model === called.split("/").pop();
+  const note = isThere
+    ? `The base is ${called}.`
+    : `${model} is the base, ${called}, as a GGUF file: llama.cpp’s convert_hf_to_gguf.py makes one of its folder.`;
+  return [
+    { title: "With llama.cpp", code: `llama-cli -m ${quote(model)} --lora ${quote(file)} -p "…"`, note },
+    {
+      title: "With Ollama: a file called Modelfile",
+      code: `FROM ./${model}\nADAPTER ./${file}`,
+      note: "Put it beside the two files that it names.",
+    },
+    { title: "With Ollama: in that folder", code: "ollama create my-model -f Modelfile\nollama run my-model" },
+  ];
 }

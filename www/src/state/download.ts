@@ -1,5 +1,6 @@
 /** Files that the user takes away. */
 import { signal } from "@preact/signals";
+import type { Progress } from "../protocol";
 
 export type DownloadState =
   | { name: "writing" | "checking" }
@@ -7,6 +8,9 @@ export type DownloadState =
   | { name: "checked"; file: string; difference: number; against: "memory" | "copy" }
   /** Written, but the engine could not load the copy to compare with. */
   | { name: "unchecked"; file: string; reason: string }
+  | { name: "merging"; stage: "writing" | "checking"; progress: Progress; cancel: () => void }
+  /** A merged model, read back and compared byte by byte with what was to be written. */
+  | { name: "merged"; file: string }
   /** There is nothing to check. */
   | { name: "saved"; file: string }
   | { name: "failed"; message: string };

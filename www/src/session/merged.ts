@@ -1,0 +1,66 @@
+/** The base with an adapter merged into it: a model of its own. */
+import { EngineError } from "../client";
+import type { Event } from "../protocol";
+import { downloads } from "../state";
+import { quote } from "./command";
+import { copyOf, fileName, report, type Which } from "./downloads";
+import { client } from "./engine";
+import type { Use } from "./formats";
+import { saveFile } from "./save";
+
+/** Chromium's part of the File System Access API, which TypeScript's library does not have. */
+interface DirectoryPicker {
+  showDirectoryPicker?(options: { mode: "readwrite"; id: string }): Promise<FileSystemDirectoryHandle>;
+}
+
+/** The key in `downloads`. One at a time: it takes as much of the disk as the model. */
+export const MERGED = "merged";
+
+export const hasFolders = (): boolean => (window as DirectoryPicker).showDirectoryPicker !== undefined;
+
+const nameOf = (which: Which): string => {
+  const copy = copyOf(which);
+  return copy ? fileName(copy, "-merged") : MERGED;
+};
+
+/** Asks for a place and writes the model there; without folders, as a zip among the downloads. */
+export async function writeMerged(which: Which): Promise<void> {
+  const copy = copyOf(which);
+  if (!copy) return;
+  const name = nameOf(which);
+  const { showDirectoryPicker } = window as DirectoryPicker;
+  try {
+    const folder = await showDirectoryPicker?.call(window, { mode: "readwrite", id: "postil-merged" });
+    const call = client().call("merge", { adapter: copy.files, name, ...(folder ? { folder } : {}) });
+    report(MERGED, { name: "merging", stage: "writing", progress: { done: 0, total: 0 }, cancel: call.cancel });
+    const zip = await call;
+    if (zip) saveFile(zip, `${name}.zip`);
+    report(MERGED, { name: "merged", file: zip ? `${name}.zip` : `${folder?.name}/${name}` });
+  } catch (error) {
+    const isCancelled = error instanceof EngineError && error.kind === "Cancelled";
+    const isDismissed = error instanceof DOMException && error.name === "AbortError";
+    const message = error instanceof Error ? error.message : String(error);
+    report(MERGED, isCancelled || isDismissed ? undefined : { name: "failed", message });
+  }
+}
+
+export function onMerging({ stage, event: _, ...progress }: Extract<Event, { event: "merging" }>): void {
+  const state = downloads.value[MERGED];
+  if (state?.name === "merging") report(MERGED, { ...state, stage, progress });
+}
+
+export function mergedUses(which: Which): Use[] {
+  const folder = nameOf(which);
+  const note = hasFolders() ? {} : { note: "Unpack the zip first." };
+  return [
+    {
+      title: "In Python, with transformers",
+      code: `from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(folder)})
+tokenizer = AutoTokenizer.from_pretrained(${JSON.stringify(folder)})`,
+      ...note,
+    },
+    { title: "For llama.cpp: as a GGUF file", code: `python convert_hf_to_gguf.py ${quote(folder)} --outfile ${quote(`${folder}.gguf`)}` },
+  ];
+}
