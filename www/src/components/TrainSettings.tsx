@@ -57,7 +57,7 @@ function Basics() {
       />
       <NumberField
         label="Batch size"
-        hint="Examples at once: steadier, but more memory."
+        hint="Examples at once. More need more memory."
         value={per_device_train_batch_size}
         min={1}
         step={1}
