@@ -53,7 +53,7 @@ function Controls() {
         />
         Log scale
       </label>
-      <button type="button" aria-disabled={!zoom.value} onClick={() => (zoom.value = undefined)}>
+      <button type="button" class="small" aria-disabled={!zoom.value} onClick={() => (zoom.value = undefined)}>
         Show all steps
       </button>
       <small class="hint">Drag to zoom in, double-click for all; keys: +, − and 0.</small>
