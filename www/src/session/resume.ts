@@ -1,11 +1,12 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
 import type { DataFile, ModelInfo } from "postil-engine";
-import { active, find, modelInfo, runsError, settings, type KeptData, type KeptRun } from "../state";
+import { active, find, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";
 import { filesOf, hold, letGo, take } from "./history";
 import { changeSettings, dropAdapter } from "./settings";
 import { goOnFrom } from "./training";
+import { until } from "./until";
 
 /** There are steps left of the run. */
 export const isUnfinished = ({ checkpoint, total_steps }: KeptRun) => checkpoint !== undefined && checkpoint < total_steps;
@@ -46,6 +47,8 @@ export async function resumeRun(id: string, more = 0): Promise<void> {
 
 async function resume(id: string, more: number): Promise<void> {
   if (!(await take(id))) throw new Error("it is running in another tab.");
+  // The model that comes with the page ends whatever the engine does when it arrives.
+  await until(() => model.value.name !== "loading" || !["starting", "ready"].includes(phase.value.name));
   const kept = find(id);
   if (!kept) throw new Error("it has been deleted.");
   const reason = obstacle(kept);

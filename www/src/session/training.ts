@@ -1,5 +1,5 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
-import { batch, effect } from "@preact/signals";
+import { batch } from "@preact/signals";
 import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
 import { EngineError } from "../client";
 import type { Failure, RunEvent } from "../protocol";
@@ -34,6 +34,7 @@ import { newEntry, samplingNow, type Beginning } from "./entry";
 import { addRun, changeRun, letGo, take } from "./history";
 import { loraOptions, trainOptions } from "./options";
 import type { Files } from "./store";
+import { until } from "./until";
 
 /** Steps whose times are averaged for the time left. */
 const PACE_WINDOW = 20;
@@ -80,13 +81,8 @@ export async function startTraining(): Promise<void> {
 /** A run from its start to its end, whatever that is. */
 export async function runOnce(what: Omit<Launch, "id" | "resumed">): Promise<Run> {
   await launch({ id: crypto.randomUUID(), ...what });
-  return await new Promise((resolve) => {
-    const dispose = effect(() => {
-      if (active.value) return;
-      resolve(run.peek());
-      queueMicrotask(() => dispose());
-    });
-  });
+  await until(() => !active.value);
+  return run.value;
 }
 
 export async function goOnFrom(
