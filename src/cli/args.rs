@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use postil::config::{DEMO, LoraConfig, LoraOptions, Schedule, TargetModules, TrainConfig};
+use postil::config::{DEMO, LoraConfig, LoraOptions, Precision, Schedule, TargetModules, TrainConfig};
 use postil::data::{Columns, DataFormat};
 use postil::generate::SamplingOptions;
 use postil::{Error, Result};
@@ -100,9 +100,23 @@ impl From<ScheduleArg> for Schedule {
 
 /// Arithmetic of the matrix products.
 #[derive(Clone, Copy, ValueEnum)]
-pub enum Precision {
+pub enum PrecisionArg {
+    /// f16 where the GPU multiplies matrices faster in it, else f32
+    Auto,
     /// Weights as stored, everything computed in f32
     F32,
+    /// Operands of matrix products in f16, sums and everything else in f32
+    F16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::Auto => Self::Auto,
+            PrecisionArg::F32 => Self::F32,
+            PrecisionArg::F16 => Self::F16,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -300,9 +314,9 @@ pub struct TrainArgs {
     /// --epochs than before it goes on for longer: the learning rate is then that of a run with all these steps
     #[arg(long, requires = "out")]
     pub resume: bool,
-    /// Arithmetic of the matrix products
-    #[arg(long, default_value = "f32")]
-    pub precision: Precision,
+    /// Arithmetic of the matrix products [default: auto]
+    #[arg(long)]
+    pub precision: Option<PrecisionArg>,
     /// Write one JSON object per optimizer step to this file
     #[arg(long, value_name = "FILE.jsonl")]
     pub log: Option<PathBuf>,

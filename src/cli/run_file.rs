@@ -7,7 +7,7 @@ use postil::hub::HubModel;
 use postil::train::Trainer;
 use postil::{Context, Error, Result};
 
-use super::args::{Precision, TrainArgs};
+use super::args::TrainArgs;
 use super::warn;
 
 /// Checkpoints are this many steps apart if nothing else is said.
@@ -31,7 +31,6 @@ impl TrainArgs {
     /// # Errors
     /// A run file that cannot be used; a value that cannot, by its name.
     pub fn run_file(&self) -> Result<RunFile> {
-        let Precision::F32 = self.precision;
         let mut run = match &self.run {
             Some(path) => read(path)?,
             None => RunFile::default(),
@@ -81,6 +80,7 @@ impl TrainArgs {
         train.warmup_steps = self.warmup_steps.or(train.warmup_steps);
         set(&mut train.weight_decay, self.weight_decay);
         set(&mut train.max_grad_norm, self.max_grad_norm);
+        set(&mut train.precision, self.precision.map(Into::into));
         set(&mut train.seed, self.seed);
         train.shuffle &= !self.no_shuffle;
         train.assistant_only_loss &= !self.train_on_all;

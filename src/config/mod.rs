@@ -31,4 +31,4 @@ pub use resolve::AdaptedModule;
 pub use rope::{RopeParameters, RopeScaling};
 pub use run::{DEMO, LoraOptions, RUN_FILE, RunData, RunFile};
 pub use tensors::{LM_HEAD, TensorKind, TensorSpec};
-pub use train::{Schedule, TrainConfig};
+pub use train::{Arithmetic, Precision, Schedule, TrainConfig};

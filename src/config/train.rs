@@ -26,6 +26,29 @@ pub enum Schedule {
     Cosine,
 }
 
+/// Arithmetic of the matrix products and of attention. Everything else is computed in f32 in either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// Weights as stored, operands and sums in f32.
+    #[default]
+    F32,
+    /// Operands in f16, sums in f32, and gradients scaled so that f16 holds them.
+    F16,
+}
+
+/// Which arithmetic a run is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f16 where the device multiplies matrices faster in it, else f32.
+    #[default]
+    Auto,
+    /// f32.
+    F32,
+    /// f16; refused where the device has no kernels for it.
+    F16,
+}
+
 /// The settings of a training run. Missing fields have their defaults; unknown ones are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +96,8 @@ pub struct TrainConfig {
     /// Whether short examples are packed into rows of up to `max_length` tokens, TRL's `bfd` packing. Each example
     /// is computed as it would be alone. Default false.
     pub packing: bool,
+    /// Arithmetic of the matrix products. Default auto.
+    pub precision: Precision,
     /// Whether an epoch's order puts examples of about equal length next to each other. No token is ever padded,
     /// so this saves no work; it makes the micro-batches of a step alike in size. Default false.
     pub group_by_length: bool,
@@ -101,6 +126,7 @@ impl Default for TrainConfig {
             assistant_only_loss: true,
             gradient_checkpointing: false,
             packing: false,
+            precision: Precision::Auto,
             group_by_length: false,
         }
     }

@@ -6,6 +6,7 @@ use super::allocator::{Allocator, byte_size};
 use super::pipeline::PipelineCache;
 use super::tensor::{Allocated, Counted, Dtype, Part, PartLimits, Tensor};
 use super::{Recorder, human_bytes};
+use crate::config::{Arithmetic, Precision};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an adapter says of itself, for `postil doctor` and device choice.
@@ -77,6 +78,8 @@ pub struct Caps {
     pub limits: wgpu::Limits,
     /// GPU timestamps are available.
     pub timestamps: bool,
+    /// Cooperative matrices: 16 × 16 × 16, operands in f16 and sums in f32, held by 32 lanes together.
+    pub cooperative_matrix: bool,
 }
 
 /// How to open a device.
@@ -99,6 +102,32 @@ pub struct Gpu {
 
 fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
+}
+
+/// What kernels with cooperative matrices need.
+const COOPERATIVE_FEATURES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
+
+/// Whether an adapter has the size and types that the kernels use, and subgroups of the size that they count on.
+fn has_cooperative_matrix(adapter: &wgpu::Adapter) -> bool {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let info = adapter.get_info();
+    adapter.features().contains(COOPERATIVE_FEATURES)
+        && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
+        && adapter.cooperative_matrix_properties().iter().any(|found| {
+            (found.m_size, found.n_size, found.k_size) == (16, 16, 16)
+                && (found.ab_type, found.cr_type) == (F16, F32)
+        })
+}
+
+/// wgpu's consent to features that it calls experimental.
+fn experimental_features(wanted: bool) -> wgpu::ExperimentalFeatures {
+    if !wanted {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: asked for are cooperative matrices alone, used by this crate's own kernels, which run as a whole
+    // subgroup and whose every access lies inside its array.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 /// Every adapter that the platform shows, best first as the platform orders them.
@@ -166,15 +195,16 @@ impl Gpu {
         let adapter = choose(selector).await?;
         let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let summary = AdapterSummary::of(&adapter);
+        let cooperative_matrix = has_cooperative_matrix(&adapter);
         let limits = options.limits.unwrap_or_else(|| adapter.limits());
+        let mut required_features = wgpu::Features::empty();
+        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        required_features.set(COOPERATIVE_FEATURES, cooperative_matrix);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("postil"),
-            required_features: if timestamps {
-                wgpu::Features::TIMESTAMP_QUERY
-            } else {
-                wgpu::Features::empty()
-            },
+            required_features,
             required_limits: limits.clone(),
+            experimental_features: experimental_features(cooperative_matrix),
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
@@ -194,12 +224,28 @@ impl Gpu {
             device,
             queue,
             pipelines: PipelineCache::default(),
-            caps: Caps { adapter: summary, limits, timestamps },
+            caps: Caps { adapter: summary, limits, timestamps, cooperative_matrix },
             failure,
             allocated: Arc::default(),
             absent,
         });
         Ok(gpu)
+    }
+
+    /// The arithmetic that a setting means on this device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for f16 without cooperative matrices.
+    pub fn arithmetic(&self, precision: Precision) -> Result<Arithmetic> {
+        match (precision, self.caps.cooperative_matrix) {
+            (Precision::F32, _) | (Precision::Auto, false) => Ok(Arithmetic::F32),
+            (Precision::F16 | Precision::Auto, true) => Ok(Arithmetic::F16),
+            (Precision::F16, false) => Err(Error::unsupported(format!(
+                "f16 needs a GPU and a driver with cooperative matrices (16 x 16 x 16, f16 to f32), and \"{}\" has none. \
+                 Use precision f32, or auto",
+                self.caps.adapter.name
+            ))),
+        }
     }
 
     /// What this device can do.

@@ -5,6 +5,7 @@ use super::pipeline::{Params, Shader};
 use super::readback::{Mapping, PendingRead};
 use super::tensor::Tensor;
 use super::timing::Profiler;
+use crate::config::Arithmetic;
 
 /// Where `struct Step` (values that change from step to step) is bound in the kernels that use it.
 const STEP_BINDING: u32 = 9;
@@ -68,6 +69,7 @@ enum PendingOp {
 /// Collects a plan. Kernels add their dispatches to it; [`PlanBuilder::finish`] makes the bind groups.
 pub struct PlanBuilder<'g> {
     gpu: &'g Gpu,
+    arithmetic: Arithmetic,
     step: Option<wgpu::Buffer>,
     params: Vec<u8>,
     ops: Vec<PendingOp>,
@@ -76,7 +78,17 @@ pub struct PlanBuilder<'g> {
 impl<'g> PlanBuilder<'g> {
     /// An empty plan.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, step: None, params: Vec::new(), ops: Vec::new() }
+        Self { gpu, arithmetic: Arithmetic::F32, step: None, params: Vec::new(), ops: Vec::new() }
+    }
+
+    /// Kernels may compute in this arithmetic.
+    pub fn in_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
+    }
+
+    /// What [`Self::in_arithmetic`] allows.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// An empty plan whose kernels may use `step`'s values (see [`StepBuffer`]).

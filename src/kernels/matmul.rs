@@ -7,7 +7,9 @@
 
 use std::ops::Range;
 
+use super::matmul_coop::{self, CoopTile};
 use super::{STEP, WEIGHT_DTYPES, expect_shape, shader, weight_part, wgsl};
+use crate::config::Arithmetic;
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -86,6 +88,30 @@ impl Tile {
     }
 }
 
+/// How a product is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// In f32, on every device.
+    Plain(Tile),
+    /// With cooperative matrices, on devices that have them.
+    Cooperative(CoopTile),
+}
+
+impl Kernel {
+    fn grid(self, m: usize, n: usize) -> [u32; 3] {
+        match self {
+            Self::Plain(tile) => tile.grid(m, n),
+            Self::Cooperative(tile) => tile.grid(m, n),
+        }
+    }
+
+    /// The kernel for an `m × n` result over `k`; `cooperative`: whether the operands lie as those kernels need.
+    fn choose(plan: &PlanBuilder, [m, n, k]: [usize; 3], cooperative: bool) -> Self {
+        let tile = CoopTile::for_shape(m, n, k).filter(|_| cooperative && plan.arithmetic() == Arithmetic::F16);
+        tile.map_or(Self::Plain(Tile::for_shape(m, n)), Self::Cooperative)
+    }
+}
+
 const TILES: [Tile; 4] = [Tile::Square, Tile::Tall, Tile::Wide, Tile::Row];
 const TILED: &str = wgsl!("shared/matmul");
 const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
@@ -117,14 +143,24 @@ fn variant(
     (name.join("-"), parts)
 }
 
-fn nt_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nt"));
-    shader::<MatmulNtParams>("matmul_nt", name, &parts)
+fn nt_shader(dtype: Dtype, kernel: Kernel, dropout: bool) -> Shader {
+    match kernel {
+        Kernel::Cooperative(tile) => matmul_coop::nt_shader(dtype, tile),
+        Kernel::Plain(tile) => {
+            let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nt"));
+            shader::<MatmulNtParams>("matmul_nt", name, &parts)
+        }
+    }
 }
 
-fn nn_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nn"));
-    shader::<MatmulNnParams>("matmul_nn", name, &parts)
+fn nn_shader(dtype: Dtype, kernel: Kernel, dropout: bool) -> Shader {
+    match kernel {
+        Kernel::Cooperative(tile) => matmul_coop::nn_shader(dtype, tile),
+        Kernel::Plain(tile) => {
+            let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nn"));
+            shader::<MatmulNnParams>("matmul_nn", name, &parts)
+        }
+    }
 }
 
 fn tn_shader(tile: Tile, dropout: bool) -> Shader {
@@ -137,10 +173,11 @@ pub(super) fn shaders() -> Vec<Shader> {
     for tile in TILES {
         for dtype in WEIGHT_DTYPES {
             // Dropout in the forward pass acts on the input of A, which is f32.
-            all.push(nt_shader(dtype, tile, false));
-            all.extend([false, true].map(|dropout| nn_shader(dtype, tile, dropout)));
+            let kernel = Kernel::Plain(tile);
+            all.push(nt_shader(dtype, kernel, false));
+            all.extend([false, true].map(|dropout| nn_shader(dtype, kernel, dropout)));
         }
-        all.push(nt_shader(Dtype::F32, tile, true));
+        all.push(nt_shader(Dtype::F32, Kernel::Plain(tile), true));
         all.extend([false, true].map(|dropout| tn_shader(tile, dropout)));
     }
     all
@@ -153,7 +190,7 @@ fn parts_of(tensors: &[Option<&Tensor>]) -> Vec<Range<usize>> {
 }
 
 /// Adds a dispatch, with the step's values if it draws dropout masks.
-fn dispatch<P: crate::gpu::Params>(
+pub(super) fn dispatch<P: crate::gpu::Params>(
     plan: &mut PlanBuilder,
     dropout: bool,
     shader: Shader,
@@ -184,6 +221,11 @@ impl<'a> Columns<'a> {
     pub fn of(tensor: &'a Tensor, first: usize, count: usize) -> Self {
         assert!(first + count <= tensor.columns(), "columns {first}+{count} of {:?}", tensor.shape());
         Self { tensor, first, count }
+    }
+
+    /// Whether four elements at a time can be read of each row.
+    pub(super) fn is_aligned(&self) -> bool {
+        self.tensor.columns().is_multiple_of(4) && self.first.is_multiple_of(4)
     }
 }
 
@@ -222,11 +264,18 @@ impl<'a> Nt<'a> {
 
     /// Adds the product to a plan.
     pub fn add_to(&self, plan: &mut PlanBuilder) {
-        self.add_with(plan, Tile::for_shape(self.x.tensor.rows(), self.y.count));
+        if plan.arithmetic() == Arithmetic::F16 && matmul_coop::add_narrow_nt(plan, self) {
+            return;
+        }
+        let shape = [self.x.tensor.rows(), self.y.count, self.x.count];
+        let whole = self.x.is_aligned() && self.scale == 1.0 && self.dropout.is_none();
+        // Parts of columns have borders of their own.
+        let whole = whole && [self.x.tensor, self.weight, self.y.tensor].iter().all(|t| t.part_count() == 1);
+        self.add_with(plan, Kernel::choose(plan, shape, whole));
     }
 
-    /// As [`Self::add_to`], with a tile of the caller's choice.
-    pub fn add_with(&self, plan: &mut PlanBuilder, tile: Tile) {
+    /// As [`Self::add_to`], with a kernel of the caller's choice.
+    pub fn add_with(&self, plan: &mut PlanBuilder, kernel: Kernel) {
         let (m, n, k) = (self.x.tensor.rows(), self.y.count, self.x.count);
         expect_shape("weight", self.weight, n, k);
         assert_eq!(self.y.tensor.rows(), m, "y has x's rows");
@@ -265,8 +314,8 @@ impl<'a> Nt<'a> {
                 };
                 let bindings = [&x, &weight, &e, &f, &bias, &residual, &y];
                 let dropout = self.dropout.is_some();
-                let shader = nt_shader(self.weight.dtype(), tile, dropout);
-                let grid = tile.grid(rows.len(), columns.len());
+                let shader = nt_shader(self.weight.dtype(), kernel, dropout);
+                let grid = kernel.grid(rows.len(), columns.len());
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
             }
         }
@@ -299,11 +348,30 @@ impl<'a> Nn<'a> {
 
     /// Adds the product to a plan.
     pub fn add_to(&self, plan: &mut PlanBuilder) {
-        self.add_with(plan, Tile::for_shape(self.y.rows(), self.y.columns()));
+        if plan.arithmetic() == Arithmetic::F16 && matmul_coop::add_narrow_nn(plan, self) {
+            return;
+        }
+        let (m, n) = (self.y.rows(), self.y.columns());
+        let plain = Kernel::Plain(Tile::for_shape(m, n));
+        let whole = self.x.is_aligned() && self.scale == 1.0;
+        let whole = whole && [self.x.tensor, self.weight, self.y].iter().all(|t| t.part_count() == 1);
+        match Kernel::choose(plan, [m, n, self.x.count], whole) {
+            // The adapter's part is masked before the frozen part is added to it: here by a product of its own.
+            kernel @ Kernel::Cooperative(_) if self.dropout.is_some() && self.extension.is_some() => {
+                self.add_parts(plan, plain, [false, true]);
+                Nn { extension: None, dropout: None, accumulate: true, ..*self }.add_with(plan, kernel);
+            }
+            kernel => self.add_with(plan, kernel),
+        }
     }
 
-    /// As [`Self::add_to`], with a tile of the caller's choice.
-    pub fn add_with(&self, plan: &mut PlanBuilder, tile: Tile) {
+    /// As [`Self::add_to`], with a kernel of the caller's choice.
+    pub fn add_with(&self, plan: &mut PlanBuilder, kernel: Kernel) {
+        self.add_parts(plan, kernel, [true, true]);
+    }
+
+    /// The frozen part, LoRA's part, or both.
+    fn add_parts(&self, plan: &mut PlanBuilder, kernel: Kernel, [frozen, low_rank]: [bool; 2]) {
         let (m, n, k) = (self.y.rows(), self.y.columns(), self.x.count);
         expect_shape("weight", self.weight, k, n);
         assert_eq!(self.x.tensor.rows(), m, "y has x's rows");
@@ -315,7 +383,8 @@ impl<'a> Nn<'a> {
             expect_shape("F", f, r, n);
         }
         let of_rows = [Some(self.x.tensor), self.extension.map(|_| e), Some(self.y)];
-        let (of_weight, of_f) = (row_parts(&[self.weight]), parts_of(&[self.extension.map(|_| f)]));
+        let of_weight = parts_of(&[frozen.then_some(self.weight)]);
+        let of_f = parts_of(&[self.extension.filter(|_| low_rank).map(|_| f)]);
         for rows in parts_of(&of_rows) {
             let [x, e, y] =
                 of_rows.map(|tensor| tensor.map_or(plan.gpu().absent(), |tensor| tensor.slice(&rows)));
@@ -342,8 +411,8 @@ impl<'a> Nn<'a> {
                 };
                 let bindings = [&x, &weight, &e, &f, &y];
                 let dropout = self.dropout.is_some();
-                let shader = nn_shader(self.weight.dtype(), tile, dropout);
-                dispatch(plan, dropout, shader, &params, &bindings, tile.grid(rows.len(), n));
+                let shader = nn_shader(self.weight.dtype(), kernel, dropout);
+                dispatch(plan, dropout, shader, &params, &bindings, kernel.grid(rows.len(), n));
             }
         }
     }

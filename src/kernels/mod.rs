@@ -19,6 +19,7 @@ pub mod gelu;
 pub mod head_norm;
 pub mod layer_norm;
 pub mod matmul;
+pub mod matmul_coop;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
@@ -79,6 +80,7 @@ pub fn all_shaders() -> Vec<Shader> {
         head_norm::shaders(),
         layer_norm::shaders(),
         matmul::shaders(),
+        matmul_coop::plain_shaders(),
         reduce::shaders(),
         rms_norm::shaders(),
         rope::shaders(),
@@ -86,6 +88,11 @@ pub fn all_shaders() -> Vec<Shader> {
         transpose::shaders(),
     ]
     .concat()
+}
+
+/// Every shader that needs cooperative matrices ([`Caps::cooperative_matrix`](crate::gpu::Caps)).
+pub fn cooperative_shaders() -> Vec<Shader> {
+    matmul_coop::shaders()
 }
 
 /// A grid of at least `count` workgroups over x and y.

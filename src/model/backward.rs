@@ -51,6 +51,7 @@ pub fn record_backward(plan: &mut PlanBuilder, pass: &Forward<'_>, gradients: &G
         if layer.mlp_block(plan) {
             layer.attention_block(plan);
         }
+        layer.add_up(plan);
     }
 }
 
@@ -230,10 +231,35 @@ impl Backward<'_> {
         let r = module.module.r;
         let xa = self.pass.buffers.layer(self.layer).xa(module.module.id.projection, r);
         let dxa = self.gradients.xa.narrowed(r);
-        matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None);
         let b = module.b(lora.values());
         Nn { scale: self.pass.scale_of(module), ..Nn::new(dy, &b, &dxa) }.add_to(plan);
-        matmul_tn(plan, &dxa, x, &module.a(&self.gradients.adapter), dropout);
+        match (&self.gradients.shares, lora.layer(self.layer)) {
+            (Some(shares), Some((range, _))) => {
+                shares.add_product(plan, dy, (&xa).into(), module.b_at - range.start, false, None);
+                shares.add_product(plan, x.into(), (&dxa).into(), module.a_at - range.start, true, dropout);
+            }
+            _ => {
+                matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None);
+                matmul_tn(plan, &dxa, x, &module.a(&self.gradients.adapter), dropout);
+            }
+        }
         dxa
+    }
+
+    /// Adds what the shares of the layer's gradients gave to the adapter's.
+    fn add_up(&self, plan: &mut PlanBuilder) {
+        let (g, tokens) = (self.gradients, self.gradients.x.rows());
+        let lora = self.pass.lora.expect("there is an adapter");
+        let (Some(shares), Some((range, dense))) = (&g.shares, lora.layer(self.layer)) else { return };
+        if dense {
+            shares.add_up(plan, tokens, 0, &g.adapter.view(range.start, &[range.len()]));
+            return;
+        }
+        // What lies between the matrices is not theirs.
+        for module in lora.modules().filter(|m| m.module.id.layer == self.layer) {
+            for (at, y) in [(module.a_at, module.a(&g.adapter)), (module.b_at, module.b(&g.adapter))] {
+                shares.add_up(plan, tokens, at - range.start, &y);
+            }
+        }
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{Lora, heads};
-use crate::config::{ModelConfig, NormRole, Projection, Role};
+use crate::config::{ModelConfig, NormRole, Arithmetic, Projection, Role};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
+use crate::kernels::matmul_coop::Shares;
 
 /// The first `rows` rows of a buffer.
 pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {
@@ -371,28 +372,44 @@ pub struct Gradients {
     pub qkv: Option<Tensor>,
     /// Of `xa`, `[rows, largest rank]`.
     pub xa: Tensor,
+    /// Where the adapter's gradients of one layer are added up, if that is done in shares.
+    pub shares: Option<Shares>,
 }
 
 impl Gradients {
     /// Gradients for up to `rows` rows.
-    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, lora: &Lora, rows: usize) -> Result<Self> {
+    pub fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        lora: &Lora,
+        rows: usize,
+        arithmetic: Arithmetic,
+    ) -> Result<Self> {
         let heads = heads(config);
         gpu.begin(MemoryUse::Gradients);
         let adapter = lora.flat(gpu, "adapter gradient")?;
         gpu.begin(MemoryUse::Activations);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
+        let gate_up = make("d_gate_up", inner_width(config))?;
+                // A product in shares reads whole operands, four columns at a time, and adds up in the flat buffer.
+        let widths = || lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
+        let widest = Tensor::byte_size(&[rows, widths().max().unwrap_or(0)], Dtype::F32).unwrap_or(u64::MAX);
+        let in_shares = arithmetic == Arithmetic::F16
+            && gate_up.bytes().max(adapter.bytes()).max(widest) <= gpu.part_limits().bytes
+            && widths().all(|width| width.is_multiple_of(4));
         Ok(Self {
             adapter,
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,
-            gate_up: make("d_gate_up", inner_width(config))?,
+            gate_up,
             attention_out: make("d_attention_out", heads.q_width())?,
             delta: make("delta", heads.heads)?,
             q: make("dq", heads.q_width())?,
             kv: make("dkv", heads.kv_width())?,
             qkv: fused(gpu, config, "dqkv", rows)?,
             xa: make("dxa", lora.max_rank())?,
+            shares: if in_shares { Shares::new(gpu, rows, lora.largest_layer())? } else { None },
         })
     }
 
@@ -411,6 +428,7 @@ impl Gradients {
             kv: cut(&self.kv),
             qkv: self.qkv.as_ref().map(cut),
             xa: cut(&self.xa),
+            shares: self.shares.clone(),
         }
     }
 }

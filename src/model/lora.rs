@@ -4,7 +4,8 @@
 //! dispatch over all of them: one for each part where they pass the device's limits. Parts end between
 //! matrices, or between rows of one that is larger than a part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,8 +30,10 @@ pub struct LoraModule {
     pub module: AdaptedModule,
     /// Tells its dropout mask from those of other modules.
     pub index: u32,
-    a_at: usize,
-    b_at: usize,
+    /// Where A begins in a flat buffer.
+    pub a_at: usize,
+    /// Where B begins.
+    pub b_at: usize,
 }
 
 impl LoraModule {
@@ -161,6 +164,22 @@ impl Lora {
     /// A module, if it is adapted.
     pub fn module(&self, id: ModuleId) -> Option<&LoraModule> {
         self.modules.get(&id)
+    }
+
+    /// Where the matrices of a layer lie in the flat buffers: from the first to the end of the last, and whether
+    /// there is nothing between them. `None` for a layer that is not adapted.
+    pub fn layer(&self, layer: usize) -> Option<(Range<usize>, bool)> {
+        let mut of_layer = self.modules().filter(|m| m.module.id.layer == layer).peekable();
+        let start = of_layer.peek()?.a_at;
+        let (end, elements) = of_layer
+            .fold((start, 0), |(_, sum), m| (m.b_at + m.b_len(), sum + m.a_len() + m.b_len()));
+        Some((start..end, elements == end - start))
+    }
+
+    /// Elements of the largest layer.
+    pub fn largest_layer(&self) -> usize {
+        let layers: BTreeSet<_> = self.modules().map(|m| m.module.id.layer).collect();
+        layers.into_iter().filter_map(|layer| self.layer(layer)).map(|(range, _)| range.len()).max().unwrap_or(0)
     }
 
     /// The largest rank.

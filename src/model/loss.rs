@@ -5,7 +5,7 @@
 
 use super::buffers::rows_of;
 use super::{Gradients, Inputs, Model, PassBuffers, ROW_MULTIPLE};
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Arithmetic};
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, Plan, PlanBuilder, StepBuffer, Tensor};
 use crate::kernels::cross_entropy::cross_entropy;
@@ -89,6 +89,7 @@ pub fn record_loss(
     buffers: &PassBuffers,
     loss: &LossBuffers,
     gradients: Option<&Gradients>,
+    arithmetic: Arithmetic,
 ) -> LossPlans {
     let (gpu, config, weights) = (&**model.gpu(), model.config(), model.weights());
     let rows = inputs.input_ids.len();
@@ -108,7 +109,7 @@ pub fn record_loss(
         let count = chunk_rows.min(rows - first);
         let part = |tensor: &Tensor| tensor.view(first * config.hidden_size, &[count, config.hidden_size]);
         let logits = rows_of(&loss.logits, count);
-        let mut plan = PlanBuilder::with_step(gpu, step);
+        let mut plan = PlanBuilder::with_step(gpu, step).in_arithmetic(arithmetic);
         Nt::new(&part(&normed), &weights.lm_head, &logits).add_to(&mut plan);
         cross_entropy(&mut plan, &inputs.target_ids, &logits, &losses, first, gradients.is_some());
         if gradients.is_some() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::config::{LoraConfig, ModelConfig};
+use crate::config::{Arithmetic, LoraConfig, ModelConfig, Precision};
 use crate::data::{Batch, Rows};
 use crate::error::{Error, Result};
 use crate::gpu::{Allocator, MemoryUse, Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
@@ -86,6 +86,7 @@ pub struct Evaluator {
     lora: Option<Rc<Lora>>,
     workspace: Workspace,
     step: Rc<StepBuffer>,
+    arithmetic: Arithmetic,
     plans: HashMap<usize, (Plan, LossPlans)>,
 }
 
@@ -113,12 +114,18 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
-    pub fn new(model: &Rc<Model>, lora: Option<Rc<Lora>>, rows: &Rows, batch_size: usize) -> Result<Self> {
+    pub fn new(
+        model: &Rc<Model>,
+        lora: Option<Rc<Lora>>,
+        rows: &Rows,
+        batch_size: usize,
+    ) -> Result<Self> {
+        let arithmetic = model.gpu().arithmetic(Precision::Auto)?;
         let workspace =
             Workspace::for_evaluation(model.gpu(), model.config(), lora.as_deref(), rows, batch_size)?;
         model.fill_rope_tables(&workspace.rope_tables);
         let step = Rc::new(StepBuffer::new(model.gpu(), &Step::default()));
-        Ok(Self::sharing(model, lora, workspace, step))
+        Ok(Self::sharing(model, lora, workspace, step, arithmetic))
     }
 
     pub(super) fn sharing(
@@ -126,8 +133,9 @@ impl Evaluator {
         lora: Option<Rc<Lora>>,
         workspace: Workspace,
         step: Rc<StepBuffer>,
+        arithmetic: Arithmetic,
     ) -> Self {
-        Self { model: Rc::clone(model), lora, workspace, step, plans: HashMap::new() }
+        Self { model: Rc::clone(model), lora, workspace, step, arithmetic, plans: HashMap::new() }
     }
 
     /// The mean loss over the examples of `rows`, without dropout.
@@ -187,7 +195,7 @@ impl Evaluator {
     fn record(&self, rows: usize) -> (Plan, LossPlans) {
         let w = &self.workspace;
         let (inputs, buffers) = (w.inputs.first(rows), w.buffers.first(rows));
-        let mut forward = PlanBuilder::new(self.model.gpu());
+        let mut forward = PlanBuilder::new(self.model.gpu()).in_arithmetic(self.arithmetic);
         let pass = Forward {
             model: &self.model,
             lora: self.lora.as_deref(),
@@ -199,7 +207,7 @@ impl Evaluator {
             cache: None,
         };
         record_forward(&mut forward, &pass);
-        let loss = record_loss(&self.model, &self.step, &inputs, &buffers, &w.loss, None);
+        let loss = record_loss(&self.model, &self.step, &inputs, &buffers, &w.loss, None, self.arithmetic);
         (forward.finish(), loss)
     }
 }

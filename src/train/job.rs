@@ -204,9 +204,10 @@ impl TokenizedJob {
         let (train, lora) = (&job.train, job.lora_config());
         let held_out = data.evaluation.clone().unwrap_or_else(|| data.train.choose([]));
         let (rows, held_out) = (as_rows(train, data.train.clone()), as_rows(train, held_out));
+        let arithmetic = gpu.arithmetic(train.precision)?;
         let options = |changed: &TrainConfig| {
             let (rows, max_length) = ([&rows, &held_out], changed.max_length);
-            let mut options = session_options(changed, lora.lora_dropout, rows, max_length);
+            let mut options = session_options(changed, lora.lora_dropout, rows, max_length, arithmetic);
             if changed.packing && max_length < train.max_length {
                 // Shorter examples are packed anew; rows are full at most.
                 let full = changed.per_device_train_batch_size.saturating_mul(max_length);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::evaluate::{Evaluator, Workspace};
-use crate::config::{LoraConfig, ModelConfig};
+use crate::config::{LoraConfig, ModelConfig, Arithmetic};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{
@@ -28,7 +28,7 @@ struct RowPlans {
 }
 
 /// For what a session makes its buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionOptions {
     /// Rows of the largest batch, a multiple of [`ROW_MULTIPLE`](crate::model::ROW_MULTIPLE).
     pub rows: usize,
@@ -38,6 +38,8 @@ pub struct SessionOptions {
     pub dropout: bool,
     /// Whether the backward pass computes each layer's activations again.
     pub gradient_checkpointing: bool,
+    /// Arithmetic of the matrix products.
+    pub arithmetic: Arithmetic,
 }
 
 /// All memory of a session but the base and the adapter.
@@ -56,8 +58,8 @@ impl SessionBuffers {
         lora: &Lora,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let SessionOptions { rows, positions, gradient_checkpointing, .. } = *options;
-        let gradients = Gradients::new(gpu, config, lora, rows)?;
+        let SessionOptions { rows, positions, gradient_checkpointing, arithmetic, .. } = *options;
+        let gradients = Gradients::new(gpu, config, lora, rows, arithmetic)?;
         gpu.begin(MemoryUse::Moments);
         let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
         let activations = PassBuffers::for_training(gpu, config, lora, rows, gradient_checkpointing)?;
@@ -73,6 +75,7 @@ pub struct Session {
     model: Rc<Model>,
     lora: Rc<Lora>,
     dropout: bool,
+    arithmetic: Arithmetic,
     workspace: Workspace,
     step: Rc<StepBuffer>,
     gradients: Gradients,
@@ -126,6 +129,7 @@ impl Session {
             model: Rc::clone(model),
             lora,
             dropout: options.dropout,
+            arithmetic: options.arithmetic,
             gradients,
             moments,
             norm: total,
@@ -219,7 +223,7 @@ impl Session {
     /// An evaluator that uses this session's memory, and so runs between its steps only.
     pub fn evaluator(&self) -> Evaluator {
         let lora = Some(Rc::clone(&self.lora));
-        Evaluator::sharing(&self.model, lora, self.workspace.clone(), Rc::clone(&self.step))
+        Evaluator::sharing(&self.model, lora, self.workspace.clone(), Rc::clone(&self.step), self.arithmetic)
     }
 
     fn record(&self, rows: usize) -> RowPlans {
@@ -236,11 +240,13 @@ impl Session {
             buffers: &buffers,
             cache: None,
         };
-        let mut forward = PlanBuilder::with_step(gpu, &self.step);
+        let builder = || PlanBuilder::with_step(gpu, &self.step).in_arithmetic(self.arithmetic);
+        let mut forward = builder();
         record_forward(&mut forward, &pass);
-        let mut backward = PlanBuilder::with_step(gpu, &self.step);
+        let mut backward = builder();
         record_backward(&mut backward, &pass, &gradients);
-        let loss = record_loss(&self.model, &self.step, &inputs, &buffers, &w.loss, Some(&gradients));
+        let (loss, step) = (&w.loss, &self.step);
+        let loss = record_loss(&self.model, step, &inputs, &buffers, loss, Some(&gradients), self.arithmetic);
         RowPlans { forward: forward.finish(), loss, backward: backward.finish() }
     }
 }

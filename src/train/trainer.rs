@@ -10,7 +10,7 @@ use super::report::{Progress, StepReport};
 use super::session::{Session, SessionOptions};
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
-use crate::config::TrainConfig;
+use crate::config::{Arithmetic, TrainConfig};
 use crate::data::{EpochOrder, Examples, Rows, group_by_length};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::PendingRead;
@@ -53,6 +53,7 @@ pub(super) fn session_options(
     lora_dropout: f64,
     [rows, held_out]: [&Rows; 2],
     max_length: usize,
+    arithmetic: Arithmetic,
 ) -> SessionOptions {
     let largest = |rows| largest_batch(rows, config.per_device_train_batch_size, max_length);
     let (train, evaluation) = (largest(rows), largest(held_out));
@@ -61,6 +62,7 @@ pub(super) fn session_options(
         positions: train.1.max(evaluation.1),
         dropout: lora_dropout > 0.0,
         gradient_checkpointing: config.gradient_checkpointing,
+        arithmetic,
     }
 }
 
@@ -101,7 +103,8 @@ impl Trainer {
         let data_fingerprint = fingerprint(data.train.iter().chain(evaluation.iter()))?;
         let (rows, held_out) = (as_rows(&config, data.train), as_rows(&config, evaluation));
         let lora_dropout = lora.config().lora_dropout;
-        let options = session_options(&config, lora_dropout, [&rows, &held_out], usize::MAX);
+        let arithmetic = model.gpu().arithmetic(config.precision)?;
+        let options = session_options(&config, lora_dropout, [&rows, &held_out], usize::MAX, arithmetic);
         let session = Session::new(model, lora, &options)?;
         let evaluator = session.evaluator();
         Ok(Self {

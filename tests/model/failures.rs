@@ -37,7 +37,7 @@ pub async fn out_of_memory(_: &Arc<Gpu>) {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 16 << 10, ..wgpu::Limits::default() };
     let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits) }).await.unwrap();
     let options =
-        SessionOptions { rows: 1024, positions: 100, dropout: false, gradient_checkpointing: false };
+        SessionOptions { rows: 1024, positions: 100, dropout: false, gradient_checkpointing: false, ..Default::default() };
     let weights = WeightBytes::default();
     let error = Session::plan(&gpu, &golden.config, &golden.adapter.config, weights, &options)
         .expect_err("more than the device allows");

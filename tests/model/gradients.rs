@@ -29,7 +29,7 @@ pub async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     assert_eq!(whole.targets, golden.facts.target_tokens);
     let positions = model.config().max_position_embeddings;
     let options =
-        SessionOptions { rows: whole.rows(), positions, dropout: false, gradient_checkpointing: false };
+        SessionOptions { rows: whole.rows(), positions, dropout: false, gradient_checkpointing: false, ..Default::default() };
     let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
     for batch_size in [all.len(), 1] {
         session.begin();

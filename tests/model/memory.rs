@@ -35,7 +35,7 @@ async fn as_planned(shared: &Arc<Gpu>, golden: &GoldenCase) {
         assert_eq!(weights.loading > 0, golden.name.starts_with("gpt2"));
         assert_eq!(model.weight_bytes(), WeightBytes { kept: weights.kept, loading: 0 });
         let weights = model.weight_bytes();
-        let options = SessionOptions { rows, positions, dropout: false, gradient_checkpointing };
+        let options = SessionOptions { rows, positions, dropout: false, gradient_checkpointing, ..Default::default() };
         let lora_config = &golden.adapter.config;
         let plan = Session::plan(&gpu, model.config(), lora_config, weights, &options).unwrap();
         let _session = Session::new(&model, golden.lora(&model), &options).unwrap();

@@ -1,0 +1,40 @@
+// y[M,N] = scale · x·W, with W in f32 and N small: matmul_nn.wgsl with cooperative matrices for LoRA's B
+// Shapes    as in matmul_nn.wgsl, without extension; K is a multiple of 8, ldx and x_offset of 4.
+// Dispatch  (⌈N/16⌉, ⌈M/16⌉, 1) workgroups of THREADS.
+// Numerics  f16 operands, f32 sums.
+// Output    y =
+struct Params {
+  m: u32, n: u32, k: u32,
+  ldx: u32, x_offset: u32,
+  scale: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+const B_ALONG_K: bool = false;
+
+fn a8(row: u32, k: u32) -> mat2x4<f16> {
+  let at = (min(row, params.m - 1u) * params.ldx + params.x_offset + min(k, params.k - 8u)) >> 2u;
+  let zero = vec4<f32>();
+  return mat2x4<f16>(
+    vec4<f16>(select(zero, x[at], k < params.k)),
+    vec4<f16>(select(zero, x[at + 1u], k < params.k)),
+  );
+}
+fn b4(k: u32, column: u32) -> vec4<f16> {
+  let columns = min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(params.n - 1u));
+  let at = vec4(min(k, params.k - 1u) * params.n) + columns;
+  return vec4<f16>(select(vec4<f32>(), vec4(weights[at.x], weights[at.y], weights[at.z], weights[at.w]), k < params.k));
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  product(wg.y * 16u, wg.x * 16u, params.k, t);
+  for (var i = t; i < 256u; i += THREADS) {
+    let row = wg.y * 16u + i / 16u;
+    let column = wg.x * 16u + i % 16u;
+    if row < params.m && column < params.n { y[row * params.n + column] = params.scale * sum_of_shares(i); }
+  }
+}
