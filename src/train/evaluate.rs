@@ -86,6 +86,7 @@ pub struct Evaluator {
     lora: Option<Rc<Lora>>,
     workspace: Workspace,
     step: Rc<StepBuffer>,
+    clear: Plan,
     plans: HashMap<usize, (Plan, LossPlans)>,
 }
 
@@ -127,7 +128,10 @@ impl Evaluator {
         workspace: Workspace,
         step: Rc<StepBuffer>,
     ) -> Self {
-        Self { model: Rc::clone(model), lora, workspace, step, plans: HashMap::new() }
+        let mut clear = PlanBuilder::new(model.gpu());
+        clear.clear(&workspace.loss.sum);
+        let clear = clear.finish();
+        Self { model: Rc::clone(model), lora, workspace, step, clear, plans: HashMap::new() }
     }
 
     /// The mean loss over the examples of `rows`, without dropout.
@@ -148,11 +152,7 @@ impl Evaluator {
     ) -> Result<Option<Evaluation>> {
         let model = Rc::clone(&self.model);
         let gpu = &**model.gpu();
-        let mut clear = PlanBuilder::new(gpu);
-        clear.clear(&self.workspace.loss.sum);
-        let mut recorder = Recorder::new(gpu);
-        recorder.run(&clear.finish(), None);
-        recorder.submit();
+        gpu.run_whole(&self.clear);
         let mut targets = 0;
         let all: Vec<_> = (0..rows.len()).collect();
         for chunk in all.chunks(batch_size) {
@@ -171,11 +171,11 @@ impl Evaluator {
             }
             let (forward, loss) = &self.plans[&rows];
             let mut recorder = Recorder::new(gpu);
-            recorder.run(forward, None);
-            recorder.run(&loss.begin, None);
-            loss.chunks_for(batch.targets).iter().for_each(|chunk| recorder.run(chunk, None));
-            recorder.run(&loss.end, None);
-            recorder.submit();
+            let chunks = loss.chunks_for(batch.targets);
+            for plan in [forward, &loss.begin].into_iter().chain(chunks).chain([&loss.end]) {
+                recorder.run(plan, None).await?;
+            }
+            recorder.submit().await?;
         }
         if targets == 0 {
             return Err(Error::data("there is no target token to evaluate"));
