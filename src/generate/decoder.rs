@@ -113,14 +113,17 @@ impl<'a> Decoder<'a> {
     /// `[vocab_size]` of the one that follows.
     pub async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         for chunk in ids.chunks(ROW_MULTIPLE) {
-            self.pass(chunk);
+            self.pass(chunk).await?;
         }
         self.model.gpu().read(&self.buffers.logits).await
     }
 
-    fn pass(&mut self, ids: &[u32]) {
+    async fn pass(&mut self, ids: &[u32]) -> Result<()> {
         let rows = if ids.len() == 1 { 1 } else { ROW_MULTIPLE };
-        let plan = self.plans.remove(&rows).unwrap_or_else(|| self.record(rows));
+        if !self.plans.contains_key(&rows) {
+            let plan = self.record(rows);
+            self.plans.insert(rows, plan);
+        }
         let (gpu, buffers) = (self.model.gpu(), &self.buffers);
         let padding = rows - ids.len();
         let at = |i: usize| (self.len + i) as u32;
@@ -145,10 +148,10 @@ impl<'a> Decoder<'a> {
         gpu.write(&buffers.slots, &slots);
         gpu.write(&buffers.last_row, &[ids.len() as u32 - 1]);
         let mut recorder = Recorder::new(gpu);
-        recorder.run(&plan, None);
-        recorder.submit();
-        self.plans.insert(rows, plan);
+        recorder.run(&self.plans[&rows], None).await?;
+        recorder.submit().await?;
         self.len += ids.len();
+        Ok(())
     }
 
     fn record(&self, rows: usize) -> Plan {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::allocator::{Allocator, byte_size};
+use super::governor::{Governor, PIECE_SECONDS};
 use super::pipeline::PipelineCache;
 use super::tensor::{Allocated, Counted, Dtype, Part, PartLimits, Tensor};
 use super::{Recorder, human_bytes};
@@ -83,10 +84,19 @@ pub struct Caps {
 }
 
 /// How to open a device.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct GpuOptions {
     /// Limits to open it with, such as WebGPU's defaults (`wgpu::Limits::default()`); `None`: the adapter's.
     pub limits: Option<wgpu::Limits>,
+    /// Seconds that one submission may take; lists of operations that take longer are submitted in pieces, at 0 one by
+    /// one. What is computed does not depend on it.
+    pub piece_seconds: f32,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self { limits: None, piece_seconds: PIECE_SECONDS }
+    }
 }
 
 /// An opened device with its queue, its pipelines and its first error.
@@ -94,6 +104,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) pipelines: PipelineCache,
+    pub(super) governor: Governor,
     caps: Caps,
     failure: Arc<Mutex<Option<Error>>>,
     allocated: Arc<Allocated>,
@@ -224,6 +235,7 @@ impl Gpu {
             device,
             queue,
             pipelines: PipelineCache::default(),
+            governor: Governor::new(options.piece_seconds),
             caps: Caps { adapter: summary, limits, timestamps, cooperative_matrix },
             failure,
             allocated: Arc::default(),
@@ -378,7 +390,7 @@ impl Gpu {
     pub async fn read<T: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<T>> {
         let mut recorder = Recorder::new(self);
         let pending = recorder.read(tensor);
-        recorder.submit();
+        recorder.submit().await?;
         pending.finish(self).await
     }
 

@@ -7,9 +7,11 @@
 mod allocator;
 mod budget;
 mod device;
+mod governor;
 mod pipeline;
 mod plan;
 mod readback;
+mod recorder;
 mod tensor;
 mod timing;
 
@@ -17,8 +19,9 @@ pub use allocator::{Allocator, MemoryUse, Tally};
 pub use budget::MemoryBudget;
 pub use device::{AdapterSummary, Caps, Gpu, GpuOptions, list_adapters};
 pub use pipeline::{Param, ParamKind, Params, Shader};
-pub use plan::{Plan, PlanBuilder, Recorder, StepBuffer};
+pub use plan::{Plan, PlanBuilder, StepBuffer};
 pub use readback::PendingRead;
+pub use recorder::Recorder;
 pub use tensor::{Dtype, PartLimits, Tensor, row_parts};
 pub use timing::{KernelTime, Profiler};
 

@@ -1,10 +1,11 @@
 //! A plan: dispatches recorded once, replayed every step.
 
+use std::sync::Arc;
+
 use super::device::Gpu;
+use super::governor::Costs;
 use super::pipeline::{Params, Shader};
-use super::readback::{Mapping, PendingRead};
 use super::tensor::Tensor;
-use super::timing::Profiler;
 use crate::config::Arithmetic;
 
 /// Where `struct Step` (values that change from step to step) is bound in the kernels that use it.
@@ -20,15 +21,29 @@ pub(super) struct Dispatch {
     pub(super) shader: Shader,
 }
 
-enum Op {
+pub(super) enum Op {
     Dispatch(Dispatch),
     Copy { from: Tensor, to: Tensor },
     Clear(Tensor),
 }
 
+impl Op {
+    /// Operations of one kind take time by their size.
+    fn kind_and_size(&self) -> (String, f32) {
+        match self {
+            Self::Copy { from, .. } => ("copy".to_owned(), from.bytes() as f32),
+            Self::Clear(tensor) => ("clear".to_owned(), tensor.bytes() as f32),
+            Self::Dispatch(dispatch) => {
+                (dispatch.shader.label(), dispatch.grid.iter().map(|&n| n as f32).product())
+            }
+        }
+    }
+}
+
 /// A recorded list of dispatches, copies and clears.
 pub struct Plan {
-    ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
+    pub(super) costs: Arc<Costs>,
 }
 
 impl Plan {
@@ -160,7 +175,7 @@ impl<'g> PlanBuilder<'g> {
     /// Compiles what is not compiled yet, makes the bind groups, and returns the plan.
     pub fn finish(self) -> Plan {
         let uniform = self.gpu.uniform("params", &self.params);
-        let ops = self
+        let ops: Vec<_> = self
             .ops
             .into_iter()
             .map(|op| match op {
@@ -171,7 +186,8 @@ impl<'g> PlanBuilder<'g> {
                 }
             })
             .collect();
-        Plan { ops }
+        let costs = self.gpu.governor.costs(ops.iter().map(Op::kind_and_size));
+        Plan { ops, costs }
     }
 }
 
@@ -214,77 +230,4 @@ impl StepBuffer {
     pub fn write<P: Params>(&self, gpu: &Gpu, value: &P) {
         gpu.queue.write_buffer(&self.buffer, 0, bytemuck::bytes_of(value));
     }
-}
-
-/// Encodes plans and read-backs into one submission.
-pub struct Recorder<'g> {
-    gpu: &'g Gpu,
-    encoder: wgpu::CommandEncoder,
-    mappings: Vec<Mapping>,
-}
-
-impl<'g> Recorder<'g> {
-    /// Starts a submission.
-    pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, encoder: gpu.device.create_command_encoder(&Default::default()), mappings: Vec::new() }
-    }
-
-    /// Replays a plan; with a profiler, each dispatch is timed.
-    pub fn run(&mut self, plan: &Plan, mut profiler: Option<&mut Profiler>) {
-        let mut ops = plan.ops.iter().peekable();
-        while let Some(op) = ops.next() {
-            match op {
-                Op::Copy { from, to } => {
-                    for (source, from_at, outer) in from.ranges(0..from.bytes()) {
-                        for (target, to_at, inner) in to.ranges(outer.clone()) {
-                            let (at, size) = (from_at + inner.start, inner.end - inner.start);
-                            self.encoder.copy_buffer_to_buffer(source, at, target, to_at, size);
-                        }
-                    }
-                }
-                Op::Clear(tensor) => {
-                    for (buffer, offset, part) in tensor.ranges(0..tensor.bytes()) {
-                        self.encoder.clear_buffer(buffer, offset, Some(part.end - part.start));
-                    }
-                }
-                Op::Dispatch(first) => {
-                    if let Some(profiler) = profiler.as_deref_mut() {
-                        profiler.encode(&mut self.encoder, first);
-                        continue;
-                    }
-                    // One pass for a whole run of dispatches: a pass costs far more than a dispatch.
-                    let mut pass = self.encoder.begin_compute_pass(&Default::default());
-                    encode(&mut pass, first);
-                    while let Some(Op::Dispatch(next)) = ops.next_if(|op| matches!(op, Op::Dispatch(_))) {
-                        encode(&mut pass, next);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Adds a copy of a tensor to the host, to be awaited after [`Self::submit`].
-    pub fn read(&mut self, tensor: &Tensor) -> PendingRead {
-        let (pending, mapping) = PendingRead::encode(self.gpu, &mut self.encoder, tensor);
-        self.mappings.push(mapping);
-        pending
-    }
-
-    /// Writes the first `count` timestamps of a set to a buffer.
-    pub(super) fn resolve(&mut self, queries: &wgpu::QuerySet, count: u32, target: &wgpu::Buffer) {
-        self.encoder.resolve_query_set(queries, 0..count, target, 0);
-    }
-
-    /// Hands everything to the GPU.
-    pub fn submit(self) {
-        let index = self.gpu.queue.submit([self.encoder.finish()]);
-        self.mappings.into_iter().for_each(|mapping| mapping.start(index.clone()));
-    }
-}
-
-pub(super) fn encode(pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) {
-    pass.set_pipeline(&dispatch.pipeline);
-    pass.set_bind_group(0, &dispatch.bind_group, &[]);
-    let [x, y, z] = dispatch.grid;
-    pass.dispatch_workgroups(x, y, z);
 }

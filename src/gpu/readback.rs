@@ -110,7 +110,7 @@ impl Gpu {
 
 /// Waits for a submission. In a browser the event loop calls back; natively somebody has to drive the device.
 #[cfg_attr(target_arch = "wasm32", expect(unused_variables, clippy::unnecessary_wraps))]
-fn drive(gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+pub(super) fn drive(gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
     #[cfg(not(target_arch = "wasm32"))]
     gpu.device
         .poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
@@ -118,6 +118,6 @@ fn drive(gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
     Ok(())
 }
 
-fn lost(error: &dyn std::fmt::Display) -> Error {
+pub(super) fn lost(error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Device, format!("the GPU stopped answering before it was done: {error}"))
 }

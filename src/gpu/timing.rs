@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::device::Gpu;
-use super::plan::{Dispatch, Recorder, encode};
+use super::plan::Dispatch;
+use super::recorder::{Recorder, encode};
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
 
@@ -86,7 +87,7 @@ impl Profiler {
         let mut recorder = Recorder::new(gpu);
         recorder.resolve(&self.queries, count, &self.resolved);
         let pending = recorder.read(&Tensor::whole(self.resolved.clone(), &[count as usize, 2], Dtype::U32));
-        recorder.submit();
+        recorder.submit().await?;
         let ticks: Vec<u64> = pending.finish(gpu).await?;
         let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
         for (label, pair) in labels.into_iter().zip(ticks.chunks_exact(2)) {

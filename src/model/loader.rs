@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::checkpoint::{Meter, Progress, SLICE, Slice, Slices, TensorInfo, TensorSource};
 use crate::error::{Error, Result};
-use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, PlanBuilder, Recorder, Tensor};
+use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, PlanBuilder, Tensor};
 use crate::kernels::transpose::transpose;
 
 /// Bytes written between two waits for the device: until it has taken them in, the driver keeps a copy of
@@ -157,9 +157,7 @@ impl<'a> Loader<'a> {
                 if end == (tensor.len() * tensor.dtype().size()) as u64 {
                     let mut plan = PlanBuilder::new(gpu);
                     transpose(&mut plan, whole, tensor);
-                    let mut recorder = Recorder::new(gpu);
-                    recorder.run(&plan.finish(), None);
-                    recorder.submit();
+                    gpu.run_whole(&plan.finish());
                     *stored = None;
                     // The driver gives its memory back before the next one is made.
                     gpu.settle().await?;

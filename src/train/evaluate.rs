@@ -86,6 +86,7 @@ pub struct Evaluator {
     lora: Option<Rc<Lora>>,
     workspace: Workspace,
     step: Rc<StepBuffer>,
+    clear: Plan,
     arithmetic: Arithmetic,
     plans: HashMap<usize, (Plan, LossPlans)>,
 }
@@ -135,7 +136,10 @@ impl Evaluator {
         step: Rc<StepBuffer>,
         arithmetic: Arithmetic,
     ) -> Self {
-        Self { model: Rc::clone(model), lora, workspace, step, arithmetic, plans: HashMap::new() }
+        let mut clear = PlanBuilder::new(model.gpu());
+        clear.clear(&workspace.loss.sum);
+        let clear = clear.finish();
+        Self { model: Rc::clone(model), lora, workspace, step, clear, arithmetic, plans: HashMap::new() }
     }
 
     /// The mean loss over the examples of `rows`, without dropout.
@@ -156,11 +160,7 @@ impl Evaluator {
     ) -> Result<Option<Evaluation>> {
         let model = Rc::clone(&self.model);
         let gpu = &**model.gpu();
-        let mut clear = PlanBuilder::new(gpu);
-        clear.clear(&self.workspace.loss.sum);
-        let mut recorder = Recorder::new(gpu);
-        recorder.run(&clear.finish(), None);
-        recorder.submit();
+        gpu.run_whole(&self.clear);
         let mut targets = 0;
         let all: Vec<_> = (0..rows.len()).collect();
         for chunk in all.chunks(batch_size) {
@@ -179,11 +179,11 @@ impl Evaluator {
             }
             let (forward, loss) = &self.plans[&rows];
             let mut recorder = Recorder::new(gpu);
-            recorder.run(forward, None);
-            recorder.run(&loss.begin, None);
-            loss.chunks_for(batch.targets).iter().for_each(|chunk| recorder.run(chunk, None));
-            recorder.run(&loss.end, None);
-            recorder.submit();
+            let chunks = loss.chunks_for(batch.targets);
+            for plan in [forward, &loss.begin].into_iter().chain(chunks).chain([&loss.end]) {
+                recorder.run(plan, None).await?;
+            }
+            recorder.submit().await?;
         }
         if targets == 0 {
             return Err(Error::data("there is no target token to evaluate"));

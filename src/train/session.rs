@@ -83,6 +83,9 @@ pub struct Session {
     norm: Tensor,
     /// For the optimizer's plan alone.
     _norm_parts: Tensor,
+    /// Clears the gradient and the sum of losses.
+    clear: Plan,
+    begins: bool,
     optimizer: Plan,
     plans: HashMap<usize, RowPlans>,
     profiler: Option<Profiler>,
@@ -122,9 +125,14 @@ impl Session {
         let mut optimizer = PlanBuilder::with_step(gpu, &step);
         norm(&mut optimizer, &gradients.adapter, &norm_parts, &total);
         adamw(&mut optimizer, lora.values(), &gradients.adapter, &moments[0], &moments[1], &total);
+        let mut clear = PlanBuilder::new(gpu);
+        clear.clear(&gradients.adapter);
+        clear.clear(&workspace.loss.sum);
         Ok(Self {
             workspace,
             step,
+            clear: clear.finish(),
+            begins: true,
             optimizer: optimizer.finish(),
             model: Rc::clone(model),
             lora,
@@ -170,15 +178,9 @@ impl Session {
         self.profiler.as_ref()
     }
 
-    /// Clears the gradient and the sum of losses.
-    pub fn begin(&self) {
-        let gpu = self.model.gpu();
-        let mut plan = PlanBuilder::new(gpu);
-        plan.clear(&self.gradients.adapter);
-        plan.clear(&self.workspace.loss.sum);
-        let mut recorder = Recorder::new(gpu);
-        recorder.run(&plan.finish(), None);
-        recorder.submit();
+    /// The next micro-batch begins a step: with no gradient yet, and no sum of losses.
+    pub fn begin(&mut self) {
+        self.begins = true;
     }
 
     /// Adds a micro-batch's losses to the sum and its gradient to the adapter's.
@@ -192,13 +194,13 @@ impl Session {
         self.workspace.upload(&self.model, batch);
         self.step.write(gpu, step);
         let mut recorder = Recorder::new(gpu);
-        let mut run = |plan: &Plan| recorder.run(plan, self.profiler.as_mut());
-        run(&plans.forward);
-        run(&plans.loss.begin);
-        plans.loss.chunks_for(batch.targets).iter().for_each(&mut run);
-        run(&plans.loss.end);
-        run(&plans.backward);
-        recorder.submit();
+        let clear = std::mem::take(&mut self.begins).then_some(&self.clear);
+        let chunks = plans.loss.chunks_for(batch.targets);
+        let before = clear.into_iter().chain([&plans.forward, &plans.loss.begin]);
+        for plan in before.chain(chunks).chain([&plans.loss.end, &plans.backward]) {
+            recorder.run(plan, self.profiler.as_mut()).await?;
+        }
+        recorder.submit().await?;
         match &mut self.profiler {
             Some(profiler) => profiler.collect(gpu).await,
             None => Ok(()),
@@ -211,9 +213,9 @@ impl Session {
         let gpu = self.model.gpu();
         self.step.write(gpu, step);
         let mut recorder = Recorder::new(gpu);
-        recorder.run(&self.optimizer, self.profiler.as_mut());
+        recorder.run(&self.optimizer, self.profiler.as_mut()).await?;
         let reads = [recorder.read(&self.workspace.loss.sum), recorder.read(&self.norm)];
-        recorder.submit();
+        recorder.submit().await?;
         if let Some(profiler) = &mut self.profiler {
             profiler.collect(gpu).await?;
         }

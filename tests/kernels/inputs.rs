@@ -1,7 +1,7 @@
 //! Random inputs, and the way to the device and back.
 
 use half::{bf16, f16};
-use postil::gpu::{Dtype, Gpu, PlanBuilder, Recorder, StepBuffer, Tensor};
+use postil::gpu::{Dtype, Gpu, PlanBuilder, StepBuffer, Tensor};
 use postil::kernels::step::Step;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -90,10 +90,7 @@ pub fn run_step(gpu: &Gpu, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
 
 fn replay(gpu: &Gpu, mut plan: PlanBuilder, record: impl FnOnce(&mut PlanBuilder)) {
     record(&mut plan);
-    let plan = plan.finish();
-    let mut recorder = Recorder::new(gpu);
-    recorder.run(&plan, None);
-    recorder.submit();
+    gpu.run_whole(&plan.finish());
 }
 
 /// A result.

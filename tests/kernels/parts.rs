@@ -26,7 +26,7 @@ async fn cut(gpu: &Gpu, columns: u64) -> Arc<Gpu> {
         min_storage_buffer_offset_alignment: alignment,
         ..wgpu::Limits::default()
     };
-    let options = GpuOptions { limits: Some(limits) };
+    let options = GpuOptions { limits: Some(limits), ..Default::default() };
     Gpu::open_with(None, options).await.expect("a device with less than the adapter offers")
 }
 
@@ -261,7 +261,7 @@ pub async fn packing(_: &Gpu) {
 /// WebGPU's limits exactly, whatever the adapter has; more than an adapter has is refused.
 pub async fn default_limits(_: &Gpu) {
     let limits = wgpu::Limits::default();
-    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits.clone()) }).await.unwrap();
+    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits.clone()), ..Default::default() }).await.unwrap();
     assert_eq!(gpu.caps().limits, limits);
     assert_eq!(gpu.part_limits(), PartLimits { bytes: 128 << 20, rows: 128 });
     let tensor = gpu.tensor("table", &[151_936, 896], Dtype::F16).unwrap();
@@ -272,7 +272,7 @@ pub async fn default_limits(_: &Gpu) {
         assert!(error.to_string().contains(part), "{error}");
     }
     let limits = wgpu::Limits { max_compute_workgroup_size_x: u32::MAX, ..limits };
-    assert!(Gpu::open_with(None, GpuOptions { limits: Some(limits) }).await.is_err());
+    assert!(Gpu::open_with(None, GpuOptions { limits: Some(limits), ..Default::default() }).await.is_err());
 }
 
 cases!(

@@ -35,7 +35,7 @@ pub async fn out_of_memory(_: &Arc<Gpu>) {
     let golden = GoldenCase::load("gqa_f32_untied");
     // 128 rows are the least that is cut, and those of `x` take 20 KiB.
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 16 << 10, ..wgpu::Limits::default() };
-    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits) }).await.unwrap();
+    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits), ..Default::default() }).await.unwrap();
     let options =
         SessionOptions { rows: 1024, positions: 100, dropout: false, gradient_checkpointing: false, ..Default::default() };
     let weights = WeightBytes::default();

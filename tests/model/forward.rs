@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postil::data::{Batch, Example};
-use postil::gpu::{Dtype, Gpu, PlanBuilder, Recorder};
+use postil::gpu::{Dtype, Gpu, PlanBuilder};
 use postil::kernels::matmul::Nt;
 use postil::model::{Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPLE, record_forward};
 
@@ -40,9 +40,7 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
     record_forward(&mut plan, &pass);
     weights.norm.forward(&mut plan, &buffers.out, &normed, &rstd);
     Nt::new(&normed, &weights.lm_head, &logits).add_to(&mut plan);
-    let mut recorder = Recorder::new(gpu);
-    recorder.run(&plan.finish(), None);
-    recorder.submit();
+    gpu.run_whole(&plan.finish());
     let flat: Vec<f32> = gpu.read(&logits).await.unwrap();
     let mut rest = &flat[..];
     let mut parts = Vec::new();

@@ -1,0 +1,127 @@
+//! Plans and read-backs on their way to the GPU.
+
+use super::device::Gpu;
+use super::governor::Piece;
+use super::plan::{Dispatch, Op, Plan};
+use super::readback::{Mapping, PendingRead};
+use super::tensor::Tensor;
+use super::timing::Profiler;
+use crate::error::Result;
+
+/// Encodes plans and read-backs, and submits them: all at once on a device that is fast enough, in pieces on another
+/// (see [`GpuOptions::piece_seconds`](super::GpuOptions::piece_seconds)).
+pub struct Recorder<'g> {
+    gpu: &'g Gpu,
+    /// `None`: nothing since the last piece.
+    encoder: Option<wgpu::CommandEncoder>,
+    piece: Piece,
+    mappings: Vec<Mapping>,
+}
+
+impl<'g> Recorder<'g> {
+    /// Starts with nothing.
+    pub fn new(gpu: &'g Gpu) -> Self {
+        Self { gpu, encoder: None, piece: Piece::default(), mappings: Vec::new() }
+    }
+
+    /// Replays a plan; with a profiler, each dispatch is timed. On a slow device much of it may have run when this
+    /// returns, on another nothing: between here and [`Self::submit`], write to no buffer that it uses.
+    ///
+    /// # Errors
+    /// Whatever the device reported in the meantime.
+    pub async fn run(&mut self, plan: &Plan, mut profiler: Option<&mut Profiler>) -> Result<()> {
+        let mut next = 0;
+        while next < plan.ops.len() {
+            let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
+            encode_all(self.encoder(), &plan.ops[next..end], profiler.as_deref_mut());
+            if end < plan.ops.len() {
+                self.flush().await?;
+            }
+            next = end;
+        }
+        Ok(())
+    }
+
+    /// Adds a copy of a tensor to the host, to be awaited after [`Self::submit`].
+    pub fn read(&mut self, tensor: &Tensor) -> PendingRead {
+        let gpu = self.gpu;
+        let (pending, mapping) = PendingRead::encode(gpu, self.encoder(), tensor);
+        self.mappings.push(mapping);
+        pending
+    }
+
+    /// Writes the first `count` timestamps of a set to a buffer.
+    pub(super) fn resolve(&mut self, queries: &wgpu::QuerySet, count: u32, target: &wgpu::Buffer) {
+        self.encoder().resolve_query_set(queries, 0..count, target, 0);
+    }
+
+    /// Hands over what is left.
+    ///
+    /// # Errors
+    /// Whatever the device reported in the meantime.
+    pub async fn submit(mut self) -> Result<()> {
+        self.flush().await
+    }
+
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        let device = &self.gpu.device;
+        self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let Some(encoder) = self.encoder.take() else { return Ok(()) };
+        let piece = std::mem::take(&mut self.piece);
+        let index = self.gpu.submit_piece(encoder.finish(), piece).await?;
+        self.mappings.drain(..).for_each(|mapping| mapping.start(index.clone()));
+        Ok(())
+    }
+}
+
+impl Gpu {
+    /// Submits a plan in one piece, however long that takes: for what is short, and for measuring.
+    pub fn run_whole(&self, plan: &Plan) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encode_all(&mut encoder, &plan.ops, None);
+        self.queue.submit([encoder.finish()]);
+    }
+}
+
+fn encode_all(encoder: &mut wgpu::CommandEncoder, ops: &[Op], mut profiler: Option<&mut Profiler>) {
+    let mut ops = ops.iter().peekable();
+    while let Some(op) = ops.next() {
+        match op {
+            Op::Copy { from, to } => {
+                for (source, from_at, outer) in from.ranges(0..from.bytes()) {
+                    for (target, to_at, inner) in to.ranges(outer.clone()) {
+                        let (at, size) = (from_at + inner.start, inner.end - inner.start);
+                        encoder.copy_buffer_to_buffer(source, at, target, to_at, size);
+                    }
+                }
+            }
+            Op::Clear(tensor) => {
+                for (buffer, offset, part) in tensor.ranges(0..tensor.bytes()) {
+                    encoder.clear_buffer(buffer, offset, Some(part.end - part.start));
+                }
+            }
+            Op::Dispatch(first) => {
+                if let Some(profiler) = profiler.as_deref_mut() {
+                    profiler.encode(encoder, first);
+                    continue;
+                }
+                // One pass for a whole run of dispatches: a pass costs far more than a dispatch.
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                encode(&mut pass, first);
+                while let Some(Op::Dispatch(next)) = ops.next_if(|op| matches!(op, Op::Dispatch(_))) {
+                    encode(&mut pass, next);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn encode(pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) {
+    pass.set_pipeline(&dispatch.pipeline);
+    pass.set_bind_group(0, &dispatch.bind_group, &[]);
+    let [x, y, z] = dispatch.grid;
+    pass.dispatch_workgroups(x, y, z);
+}
