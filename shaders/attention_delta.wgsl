@@ -1,6 +1,7 @@
 // delta = Σ_d dy·y, the softmax's share of the backward pass (FlashAttention, arXiv:2205.14135, B.2)
 // Shapes    y, dy [items, head_dim], delta [items]; an item is a row and a head.
-// Dispatch  ⌈items/256⌉ workgroups of 256, in x and y.
+// Dispatch  ⌈items/64⌉ workgroups of 64, in x and y.
+// Numerics  f32, columns in rising order, as the products dy·v: where a row attends one key both are the same bits.
 // Output    delta =
 struct Params { items: u32, head_dim: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -8,16 +9,35 @@ struct Params { items: u32, head_dim: u32, }
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
-@compute @workgroup_size(256)
+const ITEMS: u32 = 64u;
+const DEPTH: u32 = 16u;
+// A column more than there is keeps the items in different banks.
+const LD: u32 = DEPTH + 1u;
+var<workgroup> tile_y: array<f32, ITEMS * LD>;
+var<workgroup> tile_dy: array<f32, ITEMS * LD>;
+
+@compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) wg: vec3<u32>,
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) t: u32,
 ) {
-  let item = (wg.y * grid.x + wg.x) * 256u + t;
-  if item >= params.items { return; }
-  let at = item * params.head_dim;
+  let first = (wg.y * grid.x + wg.x) * ITEMS;
+  if first >= params.items { return; }
   var sum = 0.0;
-  for (var d = 0u; d < params.head_dim; d++) { sum = fma(dy[at + d], y[at + d], sum); }
-  delta[item] = sum;
+  for (var d0 = 0u; d0 < params.head_dim; d0 += DEPTH) {
+    let count = min(DEPTH, params.head_dim - d0);
+    workgroupBarrier();
+    for (var i = t; i < ITEMS * DEPTH; i += ITEMS) {
+      let item = i / DEPTH;
+      let d = i % DEPTH;
+      if first + item >= params.items || d >= count { continue; }
+      let at = (first + item) * params.head_dim + d0 + d;
+      tile_y[item * LD + d] = y[at];
+      tile_dy[item * LD + d] = dy[at];
+    }
+    workgroupBarrier();
+    for (var d = 0u; d < count; d++) { sum = fma(tile_dy[t * LD + d], tile_y[t * LD + d], sum); }
+  }
+  if first + t < params.items { delta[first + t] = sum; }
 }

@@ -1,5 +1,5 @@
-//! Causal grouped-query attention without a rows × rows matrix, forward and backward. See
-//! `shaders/attention.wgsl`, `attention_delta.wgsl`, `attention_dq.wgsl`, `attention_dkv.wgsl`.
+//! Causal grouped-query attention without a rows × rows matrix, forward and backward, in the variants of
+//! [`AttentionKernel`]. See `shaders/attention*.wgsl`.
 //!
 //! Which keys a row attends is data (`kv_range`), not code: documents laid end to end in a batch, a
 //! cache during generation and a sliding window are all ranges. That holds for tensors in several parts too:
@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{expect_shape, per_element, shader, spread, wgsl};
+use super::{expect_shape, shader, spread, wgsl};
 use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -15,7 +15,7 @@ use crate::params;
 pub const MAX_HEAD_DIM: usize = 256;
 
 params! {
-    /// Parameter block of the three per-head kernels.
+    /// Parameter block of the three passes, in every variant.
     pub struct AttentionParams {
         rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
         first: u32, count: u32, accumulate: u32,
@@ -27,26 +27,109 @@ params! {
     pub struct AttentionDeltaParams { items: u32, head_dim: u32, }
 }
 
-const HEAD: &str = wgsl!("shared/head");
+/// How attention is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttentionKernel {
+    /// A workgroup for each row and head. Any `head_dim`; for few rows, such as a generated token's.
+    Rows,
+    /// Tiles of rows and of the heads that share a key head, in registers; `head_dim` is a multiple of 4.
+    Tiled,
+}
 
-fn forward_shader() -> Shader {
-    shader::<AttentionParams>("attention", "", &[HEAD, wgsl!("attention")])
+/// The variants, as the tests go through them.
+pub const ATTENTION_KERNELS: [AttentionKernel; 2] = [AttentionKernel::Rows, AttentionKernel::Tiled];
+
+/// Fewer rows than this leave most of a tile empty.
+const MIN_TILED_ROWS: usize = 16;
+
+impl AttentionKernel {
+    /// Whether it can compute heads of this width.
+    pub fn suits(self, head_dim: usize) -> bool {
+        head_dim <= MAX_HEAD_DIM && (self == Self::Rows || head_dim.is_multiple_of(4))
+    }
+
+    /// The one for `rows` query rows.
+    fn for_shape(rows: usize, heads: &Heads) -> Self {
+        if rows >= MIN_TILED_ROWS && Self::Tiled.suits(heads.head_dim) { Self::Tiled } else { Self::Rows }
+    }
+}
+
+/// One of the passes over the keys or over the queries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Forward,
+    Dq,
+    Dkv,
+}
+
+/// A tile: its name, its file, and the rows of a workgroup.
+type Tile = (&'static str, &'static str, usize);
+
+const TILE_64X64: Tile = ("64x64", wgsl!("shared/attention_tile_64x64"), 64);
+const TILE_32X64: Tile = ("32x64", wgsl!("shared/attention_tile_32x64"), 32);
+const TILE_32X128: Tile = ("32x128", wgsl!("shared/attention_tile_32x128"), 32);
+const TILE_32X256: Tile = ("32x256", wgsl!("shared/attention_tile_32x256"), 32);
+
+const HEAD: &str = wgsl!("shared/head");
+const ITEMS: &str = wgsl!("shared/attention_items");
+const PRODUCTS: &str = wgsl!("shared/attention_products");
+
+impl Pass {
+    /// The tile for heads of this width. The backward passes hold two products over head_dim at once, and need more
+    /// workgroups more than larger ones.
+    fn tile(self, head_dim: usize) -> Tile {
+        match (head_dim, self) {
+            (..=64, Self::Forward) => TILE_64X64,
+            (..=64, _) => TILE_32X64,
+            (..=128, _) => TILE_32X128,
+            _ => TILE_32X256,
+        }
+    }
+
+    fn rows_shader(self) -> Shader {
+        let (name, own) = match self {
+            Self::Forward => ("attention", wgsl!("attention")),
+            Self::Dq => ("attention_dq", wgsl!("attention_dq")),
+            Self::Dkv => ("attention_dkv", wgsl!("attention_dkv")),
+        };
+        shader::<AttentionParams>(name, "", &[HEAD, own])
+    }
+
+    fn tiled_shader(self, (tile_name, tile, _): Tile) -> Shader {
+        let (name, own) = match self {
+            Self::Forward => ("attention_tiled", wgsl!("attention_tiled")),
+            Self::Dq => ("attention_tiled_dq", wgsl!("attention_tiled_dq")),
+            Self::Dkv => ("attention_tiled_dkv", wgsl!("attention_tiled_dkv")),
+        };
+        shader::<AttentionParams>(name, tile_name, &[tile, ITEMS, PRODUCTS, own])
+    }
+
+    /// The shader, and the grid for `rows` rows of queries or (in [`Self::Dkv`]) of keys.
+    fn plan(self, kernel: AttentionKernel, rows: usize, heads: &Heads) -> (Shader, [u32; 3]) {
+        assert!(kernel.suits(heads.head_dim), "{kernel:?} cannot compute {heads:?}");
+        // What a workgroup has of its own: queries of each head, but keys of each key head.
+        let group = if self == Self::Dkv { 1 } else { heads.heads / heads.kv_heads };
+        match kernel {
+            AttentionKernel::Rows => (self.rows_shader(), spread(rows * group * heads.kv_heads)),
+            AttentionKernel::Tiled => {
+                let tile = self.tile(heads.head_dim);
+                (self.tiled_shader(tile), spread((rows * group).div_ceil(tile.2) * heads.kv_heads))
+            }
+        }
+    }
 }
 
 fn delta_shader() -> Shader {
     shader::<AttentionDeltaParams>("attention_delta", "", &[wgsl!("attention_delta")])
 }
 
-fn dq_shader() -> Shader {
-    shader::<AttentionParams>("attention_dq", "", &[HEAD, wgsl!("attention_dq")])
-}
-
-fn dkv_shader() -> Shader {
-    shader::<AttentionParams>("attention_dkv", "", &[HEAD, wgsl!("attention_dkv")])
-}
-
 pub(super) fn shaders() -> Vec<Shader> {
-    vec![forward_shader(), delta_shader(), dq_shader(), dkv_shader()]
+    let mut all = vec![delta_shader()];
+    for pass in [Pass::Forward, Pass::Dq, Pass::Dkv] {
+        all.push(pass.rows_shader());
+        all.extend([64, 128, 256].map(|head_dim| pass.tiled_shader(pass.tile(head_dim))));
+    }
+    all
 }
 
 /// Number and width of the heads.
@@ -65,7 +148,7 @@ pub struct Heads {
 impl Heads {
     /// For `rows` rows, and the rows `held` of the other side, of which those before were seen already.
     fn params(&self, rows: usize, held: &Range<usize>) -> AttentionParams {
-        assert!(self.head_dim <= MAX_HEAD_DIM && self.heads.is_multiple_of(self.kv_heads));
+        assert!(self.heads.is_multiple_of(self.kv_heads));
         AttentionParams {
             rows: rows as u32,
             heads: self.heads as u32,
@@ -89,29 +172,45 @@ impl Heads {
     }
 }
 
-/// `y = softmax(scale·q·kᵀ)·v`. `kv_range [rows, 2]`: the rows of `kv` that each row attends (never
-/// none); `q`, `y` `[rows, heads·head_dim]`; `kv [any, 2·kv_heads·head_dim]`; `lse [rows, heads]`.
-pub fn attention(
+/// What the forward pass reads and writes.
+pub struct AttentionForward<'a> {
+    /// The rows of `kv` that each row attends (never none), `[rows, 2]`.
+    pub kv_range: &'a Tensor,
+    /// Queries, `[rows, heads·head_dim]`.
+    pub q: &'a Tensor,
+    /// Keys, then values, `[any, 2·kv_heads·head_dim]`.
+    pub kv: &'a Tensor,
+    /// Output, of the shape of `q`, written.
+    pub y: &'a Tensor,
+    /// Log-sum-exp of the scores, `[rows, heads]`, written.
+    pub lse: &'a Tensor,
+}
+
+/// `y = softmax(scale·q·kᵀ)·v`.
+pub fn attention(plan: &mut PlanBuilder, heads: &Heads, io: &AttentionForward<'_>) {
+    attention_with(plan, AttentionKernel::for_shape(io.q.rows(), heads), heads, io);
+}
+
+/// As [`attention`], in a variant of the caller's choice.
+pub fn attention_with(
     plan: &mut PlanBuilder,
+    kernel: AttentionKernel,
     heads: &Heads,
-    kv_range: &Tensor,
-    q: &Tensor,
-    kv: &Tensor,
-    y: &Tensor,
-    lse: &Tensor,
+    io: &AttentionForward<'_>,
 ) {
-    let rows = q.rows();
-    expect_shape("q", q, rows, heads.q_width());
-    expect_shape("y", y, rows, heads.q_width());
-    expect_shape("kv", kv, kv.rows(), heads.kv_width());
-    expect_shape("lse", lse, rows, heads.heads);
-    expect_shape("kv_range", kv_range, rows, 2);
-    for part in row_parts(&[kv_range, q, y, lse]) {
-        let [kv_range, q, y, lse] = [kv_range, q, y, lse].map(|tensor| tensor.slice(&part));
-        for held in row_parts(&[kv]) {
+    let rows = io.q.rows();
+    expect_shape("q", io.q, rows, heads.q_width());
+    expect_shape("y", io.y, rows, heads.q_width());
+    expect_shape("kv", io.kv, io.kv.rows(), heads.kv_width());
+    expect_shape("lse", io.lse, rows, heads.heads);
+    expect_shape("kv_range", io.kv_range, rows, 2);
+    for part in row_parts(&[io.kv_range, io.q, io.y, io.lse]) {
+        let [kv_range, q, y, lse] = [io.kv_range, io.q, io.y, io.lse].map(|tensor| tensor.slice(&part));
+        let (shader, grid) = Pass::Forward.plan(kernel, part.len(), heads);
+        for held in row_parts(&[io.kv]) {
             let params = heads.params(part.len(), &held);
-            let bindings = [&kv_range, &q, &kv.slice(&held), &y, &lse];
-            plan.dispatch(forward_shader(), &params, &bindings, spread(part.len() * heads.heads));
+            let bindings = [&kv_range, &q, &io.kv.slice(&held), &y, &lse];
+            plan.dispatch(shader.clone(), &params, &bindings, grid);
         }
     }
 }
@@ -142,6 +241,16 @@ pub struct AttentionBackward<'a> {
 
 /// The gradients of `q`, `k` and `v`.
 pub fn attention_backward(plan: &mut PlanBuilder, heads: &Heads, io: &AttentionBackward<'_>) {
+    attention_backward_with(plan, AttentionKernel::for_shape(io.q.rows(), heads), heads, io);
+}
+
+/// As [`attention_backward`], in a variant of the caller's choice.
+pub fn attention_backward_with(
+    plan: &mut PlanBuilder,
+    kernel: AttentionKernel,
+    heads: &Heads,
+    io: &AttentionBackward<'_>,
+) {
     let rows = io.q.rows();
     for (name, tensor) in [("q", io.q), ("y", io.y), ("dy", io.dy), ("dq", io.dq)] {
         expect_shape(name, tensor, rows, heads.q_width());
@@ -161,20 +270,21 @@ pub fn attention_backward(plan: &mut PlanBuilder, heads: &Heads, io: &AttentionB
         let (dy, delta) = (of_q(io.dy), of_q(io.delta));
         let items = rows.len() * heads.heads;
         let params = AttentionDeltaParams { items: items as u32, head_dim: heads.head_dim as u32 };
-        plan.dispatch(delta_shader(), &params, &[&of_q(io.y), &dy, &delta], per_element(items));
+        plan.dispatch(delta_shader(), &params, &[&of_q(io.y), &dy, &delta], spread(items.div_ceil(64)));
         let (kv_range, q, lse, dq) = (of_q(io.kv_range), of_q(io.q), of_q(io.lse), of_q(io.dq));
+        let (shader, grid) = Pass::Dq.plan(kernel, rows.len(), heads);
         for held in &keys {
             let bindings = [&kv_range, &q, &io.kv.slice(held), &dy, &lse, &delta, &dq];
-            plan.dispatch(dq_shader(), &heads.params(rows.len(), held), &bindings, spread(items));
+            plan.dispatch(shader.clone(), &heads.params(rows.len(), held), &bindings, grid);
         }
     }
     for rows in &keys {
         let [query_range, kv, dkv] = [io.query_range, io.kv, io.dkv].map(|tensor| tensor.slice(rows));
+        let (shader, grid) = Pass::Dkv.plan(kernel, rows.len(), heads);
         for held in &queries {
             let [q, dy, lse, delta] = [io.q, io.dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
             let bindings = [&query_range, &q, &kv, &dy, &lse, &delta, &dkv];
-            let grid = spread(rows.len() * heads.kv_heads);
-            plan.dispatch(dkv_shader(), &heads.params(rows.len(), held), &bindings, grid);
+            plan.dispatch(shader.clone(), &heads.params(rows.len(), held), &bindings, grid);
         }
     }
 }

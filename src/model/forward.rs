@@ -4,7 +4,7 @@ use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, LoraModule, Model,
 use crate::config::{Activation, ModuleId, NormRole, Projection, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::add_rows;
-use crate::kernels::attention::attention;
+use crate::kernels::attention::{AttentionForward, attention};
 use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gather::{gather, scatter};
 use crate::kernels::gelu::gelu;
@@ -109,7 +109,7 @@ impl Forward<'_> {
         };
         let LayerBuffers { q, attention_out, lse, .. } = buffers;
         let kv_range = &self.inputs.ranges(config.is_sliding).kv_range;
-        attention(plan, &heads, kv_range, q, kv, attention_out, lse);
+        attention(plan, &heads, &AttentionForward { kv_range, q, kv, y: attention_out, lse });
         let branch = buffers.branches.as_ref().map(|[attention, _]| (NormRole::AttentionOutput, attention));
         self.output(plan, layer, Role::Output, attention_out, branch, [&buffers.x, &buffers.middle]);
     }

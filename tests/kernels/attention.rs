@@ -1,7 +1,9 @@
 use postil::gpu::{Gpu, Tensor};
-use postil::kernels::attention::{self as kernel, AttentionBackward, Heads};
+use postil::kernels::attention::{
+    self as kernel, ATTENTION_KERNELS, AttentionBackward, AttentionForward, Heads,
+};
 
-use super::compare::assert_close;
+use super::compare::{assert_close, assert_same_bits};
 use super::inputs::{Random, f32s, read, run, u32s, unwritten, wide};
 use crate::reference::attention::Attention;
 
@@ -75,45 +77,50 @@ async fn check_batch(gpu: &Gpu, shape: Heads, batch: &Batch, size: f32) {
     let (kv_range, query_range) = (ranges(gpu, &batch.kv_range), ranges(gpu, &batch.query_range));
     let (q_shape, kv_shape, side) = ([rows, q_width], [rows, kv_width], [rows, heads]);
     let (q, kv, dy) = (f32s(gpu, &q_shape, &q), f32s(gpu, &kv_shape, &kv), f32s(gpu, &q_shape, &dy));
-    let [y_gpu, dq_gpu] = [(); 2].map(|()| unwritten(gpu, &q_shape));
-    let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
-    let dkv_gpu = unwritten(gpu, &kv_shape);
-    run(gpu, |plan| {
-        kernel::attention(plan, &shape, &kv_range, &q, &kv, &y_gpu, &lse_gpu);
-        let io = AttentionBackward {
-            kv_range: &kv_range,
-            query_range: &query_range,
-            q: &q,
-            kv: &kv,
-            y: &y_gpu,
-            lse: &lse_gpu,
-            dy: &dy,
-            delta: &delta_gpu,
-            dq: &dq_gpu,
-            dkv: &dkv_gpu,
-        };
-        kernel::attention_backward(plan, &shape, &io);
-    });
-    let what = format!("{own:?}, keys {:?}, size {size}", batch.kv_range);
-    for (name, got, expected, columns, tolerance) in [
-        ("y", &y_gpu, &y, q_width, TOLERANCE),
-        ("lse", &lse_gpu, &lse, heads, TOLERANCE),
-        ("delta", &delta_gpu, &delta, heads, TOLERANCE),
-        ("dq", &dq_gpu, &dq, q_width, BACKWARD_TOLERANCE),
-        ("dkv", &dkv_gpu, &dkv, kv_width, BACKWARD_TOLERANCE),
-    ] {
-        assert_close(&format!("{name} of {what}"), &read(gpu, got).await, expected, columns, tolerance);
+    for kernel in ATTENTION_KERNELS.into_iter().filter(|kernel| kernel.suits(head_dim)) {
+        let [y_gpu, dq_gpu] = [(); 2].map(|()| unwritten(gpu, &q_shape));
+        let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
+        let dkv_gpu = unwritten(gpu, &kv_shape);
+        run(gpu, |plan| {
+            let io = AttentionForward { kv_range: &kv_range, q: &q, kv: &kv, y: &y_gpu, lse: &lse_gpu };
+            kernel::attention_with(plan, kernel, &shape, &io);
+            let io = AttentionBackward {
+                kv_range: &kv_range,
+                query_range: &query_range,
+                q: &q,
+                kv: &kv,
+                y: &y_gpu,
+                lse: &lse_gpu,
+                dy: &dy,
+                delta: &delta_gpu,
+                dq: &dq_gpu,
+                dkv: &dkv_gpu,
+            };
+            kernel::attention_backward_with(plan, kernel, &shape, &io);
+        });
+        let what = format!("{own:?} by {kernel:?}, keys {:?}, size {size}", batch.kv_range);
+        for (name, got, expected, columns, tolerance) in [
+            ("y", &y_gpu, &y, q_width, TOLERANCE),
+            ("lse", &lse_gpu, &lse, heads, TOLERANCE),
+            ("delta", &delta_gpu, &delta, heads, TOLERANCE),
+            ("dq", &dq_gpu, &dq, q_width, BACKWARD_TOLERANCE),
+            ("dkv", &dkv_gpu, &dkv, kv_width, BACKWARD_TOLERANCE),
+        ] {
+            assert_close(&format!("{name} of {what}"), &read(gpu, got).await, expected, columns, tolerance);
+        }
     }
 }
 
-/// Heads per key head 1, 2 and 3; widths that are no multiple of the 64 lanes, exactly them, and more.
+/// Heads per key head 1, 2, 3 and 8; widths of every class of tiles, in and at its end, and odd ones.
 pub async fn heads_of_every_kind(gpu: &Gpu) {
     check(gpu, [3, 3, 20], &[5, 1, 77], 1.0).await;
     check(gpu, [4, 2, 32], &[64, 3], 1.0).await;
     check(gpu, [6, 2, 64], &[65, 12], 1.0).await;
+    check(gpu, [8, 1, 8], &[19, 2], 1.0).await;
     check(gpu, [2, 1, 80], &[30], 1.0).await;
     check(gpu, [3, 1, 128], &[9, 17], 1.0).await;
     check(gpu, [1, 1, 256], &[7], 1.0).await;
+    check(gpu, [2, 1, 132], &[34], 1.0).await;
     check(gpu, [2, 2, 2], &[3], 1.0).await;
 }
 
@@ -152,13 +159,47 @@ pub async fn queries_on_a_cache(gpu: &Gpu) {
         let (expected, expected_lse) = own.forward(&wide(&q), &wide(&kv), &range);
         let q = f32s(gpu, &[range.len(), own.q_width()], &q);
         let kv = f32s(gpu, &[cached, own.kv_width()], &kv);
-        let (y, lse) = (unwritten(gpu, &[range.len(), own.q_width()]), unwritten(gpu, &[range.len(), 4]));
         let kv_range = ranges(gpu, &range);
-        run(gpu, |plan| kernel::attention(plan, &shape, &kv_range, &q, &kv, &y, &lse));
-        let what = format!("ranges {range:?}");
-        assert_close(&format!("y of {what}"), &read(gpu, &y).await, &expected, own.q_width(), TOLERANCE);
-        assert_close(&format!("lse of {what}"), &read(gpu, &lse).await, &expected_lse, 4, TOLERANCE);
+        for kernel in ATTENTION_KERNELS {
+            let (y, lse) = (unwritten(gpu, &[range.len(), own.q_width()]), unwritten(gpu, &[range.len(), 4]));
+            let io = AttentionForward { kv_range: &kv_range, q: &q, kv: &kv, y: &y, lse: &lse };
+            run(gpu, |plan| kernel::attention_with(plan, kernel, &shape, &io));
+            let what = format!("ranges {range:?} by {kernel:?}");
+            assert_close(&format!("y of {what}"), &read(gpu, &y).await, &expected, own.q_width(), TOLERANCE);
+            assert_close(&format!("lse of {what}"), &read(gpu, &lse).await, &expected_lse, 4, TOLERANCE);
+        }
     }
 }
 
-cases!(heads_of_every_kind, long_documents, padding_rows, sliding_windows, large_scores, queries_on_a_cache);
+/// A row's result has the same bits whichever rows are computed with it.
+pub async fn rows_stand_alone(gpu: &Gpu) {
+    let shape = Heads { heads: 6, kv_heads: 2, head_dim: 12, scale: 0.3 };
+    let batch = Batch::new(&[5, 150, 3]);
+    let (mut random, rows) = (Random::new(92), batch.rows());
+    let q = random.normal(rows * shape.q_width());
+    let kv = f32s(gpu, &[rows, shape.kv_width()], &random.normal(rows * shape.kv_width()));
+    for kernel in ATTENTION_KERNELS {
+        let mut results = Vec::new();
+        for first in [0, 101] {
+            let kv_range = ranges(gpu, &batch.kv_range[first..]);
+            let shape_of_q = [rows - first, shape.q_width()];
+            let q = f32s(gpu, &shape_of_q, &q[first * shape.q_width()..]);
+            let (y, lse) = (unwritten(gpu, &shape_of_q), unwritten(gpu, &[rows - first, shape.heads]));
+            let io = AttentionForward { kv_range: &kv_range, q: &q, kv: &kv, y: &y, lse: &lse };
+            run(gpu, |plan| kernel::attention_with(plan, kernel, &shape, &io));
+            results.push(read(gpu, &y).await);
+        }
+        let [all, last] = &results[..] else { unreachable!("two results") };
+        assert_same_bits(&format!("{kernel:?}"), last, &all[101 * shape.q_width()..]);
+    }
+}
+
+cases!(
+    heads_of_every_kind,
+    long_documents,
+    padding_rows,
+    sliding_windows,
+    large_scores,
+    queries_on_a_cache,
+    rows_stand_alone,
+);

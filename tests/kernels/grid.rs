@@ -138,7 +138,7 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     };
     folding.check("rope", params, &[&index, &table, &d], 2, (rows * 33).div_ceil(256)).await;
     let params = AttentionDeltaParams { items: 3 * rows, head_dim: 22 };
-    folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(256)).await;
+    folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(64)).await;
     let all: Vec<u32> = [0, rows].repeat(ROWS);
     let range = u32s(gpu, &[ROWS, 2], &all);
     let params = AttentionParams {
@@ -155,6 +155,10 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let operands = [&range, &a, &wide, &d, &side, &other_side];
     folding.check("attention_dq", params, &[&operands[..], &[&b]].concat(), 6, 3 * rows).await;
     folding.check("attention_dkv", params, &[&operands[..], &[&wide_out]].concat(), 6, 3 * rows).await;
+    let params = AttentionParams { head_dim: 20, ..params };
+    folding.check("attention_tiled/64x64", params, &[&range, &a, &wide, &b, &side], 3, 3).await;
+    folding.check("attention_tiled_dq/32x64", params, &[&operands[..], &[&b]].concat(), 6, 6).await;
+    folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&wide_out]].concat(), 6, 6).await;
 }
 
 cases!(folded_grids_give_the_same);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use postil::gpu::{Allocator, Dtype, Gpu, GpuOptions, PartLimits, Tensor};
-use postil::kernels::attention::Heads;
+use postil::kernels::attention::{AttentionForward, Heads};
 use postil::kernels::matmul::Columns;
 use postil::kernels::reduce::NORM_PARTS;
 use postil::kernels::rope::Direction;
@@ -204,10 +204,14 @@ pub async fn late_keys(gpu: &Gpu) {
     let range = u32s(&gpu, &[1, 2], &[1999, 2000]);
     let (y, lse) = (unwritten(&gpu, &[1, 8]), unwritten(&gpu, &[1, 1]));
     assert!(kv.part_count() > 3);
-    run_step(&gpu, &Step::default(), |plan| attention::attention(plan, &heads, &range, &q, &kv, &y, &lse));
     // One key: its value, to the bit.
     let expected = &read(&gpu, &kv).await[1999 * 16 + 8..];
-    assert_same_bits("y", &read(&gpu, &y).await, expected);
+    for kernel in attention::ATTENTION_KERNELS {
+        gpu.write(&y, &[f32::NAN; 8]);
+        let io = AttentionForward { kv_range: &range, q: &q, kv: &kv, y: &y, lse: &lse };
+        run_step(&gpu, &Step::default(), |plan| attention::attention_with(plan, kernel, &heads, &io));
+        assert_same_bits(&format!("y by {kernel:?}"), &read(&gpu, &y).await, expected);
+    }
 }
 
 /// Uploads from any byte on, read-backs, copies and clears go through all parts.
