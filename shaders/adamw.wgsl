@@ -2,7 +2,8 @@
 // gradient by its global norm as torch.nn.utils.clip_grad_norm_ does:
 //   g ← g·min(1, max_grad_norm/(norm + 1e-6));  p ← p·(1 − lr·wd);  m ← m + (1−β1)(g − m);
 //   v ← β2·v + (1−β2)g²;  p ← p − lr/(1−β1ᵗ) · m/(√v/√(1−β2ᵗ) + ε)
-// Shapes    p, g, m, v [count], norm [1].
+// where t does not count skipped steps, and g was multiplied by the loss's scale
+// Shapes    p, g, m, v [count], state [8] as in loss_scale.wgsl.
 // Dispatch  ⌈count/256⌉ workgroups of 256, in x and y.
 // Numerics  f32; bias corrections come from the host in f64. A norm that is not finite (told by its
 //           bits, since WGSL need not honour NaN) leaves everything as it was.
@@ -13,7 +14,7 @@ struct Params { count: u32, }
 @group(0) @binding(2) var<storage, read> g: array<f32>;
 @group(0) @binding(3) var<storage, read_write> m: array<f32>;
 @group(0) @binding(4) var<storage, read_write> v: array<f32>;
-@group(0) @binding(5) var<storage, read> norm: array<u32>;
+@group(0) @binding(5) var<storage, read> state: array<u32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -22,12 +23,15 @@ fn main(
   @builtin(local_invocation_index) t: u32,
 ) {
   let i = (wg.y * grid.x + wg.x) * 256u + t;
-  if i >= params.count || (norm[0] & 0x7f800000u) == 0x7f800000u { return; }
-  let clip = min(1.0, step.max_grad_norm / (bitcast<f32>(norm[0]) + 1e-6));
-  let gradient = g[i] * clip;
+  if i >= params.count || (state[0] & 0x7f800000u) == 0x7f800000u { return; }
+  let clip = min(1.0, step.max_grad_norm / (bitcast<f32>(state[0]) + 1e-6));
+  let gradient = g[i] * bitcast<f32>(state[2]) * clip;
+  let late = state[4] - step.skipped;
+  let step_size = select(select(step.step_size, step.step_size_1, late == 1u), step.step_size_2, late > 1u);
+  let bias2_sqrt = select(select(step.bias2_sqrt, step.bias2_sqrt_1, late == 1u), step.bias2_sqrt_2, late > 1u);
   let first = fma(step.one_minus_beta1, gradient - m[i], m[i]);
   let second = fma(step.one_minus_beta2 * gradient, gradient, step.beta2 * v[i]);
   m[i] = first;
   v[i] = second;
-  p[i] = p[i] * step.decay - step.step_size * first / (sqrt(second) / step.bias2_sqrt + step.epsilon);
+  p[i] = p[i] * step.decay - step_size * first / (sqrt(second) / bias2_sqrt + step.epsilon);
 }

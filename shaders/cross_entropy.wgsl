@@ -1,6 +1,6 @@
-// loss[i] = logsumexp(z[i,:]) − z[i, target[i]];  z[i,:] ← (softmax(z[i,:]) − onehot(target[i])) · loss_scale
+// loss[i] = logsumexp(z[i,:]) − z[i, target[i]];  z[i,:] ← (softmax(z[i,:]) − onehot(target[i])) · loss_scale · scale
 // Shapes    logits z [rows, vocab], target [rows] (2³²−1: none; its loss and gradient are zero),
-//           loss [rows] from `loss_offset`.
+//           loss [rows] from `loss_offset`, state [8] as in loss_scale.wgsl.
 // Dispatch  one workgroup of 64 per row, rows over x and y.
 // Output    loss =; logits = their gradient if `backward`, else unchanged
 struct Params { rows: u32, vocab: u32, loss_offset: u32, backward: u32, }
@@ -8,6 +8,7 @@ struct Params { rows: u32, vocab: u32, loss_offset: u32, backward: u32, }
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(3) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(4) var<storage, read> state: array<f32>;
 
 var<workgroup> lane_max: array<f32, LANES>;
 
@@ -39,10 +40,11 @@ fn main(
   if params.backward == 0u { return; }
   // The label's own logit is read above by lane 0 before any lane overwrites it.
   storageBarrier();
-  let factor = step.loss_scale / total;
+  let scale = step.loss_scale * state[1];
+  let factor = scale / total;
   for (var i = t; i < params.vocab; i += LANES) {
     var gradient = exp(logits[at + i] - peak) * factor;
-    if i == label { gradient -= step.loss_scale; }
+    if i == label { gradient -= scale; }
     logits[at + i] = gradient;
   }
 }

@@ -5,11 +5,9 @@
 //           F = 0 the result is the base's, bit for bit.
 // Output    y =
 struct Params {
-  m: u32, n: u32, k: u32, r: u32,
+  k: u32, r: u32,
   ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
   has_bias: u32, has_residual: u32,
-  scale: f32,
-  dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -55,5 +53,5 @@ fn f4(column: u32, k: u32) -> vec4<f16> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
-  product(wg, params.k, params.r, t);
+  product(wg, vec2(0u, params.k), params.r, t);
 }

@@ -25,8 +25,8 @@ fn fill_a(row0: u32, k0: u32, t: u32) {
   }
 }
 
-// The product, with r more steps of K before those of the matrices themselves.
-fn product(wg: vec3<u32>, depth: u32, r: u32, t: u32) {
+// The product over a range of K, with r more steps of the extension before them.
+fn product(wg: vec3<u32>, range: vec2<u32>, r: u32, t: u32) {
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
   let m = t / 32u / (BN / SN) * SM;
@@ -39,7 +39,7 @@ fn product(wg: vec3<u32>, depth: u32, r: u32, t: u32) {
     workgroupBarrier();
     multiply(m, n, 0u);
   }
-  for (var k0 = 0u; k0 < depth; k0 += BK) {
+  for (var k0 = range.x; k0 < range.y; k0 += BK) {
     workgroupBarrier();
     fill_a(row0, k0, t);
     fill_b(k0, column0, t);

@@ -2,7 +2,12 @@
 struct Step {
   loss_scale: f32,         // 1 / target tokens of the whole optimizer step
   step_size: f32,          // lr / (1 - beta1^t)
+  step_size_1: f32,        // the same for t - 1
+  step_size_2: f32,        // and for t - 2
   bias2_sqrt: f32,         // sqrt(1 - beta2^t)
+  bias2_sqrt_1: f32,
+  bias2_sqrt_2: f32,
+  skipped: u32,            // steps that were skipped when t was counted
   decay: f32,              // 1 - lr * weight_decay
   one_minus_beta1: f32,
   beta2: f32,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use postil::base::{Base, OpenedBase};
 use postil::checkpoint::Adapter;
-use postil::config::{ModelConfig, TrainConfig, parameter_report};
+use postil::config::{ModelConfig, Precision, TrainConfig, parameter_report};
 use postil::data::Rows;
 use postil::generate::{Adapted, Decoder, Prompt, SamplingOptions, capacity};
 use postil::gpu::{Gpu, human_bytes, list_adapters};
@@ -54,7 +54,15 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
     prepared.report.warnings.iter().for_each(|warning| warn(warning));
     let rows = Rows::single(prepared.examples);
     let (lora, weights) = (adapter.as_ref().map(|adapter| &adapter.config), opened.weight_bytes(&gpu)?);
-    let plan = Evaluator::plan(&gpu, &opened.config, lora, weights, &rows, args.batch_size)?;
+    let plan = Evaluator::plan(
+        &gpu,
+        &opened.config,
+        lora,
+        weights,
+        &rows,
+        args.batch_size,
+        gpu.arithmetic(Precision::Auto)?,
+    )?;
     args.memory.check(&gpu, Work::Evaluation, plan).await?;
     let base = load_opened(&gpu, opened, json).await?;
     let lora = load_adapter(&base, adapter.as_ref())?;

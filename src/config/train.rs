@@ -27,7 +27,8 @@ pub enum Schedule {
 }
 
 /// Arithmetic of the matrix products and of attention. Everything else is computed in f32 in either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Arithmetic {
     /// Weights as stored, operands and sums in f32.
     #[default]

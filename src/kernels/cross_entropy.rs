@@ -18,14 +18,15 @@ pub(super) fn shaders() -> Vec<Shader> {
 }
 
 /// Rows `first..first + logits.rows()` of `targets` and `loss` belong to `logits [rows, vocab]`, which
-/// becomes its own gradient (times the step's `loss_scale`) if `backward`.
+/// becomes its own gradient, times the step's `loss_scale`, with the state of the loss's scale (see
+/// [`LossScale`](super::loss_scale::LossScale)), times that too.
 pub fn cross_entropy(
     plan: &mut PlanBuilder,
     targets: &Tensor,
     logits: &Tensor,
     loss: &Tensor,
     first: usize,
-    backward: bool,
+    state: Option<&Tensor>,
 ) {
     let rows = logits.rows();
     assert!(first + rows <= targets.len() && first + rows <= loss.len(), "every row has a target and a loss");
@@ -34,9 +35,10 @@ pub fn cross_entropy(
             rows: part.len() as u32,
             vocab: logits.columns() as u32,
             loss_offset: (first + part.start) as u32,
-            backward: backward.into(),
+            backward: state.is_some().into(),
         };
-        let bindings = [targets, &logits.slice(&part), loss];
+        let absent = plan.gpu().absent();
+        let bindings = [targets, &logits.slice(&part), loss, state.unwrap_or(&absent)];
         plan.dispatch_with_step(cross_entropy_shader(), &params, &bindings, spread(part.len()));
     }
 }

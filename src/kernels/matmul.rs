@@ -7,9 +7,7 @@
 
 use std::ops::Range;
 
-use super::matmul_coop::{self, CoopTile};
-use super::{STEP, WEIGHT_DTYPES, expect_shape, shader, weight_part, wgsl};
-use crate::config::Arithmetic;
+use super::{STEP, WEIGHT_DTYPES, expect_shape, matmul_coop, shader, weight_part, wgsl};
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -88,30 +86,6 @@ impl Tile {
     }
 }
 
-/// How a product is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
-    /// In f32, on every device.
-    Plain(Tile),
-    /// With cooperative matrices, on devices that have them.
-    Cooperative(CoopTile),
-}
-
-impl Kernel {
-    fn grid(self, m: usize, n: usize) -> [u32; 3] {
-        match self {
-            Self::Plain(tile) => tile.grid(m, n),
-            Self::Cooperative(tile) => tile.grid(m, n),
-        }
-    }
-
-    /// The kernel for an `m × n` result over `k`; `cooperative`: whether the operands lie as those kernels need.
-    fn choose(plan: &PlanBuilder, [m, n, k]: [usize; 3], cooperative: bool) -> Self {
-        let tile = CoopTile::for_shape(m, n, k).filter(|_| cooperative && plan.arithmetic() == Arithmetic::F16);
-        tile.map_or(Self::Plain(Tile::for_shape(m, n)), Self::Cooperative)
-    }
-}
-
 const TILES: [Tile; 4] = [Tile::Square, Tile::Tall, Tile::Wide, Tile::Row];
 const TILED: &str = wgsl!("shared/matmul");
 const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
@@ -143,24 +117,14 @@ fn variant(
     (name.join("-"), parts)
 }
 
-fn nt_shader(dtype: Dtype, kernel: Kernel, dropout: bool) -> Shader {
-    match kernel {
-        Kernel::Cooperative(tile) => matmul_coop::nt_shader(dtype, tile),
-        Kernel::Plain(tile) => {
-            let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nt"));
-            shader::<MatmulNtParams>("matmul_nt", name, &parts)
-        }
-    }
+fn nt_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nt"));
+    shader::<MatmulNtParams>("matmul_nt", name, &parts)
 }
 
-fn nn_shader(dtype: Dtype, kernel: Kernel, dropout: bool) -> Shader {
-    match kernel {
-        Kernel::Cooperative(tile) => matmul_coop::nn_shader(dtype, tile),
-        Kernel::Plain(tile) => {
-            let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nn"));
-            shader::<MatmulNnParams>("matmul_nn", name, &parts)
-        }
-    }
+fn nn_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nn"));
+    shader::<MatmulNnParams>("matmul_nn", name, &parts)
 }
 
 fn tn_shader(tile: Tile, dropout: bool) -> Shader {
@@ -173,11 +137,10 @@ pub(super) fn shaders() -> Vec<Shader> {
     for tile in TILES {
         for dtype in WEIGHT_DTYPES {
             // Dropout in the forward pass acts on the input of A, which is f32.
-            let kernel = Kernel::Plain(tile);
-            all.push(nt_shader(dtype, kernel, false));
-            all.extend([false, true].map(|dropout| nn_shader(dtype, kernel, dropout)));
+            all.push(nt_shader(dtype, tile, false));
+            all.extend([false, true].map(|dropout| nn_shader(dtype, tile, dropout)));
         }
-        all.push(nt_shader(Dtype::F32, Kernel::Plain(tile), true));
+        all.push(nt_shader(Dtype::F32, tile, true));
         all.extend([false, true].map(|dropout| tn_shader(tile, dropout)));
     }
     all
@@ -264,18 +227,14 @@ impl<'a> Nt<'a> {
 
     /// Adds the product to a plan.
     pub fn add_to(&self, plan: &mut PlanBuilder) {
-        if plan.arithmetic() == Arithmetic::F16 && matmul_coop::add_narrow_nt(plan, self) {
+        if matmul_coop::add_nt(plan, self) {
             return;
         }
-        let shape = [self.x.tensor.rows(), self.y.count, self.x.count];
-        let whole = self.x.is_aligned() && self.scale == 1.0 && self.dropout.is_none();
-        // Parts of columns have borders of their own.
-        let whole = whole && [self.x.tensor, self.weight, self.y.tensor].iter().all(|t| t.part_count() == 1);
-        self.add_with(plan, Kernel::choose(plan, shape, whole));
+        self.add_with(plan, Tile::for_shape(self.x.tensor.rows(), self.y.count));
     }
 
-    /// As [`Self::add_to`], with a kernel of the caller's choice.
-    pub fn add_with(&self, plan: &mut PlanBuilder, kernel: Kernel) {
+    /// As [`Self::add_to`], with a tile of the caller's choice.
+    pub fn add_with(&self, plan: &mut PlanBuilder, tile: Tile) {
         let (m, n, k) = (self.x.tensor.rows(), self.y.count, self.x.count);
         expect_shape("weight", self.weight, n, k);
         assert_eq!(self.y.tensor.rows(), m, "y has x's rows");
@@ -314,8 +273,8 @@ impl<'a> Nt<'a> {
                 };
                 let bindings = [&x, &weight, &e, &f, &bias, &residual, &y];
                 let dropout = self.dropout.is_some();
-                let shader = nt_shader(self.weight.dtype(), kernel, dropout);
-                let grid = kernel.grid(rows.len(), columns.len());
+                let shader = nt_shader(self.weight.dtype(), tile, dropout);
+                let grid = tile.grid(rows.len(), columns.len());
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
             }
         }
@@ -338,40 +297,49 @@ pub struct Nn<'a> {
     pub scale: f32,
     /// The module whose dropout mask applies to LoRA's part.
     pub dropout: Option<u32>,
+    /// Where partial sums may be kept, `[shares, at least M·N]`, if K is to be shared out.
+    pub shares: Option<&'a Tensor>,
 }
 
 impl<'a> Nn<'a> {
     /// `y = x·W`, to be refined.
     pub fn new(x: impl Into<Columns<'a>>, weight: &'a Tensor, y: &'a Tensor) -> Self {
-        Self { x: x.into(), weight, extension: None, y, accumulate: false, scale: 1.0, dropout: None }
+        Self {
+            x: x.into(),
+            weight,
+            extension: None,
+            y,
+            accumulate: false,
+            scale: 1.0,
+            dropout: None,
+            shares: None,
+        }
     }
 
     /// Adds the product to a plan.
     pub fn add_to(&self, plan: &mut PlanBuilder) {
-        if plan.arithmetic() == Arithmetic::F16 && matmul_coop::add_narrow_nn(plan, self) {
-            return;
-        }
-        let (m, n) = (self.y.rows(), self.y.columns());
-        let plain = Kernel::Plain(Tile::for_shape(m, n));
-        let whole = self.x.is_aligned() && self.scale == 1.0;
-        let whole = whole && [self.x.tensor, self.weight, self.y].iter().all(|t| t.part_count() == 1);
-        match Kernel::choose(plan, [m, n, self.x.count], whole) {
-            // The adapter's part is masked before the frozen part is added to it: here by a product of its own.
-            kernel @ Kernel::Cooperative(_) if self.dropout.is_some() && self.extension.is_some() => {
-                self.add_parts(plan, plain, [false, true]);
-                Nn { extension: None, dropout: None, accumulate: true, ..*self }.add_with(plan, kernel);
+        let tile = Tile::for_shape(self.y.rows(), self.y.columns());
+        if self.dropout.is_some() && self.extension.is_some() {
+            // The adapter's part is masked before the frozen part is added to it: there by a product of its own.
+            let frozen = Nn { extension: None, dropout: None, accumulate: true, ..*self };
+            if matmul_coop::fits_nn(plan, &frozen) {
+                self.add_parts(plan, tile, [false, true]);
+                frozen.add_to(plan);
+                return;
             }
-            kernel => self.add_with(plan, kernel),
+        }
+        if !matmul_coop::add_nn(plan, self) {
+            self.add_with(plan, tile);
         }
     }
 
-    /// As [`Self::add_to`], with a kernel of the caller's choice.
-    pub fn add_with(&self, plan: &mut PlanBuilder, kernel: Kernel) {
-        self.add_parts(plan, kernel, [true, true]);
+    /// As [`Self::add_to`], with a tile of the caller's choice.
+    pub fn add_with(&self, plan: &mut PlanBuilder, tile: Tile) {
+        self.add_parts(plan, tile, [true, true]);
     }
 
     /// The frozen part, LoRA's part, or both.
-    fn add_parts(&self, plan: &mut PlanBuilder, kernel: Kernel, [frozen, low_rank]: [bool; 2]) {
+    fn add_parts(&self, plan: &mut PlanBuilder, tile: Tile, [frozen, low_rank]: [bool; 2]) {
         let (m, n, k) = (self.y.rows(), self.y.columns(), self.x.count);
         expect_shape("weight", self.weight, k, n);
         assert_eq!(self.x.tensor.rows(), m, "y has x's rows");
@@ -411,8 +379,8 @@ impl<'a> Nn<'a> {
                 };
                 let bindings = [&x, &weight, &e, &f, &y];
                 let dropout = self.dropout.is_some();
-                let shader = nn_shader(self.weight.dtype(), kernel, dropout);
-                dispatch(plan, dropout, shader, &params, &bindings, kernel.grid(rows.len(), n));
+                let shader = nn_shader(self.weight.dtype(), tile, dropout);
+                dispatch(plan, dropout, shader, &params, &bindings, tile.grid(rows.len(), n));
             }
         }
     }

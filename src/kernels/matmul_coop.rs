@@ -2,11 +2,30 @@
 //! the plain ones: shapes that do not fit go there. See `shaders/matmul_{nt,nn}_coop.wgsl` for products with a frozen
 //! weight, `matmul_{nt,nn,tn}_narrow.wgsl` for those with LoRA's matrices and their gradients.
 
-use super::matmul::{Columns, MatmulNnParams, MatmulNtParams, Nn, Nt, dispatch};
-use super::{STEP, WEIGHT_DTYPES, per_element, shader, wgsl};
+use super::matmul::{Columns, Nn, Nt, dispatch};
+use super::{STEP, WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl};
+use crate::config::Arithmetic;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor};
 use crate::params;
+
+params! {
+    /// Parameter block of `matmul_nt_coop.wgsl`.
+    pub struct MatmulNtCoopParams {
+        k: u32, r: u32,
+        ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+        has_bias: u32, has_residual: u32,
+    }
+}
+
+params! {
+    /// Parameter block of `matmul_nn_coop.wgsl`.
+    pub struct MatmulNnCoopParams {
+        m: u32, n: u32, k: u32, r: u32,
+        ldx: u32, x_offset: u32,
+        accumulate: u32, share: u32,
+    }
+}
 
 params! {
     /// Parameter block of `matmul_nt_narrow.wgsl`.
@@ -39,7 +58,7 @@ params! {
 
 params! {
     /// Parameter block of `sum_shares.wgsl`.
-    pub struct SumSharesParams { count: u32, at: u32, stride: u32, shares: u32, }
+    pub struct SumSharesParams { count: u32, at: u32, stride: u32, shares: u32, accumulate: u32, }
 }
 
 /// Output tile of one workgroup in a product with a frozen weight, rows × columns.
@@ -72,8 +91,8 @@ impl CoopTile {
         }
     }
 
-    pub(super) fn grid(self, m: usize, n: usize) -> [u32; 3] {
-        [(n / self.size()) as u32, (m / self.size()) as u32, 1]
+    fn grid(self, m: usize, n: usize, shares: usize) -> [u32; 3] {
+        [(n / self.size()) as u32, (m / self.size()) as u32, shares as u32]
     }
 
     /// Whether an `m × n` product over `k` consists of whole tiles.
@@ -83,12 +102,13 @@ impl CoopTile {
 
     /// The tile for such a product, if there is one.
     pub fn for_shape(m: usize, n: usize, k: usize) -> Option<Self> {
-        // Fewer large tiles than this do not fill a large GPU.
-        const WORKGROUPS: usize = 150;
         let large = (m / 128) * (n / 128) >= WORKGROUPS;
         COOP_TILES.into_iter().find(|tile| tile.fits(m, n, k) && (*tile == Self::Small || large))
     }
 }
+
+/// Fewer workgroups than this do not fill a large GPU.
+const WORKGROUPS: usize = 150;
 
 const ENABLE: &str = wgsl!("shared/cooperative");
 const TILED: &str = wgsl!("shared/coop_matmul");
@@ -103,16 +123,18 @@ fn weight_part(dtype: Dtype) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn nt_shader(dtype: Dtype, tile: CoopTile) -> Shader {
+fn nt_shader(dtype: Dtype, tile: CoopTile) -> Shader {
     let ((weight, weight_part), (tile, tile_part)) = (weight_part(dtype), tile.part());
-    let parts = [ENABLE, weight_part, tile_part, wgsl!("shared/coop_b_along_k"), TILED, wgsl!("matmul_nt_coop")];
-    shader::<MatmulNtParams>("matmul_nt_coop", format!("{weight}-{tile}"), &parts)
+    let parts =
+        [ENABLE, weight_part, tile_part, wgsl!("shared/coop_b_along_k"), TILED, wgsl!("matmul_nt_coop")];
+    shader::<MatmulNtCoopParams>("matmul_nt_coop", format!("{weight}-{tile}"), &parts)
 }
 
-pub(super) fn nn_shader(dtype: Dtype, tile: CoopTile) -> Shader {
+fn nn_shader(dtype: Dtype, tile: CoopTile) -> Shader {
     let ((weight, weight_part), (tile, tile_part)) = (weight_part(dtype), tile.part());
-    let parts = [ENABLE, weight_part, tile_part, wgsl!("shared/coop_b_along_n"), TILED, wgsl!("matmul_nn_coop")];
-    shader::<MatmulNnParams>("matmul_nn_coop", format!("{weight}-{tile}"), &parts)
+    let parts =
+        [ENABLE, weight_part, tile_part, wgsl!("shared/coop_b_along_n"), TILED, wgsl!("matmul_nn_coop")];
+    shader::<MatmulNnCoopParams>("matmul_nn_coop", format!("{weight}-{tile}"), &parts)
 }
 
 /// The files that drop elements, or not, and the variant's name.
@@ -161,6 +183,8 @@ pub(super) fn plain_shaders() -> Vec<Shader> {
     vec![sum_shares_shader()]
 }
 
+/// A sum over fewer steps of K than this is not shared out.
+const LONG: usize = 1024;
 /// Columns of a narrow result, at most: x is read again for every 16 of them.
 const NARROW_COLUMNS: usize = 64;
 /// Edge of the 16 × 16 sums of a workgroup.
@@ -174,8 +198,95 @@ fn one_part(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|tensor| tensor.part_count() == 1)
 }
 
+/// Adds a product to a plan whose arithmetic is f16, if a kernel here fits it.
+pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
+    plan.arithmetic() == Arithmetic::F16 && (add_narrow_nt(plan, product) || add_tiled_nt(plan, product))
+}
+
+fn add_tiled_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
+    let Nt { x, weight, y, .. } = product;
+    let (m, n, k) = (x.tensor.rows(), y.count, x.count);
+    let Some(tile) = CoopTile::for_shape(m, n, k) else { return false };
+    let plain = product.scale == 1.0 && product.dropout.is_none();
+    if !plain || !x.is_aligned() || !one_part(&[x.tensor, weight, y.tensor]) {
+        return false;
+    }
+    expect_shape("weight", weight, n, k);
+    let absent = plan.gpu().absent();
+    let (e, f) = product.extension.unwrap_or((&absent, &absent));
+    let params = MatmulNtCoopParams {
+        k: k as u32,
+        r: product.extension.map_or(0, |(e, _)| e.columns() as u32),
+        ldx: x.tensor.columns() as u32,
+        x_offset: x.first as u32,
+        ldy: y.tensor.columns() as u32,
+        y_offset: y.first as u32,
+        has_bias: product.bias.is_some().into(),
+        has_residual: product.residual.is_some().into(),
+    };
+    let (bias, residual) = (product.bias.unwrap_or(&absent), product.residual.unwrap_or(&absent));
+    let bindings = [x.tensor, weight, e, f, bias, residual, y.tensor];
+    plan.dispatch(nt_shader(weight.dtype(), tile), &params, &bindings, tile.grid(m, n, 1));
+    true
+}
+
+/// As [`add_nt`].
+pub(super) fn add_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
+    if plan.arithmetic() == Arithmetic::F16 && add_narrow_nn(plan, product) {
+        return true;
+    }
+    let Some(tile) = tile_nn(plan, product) else { return false };
+    add_tiled_nn(plan, product, tile);
+    true
+}
+
+/// Whether [`add_nn`] would add it in tiles.
+pub(super) fn fits_nn(plan: &PlanBuilder, product: &Nn<'_>) -> bool {
+    tile_nn(plan, product).is_some()
+}
+
+fn tile_nn(plan: &PlanBuilder, product: &Nn<'_>) -> Option<CoopTile> {
+    let Nn { x, weight, y, .. } = product;
+    let fits = plan.arithmetic() == Arithmetic::F16
+        && product.scale == 1.0
+        && product.dropout.is_none()
+        && x.is_aligned()
+        && one_part(&[x.tensor, weight, y]);
+    CoopTile::for_shape(y.rows(), y.columns(), x.count).filter(|_| fits)
+}
+
+fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
+    let Nn { x, weight, y, .. } = product;
+    let (m, n, k) = (y.rows(), y.columns(), x.count);
+    expect_shape("weight", weight, k, n);
+    let absent = plan.gpu().absent();
+    let (e, f) = product.extension.unwrap_or((&absent, &absent));
+    // A long sum in few tiles is shared out among more workgroups.
+    let [columns, rows, _] = tile.grid(m, n, 1);
+    let wanted = (4 * WORKGROUPS).div_ceil((columns * rows) as usize).min(k.div_ceil(LONG));
+    let room = product.shares.map_or(1, |parts| parts.rows());
+    let share = k.div_ceil(wanted.clamp(1, room)).next_multiple_of(BK);
+    let shares = k.div_ceil(share);
+    let to = if shares > 1 { product.shares.expect("there is room for more than one") } else { y };
+    let params = MatmulNnCoopParams {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+        r: product.extension.map_or(0, |(e, _)| e.columns() as u32),
+        ldx: x.tensor.columns() as u32,
+        x_offset: x.first as u32,
+        accumulate: (product.accumulate && shares == 1).into(),
+        share: share as u32,
+    };
+    let bindings = [x.tensor, weight, e, f, to];
+    plan.dispatch(nn_shader(weight.dtype(), tile), &params, &bindings, tile.grid(m, n, shares));
+    if shares > 1 {
+        sum_shares(plan, to, m * n, [0, shares], y, product.accumulate);
+    }
+}
+
 /// Adds a narrow product with an f32 weight, LoRA's A, if it is one.
-pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
+fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
     let plain = product.extension.is_none() && product.bias.is_none() && product.residual.is_none();
     let fits = plain
@@ -206,7 +317,7 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
 }
 
 /// Adds a narrow product with an f32 weight, LoRA's B, if it is one.
-pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
+fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Nn { x, weight, y, .. } = product;
     let fits = product.extension.is_none()
         && !product.accumulate
@@ -282,7 +393,12 @@ impl Shares {
     ) {
         let tokens = wide.tensor.rows();
         assert_eq!(narrow.tensor.rows(), tokens, "both sides have the same rows");
-        assert!(wide.is_aligned() && wide.count.is_multiple_of(4), "{} columns from {}", wide.count, wide.first);
+        assert!(
+            wide.is_aligned() && wide.count.is_multiple_of(4),
+            "{} columns from {}",
+            wide.count,
+            wide.first
+        );
         let params = MatmulTnNarrowParams {
             m: wide.count as u32,
             n: narrow.count as u32,
@@ -305,12 +421,25 @@ impl Shares {
 
     /// `y += Σ_z parts[z, at..at + y.len()]`, of products over so many tokens.
     pub fn add_up(&self, plan: &mut PlanBuilder, tokens: usize, at: usize, y: &Tensor) {
-        let params = SumSharesParams {
-            count: y.len() as u32,
-            at: at as u32,
-            stride: self.parts.columns() as u32,
-            shares: Self::count(tokens) as u32,
-        };
-        plan.dispatch(sum_shares_shader(), &params, &[&self.parts, y], per_element(y.len()));
+        sum_shares(plan, &self.parts, self.parts.columns(), [at, Self::count(tokens)], y, true);
     }
+}
+
+/// `y (+)= Σ_z parts[z·stride + at..]` over so many shares.
+fn sum_shares(
+    plan: &mut PlanBuilder,
+    parts: &Tensor,
+    stride: usize,
+    [at, shares]: [usize; 2],
+    y: &Tensor,
+    accumulate: bool,
+) {
+    let params = SumSharesParams {
+        count: y.len() as u32,
+        at: at as u32,
+        stride: stride as u32,
+        shares: shares as u32,
+        accumulate: accumulate.into(),
+    };
+    plan.dispatch(sum_shares_shader(), &params, &[parts, y], per_element(y.len()));
 }

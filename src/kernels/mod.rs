@@ -18,6 +18,7 @@ pub mod gather;
 pub mod gelu;
 pub mod head_norm;
 pub mod layer_norm;
+pub mod loss_scale;
 pub mod matmul;
 pub mod matmul_coop;
 pub mod reduce;
@@ -79,6 +80,7 @@ pub fn all_shaders() -> Vec<Shader> {
         gelu::shaders(),
         head_norm::shaders(),
         layer_norm::shaders(),
+        loss_scale::shaders(),
         matmul::shaders(),
         matmul_coop::plain_shaders(),
         reduce::shaders(),

@@ -9,8 +9,18 @@ params! {
         loss_scale: f32,
         /// lr / (1 − β1ᵗ).
         step_size: f32,
+        /// The same for t − 1: if one step more was skipped than the host knew of.
+        step_size_1: f32,
+        /// For t − 2.
+        step_size_2: f32,
         /// √(1 − β2ᵗ).
         bias2_sqrt: f32,
+        /// For t − 1.
+        bias2_sqrt_1: f32,
+        /// For t − 2.
+        bias2_sqrt_2: f32,
+        /// Steps that were skipped, as far as the host knows: t does not count them.
+        skipped: u32,
         /// 1 − lr · weight_decay.
         decay: f32,
         /// 1 − β1.
@@ -49,10 +59,19 @@ pub struct Optimizer {
 
 impl Step {
     /// Values of optimizer step `t` (from 1) at learning rate `lr`; bias corrections in f64.
-    pub fn optimizer(mut self, settings: &Optimizer, t: u64, lr: f64) -> Self {
-        let t = t as f64;
-        self.step_size = (lr / (1.0 - settings.beta1.powf(t))) as f32;
-        self.bias2_sqrt = (1.0 - settings.beta2.powf(t)).sqrt() as f32;
+    pub fn optimizer(self, settings: &Optimizer, t: u64, lr: f64) -> Self {
+        self.optimizer_after(settings, t, lr, 0)
+    }
+
+    /// As [`Self::optimizer`], where `skipped` of the steps before it were skipped. Of those under way up to two may
+    /// still be: the kernel knows.
+    pub fn optimizer_after(mut self, settings: &Optimizer, step: u64, lr: f64, skipped: u32) -> Self {
+        let t = |late: u64| step.saturating_sub(u64::from(skipped) + late).max(1) as f64;
+        let step_size = |late| (lr / (1.0 - settings.beta1.powf(t(late)))) as f32;
+        let bias2_sqrt = |late| (1.0 - settings.beta2.powf(t(late))).sqrt() as f32;
+        [self.step_size, self.step_size_1, self.step_size_2] = [0, 1, 2].map(step_size);
+        [self.bias2_sqrt, self.bias2_sqrt_1, self.bias2_sqrt_2] = [0, 1, 2].map(bias2_sqrt);
+        self.skipped = skipped;
         self.decay = (1.0 - lr * settings.weight_decay) as f32;
         self.one_minus_beta1 = (1.0 - settings.beta1) as f32;
         self.beta2 = settings.beta2 as f32;

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{Lora, heads};
-use crate::config::{ModelConfig, NormRole, Arithmetic, Projection, Role};
+use crate::config::{Arithmetic, ModelConfig, NormRole, Projection, Role};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
+use crate::kernels::loss_scale::LossScale;
 use crate::kernels::matmul_coop::Shares;
 
 /// The first `rows` rows of a buffer.
@@ -352,6 +353,8 @@ impl PassBuffers {
 pub struct Gradients {
     /// Of the adapter, flat, added to.
     pub adapter: Tensor,
+    /// Their norm, and the scale of the loss ([`LossScale`]).
+    pub state: Tensor,
     /// Of the residual stream, `[rows, hidden_size]`.
     pub x: Tensor,
     /// Of a norm's output, or of what is normed before it is added to the residual stream.
@@ -391,7 +394,7 @@ impl Gradients {
         gpu.begin(MemoryUse::Activations);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         let gate_up = make("d_gate_up", inner_width(config))?;
-                // A product in shares reads whole operands, four columns at a time, and adds up in the flat buffer.
+        // A product in shares reads whole operands, four columns at a time, and adds up in the flat buffer.
         let widths = || lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
         let widest = Tensor::byte_size(&[rows, widths().max().unwrap_or(0)], Dtype::F32).unwrap_or(u64::MAX);
         let in_shares = arithmetic == Arithmetic::F16
@@ -399,6 +402,7 @@ impl Gradients {
             && widths().all(|width| width.is_multiple_of(4));
         Ok(Self {
             adapter,
+            state: LossScale::tensor(gpu)?,
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,
@@ -418,6 +422,7 @@ impl Gradients {
         let cut = |tensor: &Tensor| rows_of(tensor, rows);
         Self {
             adapter: self.adapter.clone(),
+            state: self.state.clone(),
             x: cut(&self.x),
             normed: cut(&self.normed),
             activated: cut(&self.activated),

@@ -171,15 +171,20 @@ impl Lora {
     pub fn layer(&self, layer: usize) -> Option<(Range<usize>, bool)> {
         let mut of_layer = self.modules().filter(|m| m.module.id.layer == layer).peekable();
         let start = of_layer.peek()?.a_at;
-        let (end, elements) = of_layer
-            .fold((start, 0), |(_, sum), m| (m.b_at + m.b_len(), sum + m.a_len() + m.b_len()));
+        let (end, elements) =
+            of_layer.fold((start, 0), |(_, sum), m| (m.b_at + m.b_len(), sum + m.a_len() + m.b_len()));
         Some((start..end, elements == end - start))
     }
 
     /// Elements of the largest layer.
     pub fn largest_layer(&self) -> usize {
         let layers: BTreeSet<_> = self.modules().map(|m| m.module.id.layer).collect();
-        layers.into_iter().filter_map(|layer| self.layer(layer)).map(|(range, _)| range.len()).max().unwrap_or(0)
+        layers
+            .into_iter()
+            .filter_map(|layer| self.layer(layer))
+            .map(|(range, _)| range.len())
+            .max()
+            .unwrap_or(0)
     }
 
     /// The largest rank.

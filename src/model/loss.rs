@@ -5,7 +5,7 @@
 
 use super::buffers::rows_of;
 use super::{Gradients, Inputs, Model, PassBuffers, ROW_MULTIPLE};
-use crate::config::{ModelConfig, Arithmetic};
+use crate::config::{Arithmetic, ModelConfig};
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, Plan, PlanBuilder, StepBuffer, Tensor};
 use crate::kernels::cross_entropy::cross_entropy;
@@ -13,8 +13,17 @@ use crate::kernels::gather::{gather, scatter};
 use crate::kernels::matmul::{Nn, Nt};
 use crate::kernels::reduce::add_sum;
 
-/// Bytes that a chunk's logits may take. Larger chunks fill a GPU better, smaller ones leave room.
-const CHUNK_BYTES: usize = 64 << 20;
+/// Bytes that a chunk's logits may take. Larger chunks fill a GPU better, smaller ones leave room; cooperative matrices
+/// need more rows to be busy.
+fn chunk_bytes(arithmetic: Arithmetic) -> usize {
+    match arithmetic {
+        Arithmetic::F32 => 64 << 20,
+        Arithmetic::F16 => 256 << 20,
+    }
+}
+
+/// In how many shares the sums over the vocabulary are made in f16.
+const VOCAB_SHARES: usize = 8;
 
 /// Workspace of the loss, for up to a number of rows; cloning shares the memory.
 #[derive(Clone)]
@@ -31,18 +40,30 @@ pub struct LossBuffers {
     pub sum: Tensor,
     d_normed: Tensor,
     d_hidden: Tensor,
+    /// `[VOCAB_SHARES, chunk·hidden_size]`, in f16.
+    shares: Option<Tensor>,
 }
 
 impl LossBuffers {
     /// Workspace for up to `rows` rows.
-    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, rows: usize) -> Result<Self> {
+    pub fn new(
+        gpu: &dyn Allocator,
+        config: &ModelConfig,
+        rows: usize,
+        arithmetic: Arithmetic,
+    ) -> Result<Self> {
         let wide = |label: &str| gpu.tensor(label, &[rows, config.hidden_size], Dtype::F32);
         // One dispatch after the other indexes the whole of it.
         let (needed, allowed) = (4 * rows as u64, gpu.part_limits().bytes);
         if needed > allowed {
             return Err(gpu.too_large("losses", needed));
         }
-        let chunk = chunk_rows(gpu, config.vocab_size).min(rows);
+        let chunk = chunk_rows(gpu, config.vocab_size, chunk_bytes(arithmetic)).min(rows);
+        let shares = [VOCAB_SHARES, chunk * config.hidden_size];
+        let shares = match arithmetic {
+            Arithmetic::F16 => Some(gpu.tensor("vocabulary shares", &shares, Dtype::F32)?),
+            Arithmetic::F32 => None,
+        };
         Ok(Self {
             hidden: wide("target hidden")?,
             normed: wide("target normed")?,
@@ -52,14 +73,17 @@ impl LossBuffers {
             sum: gpu.tensor("loss sum", &[1], Dtype::F32)?,
             d_normed: wide("d target normed")?,
             d_hidden: wide("d target hidden")?,
+            shares,
         })
     }
 }
 
-/// Rows of a chunk: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may.
-fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize) -> usize {
-    let limit = gpu.part_limits().bytes.min(CHUNK_BYTES as u64) as usize;
-    (limit / (4 * vocab_size) / ROW_MULTIPLE).max(1) * ROW_MULTIPLE
+/// Rows of a chunk: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may, and of twice as many if there
+/// are more.
+fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize, bytes: usize) -> usize {
+    let limit = gpu.part_limits().bytes.min(bytes as u64) as usize;
+    let rows = (limit / (4 * vocab_size) / ROW_MULTIPLE).max(1) * ROW_MULTIPLE;
+    if rows > 2 * ROW_MULTIPLE { rows / (2 * ROW_MULTIPLE) * (2 * ROW_MULTIPLE) } else { rows }
 }
 
 /// The loss of one batch shape, in pieces: how many chunks run depends on the number of targets.
@@ -111,9 +135,12 @@ pub fn record_loss(
         let logits = rows_of(&loss.logits, count);
         let mut plan = PlanBuilder::with_step(gpu, step).in_arithmetic(arithmetic);
         Nt::new(&part(&normed), &weights.lm_head, &logits).add_to(&mut plan);
-        cross_entropy(&mut plan, &inputs.target_ids, &logits, &losses, first, gradients.is_some());
+        let state = gradients.map(|gradients| &gradients.state);
+        cross_entropy(&mut plan, &inputs.target_ids, &logits, &losses, first, state);
         if gradients.is_some() {
-            Nn::new(&logits, &weights.lm_head, &part(&d_normed)).add_to(&mut plan);
+            let d_normed = part(&d_normed);
+            Nn { shares: loss.shares.as_ref(), ..Nn::new(&logits, &weights.lm_head, &d_normed) }
+                .add_to(&mut plan);
         }
         chunks.push(plan.finish());
     }

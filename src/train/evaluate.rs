@@ -42,13 +42,14 @@ impl Workspace {
         buffers: PassBuffers,
         rows: usize,
         positions: usize,
+        arithmetic: Arithmetic,
     ) -> Result<Self> {
         gpu.begin(MemoryUse::Workspace);
         Ok(Self {
             rope_tables: empty_rope_tables(gpu, config, positions)?,
             inputs: Inputs::new(gpu, config, rows)?,
             buffers,
-            loss: LossBuffers::new(gpu, config, rows)?,
+            loss: LossBuffers::new(gpu, config, rows, arithmetic)?,
         })
     }
 
@@ -59,10 +60,11 @@ impl Workspace {
         lora: Option<&Lora>,
         rows: &Rows,
         batch_size: usize,
+        arithmetic: Arithmetic,
     ) -> Result<Self> {
         let (rows, positions) = largest_batch(rows, batch_size, usize::MAX);
         let buffers = PassBuffers::for_inference(gpu, config, lora, rows)?;
-        Self::new(gpu, config, buffers, rows, positions)
+        Self::new(gpu, config, buffers, rows, positions, arithmetic)
     }
 
     /// Uploads what describes a batch.
@@ -103,10 +105,11 @@ impl Evaluator {
         weights: WeightBytes,
         rows: &Rows,
         batch_size: usize,
+        arithmetic: Arithmetic,
     ) -> Result<MemoryPlan> {
         MemoryPlan::of(gpu, weights, |tally| {
             let lora = lora.map(|lora| Lora::allocate(tally, lora, config)).transpose()?;
-            Workspace::for_evaluation(tally, config, lora.as_ref(), rows, batch_size)?;
+            Workspace::for_evaluation(tally, config, lora.as_ref(), rows, batch_size, arithmetic)?;
             Ok(())
         })
     }
@@ -115,15 +118,11 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
-    pub fn new(
-        model: &Rc<Model>,
-        lora: Option<Rc<Lora>>,
-        rows: &Rows,
-        batch_size: usize,
-    ) -> Result<Self> {
+    pub fn new(model: &Rc<Model>, lora: Option<Rc<Lora>>, rows: &Rows, batch_size: usize) -> Result<Self> {
         let arithmetic = model.gpu().arithmetic(Precision::Auto)?;
+        let (gpu, config) = (model.gpu(), model.config());
         let workspace =
-            Workspace::for_evaluation(model.gpu(), model.config(), lora.as_deref(), rows, batch_size)?;
+            Workspace::for_evaluation(gpu, config, lora.as_deref(), rows, batch_size, arithmetic)?;
         model.fill_rope_tables(&workspace.rope_tables);
         let step = Rc::new(StepBuffer::new(model.gpu(), &Step::default()));
         Ok(Self::sharing(model, lora, workspace, step, arithmetic))
@@ -140,6 +139,12 @@ impl Evaluator {
         clear.clear(&workspace.loss.sum);
         let clear = clear.finish();
         Self { model: Rc::clone(model), lora, workspace, step, clear, arithmetic, plans: HashMap::new() }
+    }
+
+    /// The arithmetic of the matrix products from now on.
+    pub(super) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        self.arithmetic = arithmetic;
+        self.plans.clear();
     }
 
     /// The mean loss over the examples of `rows`, without dropout.

@@ -21,6 +21,9 @@ pub struct StepReport {
     /// Whether that is the lowest so far.
     #[serde(skip)]
     pub improved: bool,
+    /// What a person should know of this step: in f16 it may have been skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// How far a run is.

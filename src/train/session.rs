@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::evaluate::{Evaluator, Workspace};
-use crate::config::{LoraConfig, ModelConfig, Arithmetic};
+use crate::config::{Arithmetic, LoraConfig, ModelConfig};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{
     Allocator, Dtype, MemoryUse, PendingRead, Plan, PlanBuilder, Profiler, Recorder, StepBuffer, Tensor,
 };
 use crate::kernels::adamw::adamw;
+use crate::kernels::loss_scale::{GROWTH_INTERVAL, INIT_SCALE, LossScale, loss_scale};
 use crate::kernels::reduce::{NORM_PARTS, norm};
 use crate::kernels::step::Step;
 use crate::memory::MemoryPlan;
@@ -47,7 +48,6 @@ pub(super) struct SessionBuffers {
     gradients: Gradients,
     moments: [Tensor; 2],
     norm_parts: Tensor,
-    norm: Tensor,
     workspace: Workspace,
 }
 
@@ -63,10 +63,9 @@ impl SessionBuffers {
         gpu.begin(MemoryUse::Moments);
         let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
         let activations = PassBuffers::for_training(gpu, config, lora, rows, gradient_checkpointing)?;
-        let workspace = Workspace::new(gpu, config, activations, rows, positions)?;
-        let float = |label: &str, len: usize| gpu.tensor(label, &[len], Dtype::F32);
-        let (norm_parts, norm) = (float("norm parts", NORM_PARTS)?, float("gradient norm", 1)?);
-        Ok(Self { gradients, moments, norm_parts, norm, workspace })
+        let workspace = Workspace::new(gpu, config, activations, rows, positions, arithmetic)?;
+        let norm_parts = gpu.tensor("norm parts", &[NORM_PARTS], Dtype::F32)?;
+        Ok(Self { gradients, moments, norm_parts, workspace })
     }
 }
 
@@ -80,9 +79,7 @@ pub struct Session {
     step: Rc<StepBuffer>,
     gradients: Gradients,
     moments: [Tensor; 2],
-    norm: Tensor,
-    /// For the optimizer's plan alone.
-    _norm_parts: Tensor,
+    norm_parts: Tensor,
     /// Clears the gradient and the sum of losses.
     clear: Plan,
     begins: bool,
@@ -119,32 +116,58 @@ impl Session {
         let gpu = &**model.gpu();
         let lora = Rc::new(lora);
         let buffers = SessionBuffers::new(gpu, model.config(), &lora, options)?;
-        let SessionBuffers { gradients, moments, norm_parts, norm: total, workspace } = buffers;
+        let SessionBuffers { gradients, moments, norm_parts, workspace } = buffers;
         model.fill_rope_tables(&workspace.rope_tables);
         let step = Rc::new(StepBuffer::new(gpu, &Step::default()));
-        let mut optimizer = PlanBuilder::with_step(gpu, &step);
-        norm(&mut optimizer, &gradients.adapter, &norm_parts, &total);
-        adamw(&mut optimizer, lora.values(), &gradients.adapter, &moments[0], &moments[1], &total);
         let mut clear = PlanBuilder::new(gpu);
         clear.clear(&gradients.adapter);
         clear.clear(&workspace.loss.sum);
-        Ok(Self {
+        let mut session = Self {
             workspace,
             step,
             clear: clear.finish(),
             begins: true,
-            optimizer: optimizer.finish(),
+            optimizer: PlanBuilder::new(gpu).finish(),
             model: Rc::clone(model),
             lora,
             dropout: options.dropout,
             arithmetic: options.arithmetic,
             gradients,
             moments,
-            norm: total,
-            _norm_parts: norm_parts,
+            norm_parts,
             plans: HashMap::new(),
             profiler: None,
-        })
+        };
+        session.set_arithmetic(options.arithmetic);
+        Ok(session)
+    }
+
+    /// The arithmetic of the matrix products from now on, with the scale of the loss that it begins with.
+    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        let (gpu, g) = (&**self.model.gpu(), &self.gradients);
+        let mut optimizer = PlanBuilder::with_step(gpu, &self.step);
+        norm(&mut optimizer, &g.adapter, &self.norm_parts, &g.state.view(0, &[1]));
+        let mut scale = 1.0;
+        if arithmetic == Arithmetic::F16 {
+            loss_scale(&mut optimizer, &g.state, GROWTH_INTERVAL);
+            scale = INIT_SCALE;
+        }
+        LossScale::begin(gpu, &g.state, scale);
+        let [m, v] = &self.moments;
+        adamw(&mut optimizer, self.lora.values(), &g.adapter, m, v, &g.state);
+        self.optimizer = optimizer.finish();
+        self.arithmetic = arithmetic;
+        self.plans.clear();
+    }
+
+    /// The arithmetic of the matrix products.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// Goes on from this scale of the loss.
+    pub fn set_loss_scale(&self, scale: &LossScale) {
+        scale.write(self.model.gpu(), &self.gradients.state);
     }
 
     /// The adapter.
@@ -207,14 +230,14 @@ impl Session {
         }
     }
 
-    /// Clips and applies the gradient; `step` holds the optimizer's values. Returns the sum of losses and
-    /// the gradient's norm, on their way.
+    /// Clips and applies the gradient; `step` holds the optimizer's values. Returns the sum of losses and the
+    /// gradient's norm with the scale of the loss ([`LossScale::parse`]), on their way.
     pub async fn optimizer_step(&mut self, step: &Step) -> Result<[PendingRead; 2]> {
         let gpu = self.model.gpu();
         self.step.write(gpu, step);
         let mut recorder = Recorder::new(gpu);
         recorder.run(&self.optimizer, self.profiler.as_mut()).await?;
-        let reads = [recorder.read(&self.workspace.loss.sum), recorder.read(&self.norm)];
+        let reads = [recorder.read(&self.workspace.loss.sum), recorder.read(&self.gradients.state)];
         recorder.submit().await?;
         if let Some(profiler) = &mut self.profiler {
             profiler.collect(gpu).await?;

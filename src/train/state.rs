@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{
     ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, SafetensorsFile, TensorSource, write_safetensors,
 };
-use crate::config::TrainConfig;
+use crate::config::{Arithmetic, TrainConfig};
 use crate::data::Example;
 use crate::error::{Context, Error, Result};
+use crate::kernels::loss_scale::LossScale;
 use crate::source::MemorySource;
 
 /// `trainer_state.json`: the step counter, the data cursor, the seeds of every random number that is still
@@ -36,6 +37,12 @@ pub struct TrainerState {
     pub model_fingerprint: String,
     /// The evaluation after the last step was called off: the run was stopped in it.
     pub evaluation_due: bool,
+    /// Arithmetic of the next step. A run that left f16 stays in f32.
+    #[serde(default)]
+    pub arithmetic: Arithmetic,
+    /// The scale of its loss.
+    #[serde(default)]
+    pub loss_scale: LossScale,
     /// GPU and driver: bit-exact continuation is promised on the same ones.
     pub device: String,
 }

@@ -10,10 +10,11 @@ use super::report::{Progress, StepReport};
 use super::session::{Session, SessionOptions};
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
-use crate::config::{Arithmetic, TrainConfig};
+use crate::config::{Arithmetic, Precision, TrainConfig};
 use crate::data::{EpochOrder, Examples, Rows, group_by_length};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::PendingRead;
+use crate::kernels::loss_scale::LossScale;
 use crate::kernels::step::{Optimizer, Step};
 use crate::model::{Lora, Model, ROW_MULTIPLE};
 
@@ -36,6 +37,7 @@ struct Pending {
     lr: f64,
     tokens: usize,
     targets: usize,
+    arithmetic: Arithmetic,
     reads: [PendingRead; 2],
 }
 
@@ -80,6 +82,8 @@ pub struct Trainer {
     reported: usize,
     micro_batches: u64,
     pending: VecDeque<Pending>,
+    /// After the last reported step.
+    loss_scale: LossScale,
     order: (usize, Vec<usize>),
     best: Option<(usize, f64)>,
     /// An evaluation after the last step was called off.
@@ -120,6 +124,7 @@ impl Trainer {
             reported: 0,
             micro_batches: 0,
             pending: VecDeque::new(),
+            loss_scale: LossScale::default(),
             order: (usize::MAX, Vec::new()),
             best: None,
             evaluation_due: false,
@@ -157,6 +162,13 @@ impl Trainer {
                 )));
             }
             gpu.write(tensor, values);
+        }
+        if state.arithmetic == Arithmetic::F32 {
+            run.compute_in(Arithmetic::F32);
+        }
+        if state.arithmetic == run.session.arithmetic() {
+            run.loss_scale = state.loss_scale;
+            run.session.set_loss_scale(&run.loss_scale);
         }
         run.submitted = state.global_step;
         run.reported = state.global_step;
@@ -291,8 +303,8 @@ impl Trainer {
             .collect::<Result<Vec<_>>>()?;
         let targets = batches.iter().map(|b| b.targets).sum();
         let lr = self.config.learning_rate_at(self.submitted, self.total);
-        let step =
-            Step::default().optimizer(&self.optimizer(), self.submitted as u64 + 1, lr).targets(targets);
+        let (number, skipped) = (self.submitted as u64 + 1, self.loss_scale.skipped);
+        let step = Step::default().optimizer_after(&self.optimizer(), number, lr, skipped).targets(targets);
         self.session.begin();
         for batch in &batches {
             let step = step.dropout(self.lora_dropout, mix(self.config.seed, self.micro_batches));
@@ -302,28 +314,25 @@ impl Trainer {
         let reads = self.session.optimizer_step(&step).await?;
         self.submitted += 1;
         let tokens = batches.iter().map(|b| b.tokens).sum();
-        self.pending.push_back(Pending { step: self.submitted, lr, tokens, targets, reads });
+        let arithmetic = self.session.arithmetic();
+        self.pending.push_back(Pending { step: self.submitted, lr, tokens, targets, arithmetic, reads });
         Ok(())
     }
 
     async fn report(&mut self) -> Result<Option<StepReport>> {
-        let Some(Pending { step, lr, tokens, targets, reads: [loss, norm] }) = self.pending.pop_front()
-        else {
-            return Ok(None);
-        };
+        let Some(pending) = self.pending.pop_front() else { return Ok(None) };
+        let Pending { step, lr, tokens, targets, arithmetic, reads: [loss, state] } = pending;
         let gpu = self.session.model().gpu().clone();
         let loss = f64::from(loss.finish::<f32>(&gpu).await?[0]) / targets.max(1) as f64;
-        let grad_norm = f64::from(norm.finish::<f32>(&gpu).await?[0]);
-        if !loss.is_finite() || !grad_norm.is_finite() {
-            return Err(Error::new(
-                ErrorKind::NotFinite,
-                format!(
-                    "step {step}: loss is {loss} and the gradient's norm {grad_norm}. The step was not applied. \
-                     A lower learning rate usually helps; if step 1 fails, the base model's weights or an \
-                     initial adapter hold values that are not finite"
-                ),
-            ));
+        let (grad_norm, loss_scale) = LossScale::parse(&state.finish::<u32>(&gpu).await?);
+        let grad_norm = f64::from(grad_norm);
+        if arithmetic == self.session.arithmetic() {
+            self.loss_scale = loss_scale;
         }
+        let note = match loss.is_finite() && grad_norm.is_finite() {
+            true => None,
+            false => Some(self.deal_with(step, arithmetic, loss, grad_norm)?),
+        };
         self.reported = step;
         self.speeds.push_back((tokens, self.last_report.elapsed().as_secs_f64()));
         if self.speeds.len() > SPEED_WINDOW {
@@ -335,7 +344,61 @@ impl Trainer {
         let (eval_loss, improved) = self.evaluate_if_due().await?.unzip();
         let improved = improved.unwrap_or(false);
         self.last_report = Instant::now();
-        Ok(Some(StepReport { step, loss, lr, grad_norm, tokens, tokens_per_second, eval_loss, improved }))
+        Ok(Some(StepReport {
+            step,
+            loss,
+            lr,
+            grad_norm,
+            tokens,
+            tokens_per_second,
+            eval_loss,
+            improved,
+            note,
+        }))
+    }
+
+    /// Deals with a step that was skipped since its loss or its gradient is not finite: in f16 that may be for the
+    /// lack of range. Returns what to say of it.
+    fn deal_with(
+        &mut self,
+        step: usize,
+        arithmetic: Arithmetic,
+        loss: f64,
+        grad_norm: f64,
+    ) -> Result<String> {
+        let what = format!("step {step}: loss is {loss} and the gradient's norm {grad_norm}");
+        let scale = self.loss_scale.scale;
+        if arithmetic == Arithmetic::F16 && self.session.arithmetic() == Arithmetic::F32 {
+            return Ok(format!("{what}. The step, still in f16, was skipped"));
+        }
+        if arithmetic == Arithmetic::F16 && loss.is_finite() && scale > 1.0 {
+            return Ok(format!(
+                "{what}: the gradient left f16's range. The step was skipped, and the loss's scale is now {scale}"
+            ));
+        }
+        if arithmetic == Arithmetic::F16 && self.config.precision == Precision::Auto {
+            self.compute_in(Arithmetic::F32);
+            return Ok(format!(
+                "{what} in f16, whose range the model leaves. The step was skipped; the run goes on in f32"
+            ));
+        }
+        let in_f16 = match arithmetic {
+            Arithmetic::F16 => "precision f32 or auto may help: the model may leave f16's range. ",
+            Arithmetic::F32 => "",
+        };
+        Err(Error::new(
+            ErrorKind::NotFinite,
+            format!(
+                "{what}. The step was not applied. {in_f16}A lower learning rate usually helps; if step 1 fails, the \
+                 base model's weights or an initial adapter hold values that are not finite"
+            ),
+        ))
+    }
+
+    /// The arithmetic of the steps to come.
+    fn compute_in(&mut self, arithmetic: Arithmetic) {
+        self.session.set_arithmetic(arithmetic);
+        self.evaluator.set_arithmetic(arithmetic);
     }
 
     /// The evaluation after the last step, if it is still to be made: its loss, and whether that is the lowest
@@ -406,6 +469,8 @@ impl Trainer {
             data_fingerprint: self.data_fingerprint.clone(),
             model_fingerprint: model.fingerprint().to_owned(),
             evaluation_due: self.evaluation_due,
+            arithmetic: self.session.arithmetic(),
+            loss_scale: self.loss_scale,
             device: model.gpu().caps().adapter.describe(),
         }
     }

@@ -26,8 +26,15 @@ impl OnGpu {
     }
 
     fn step(&self, gpu: &Gpu, step: &Step, g: &[f32], norm: f32) {
-        let (g, norm) = (f32s(gpu, &[g.len()], g), f32s(gpu, &[1], &[norm]));
-        run_step(gpu, step, |plan| kernel::adamw(plan, &self.p, &g, &self.m, &self.v, &norm));
+        self.scaled_step(gpu, step, g, norm, [1.0, 0.0]);
+    }
+
+    /// With the inverse of the gradient's scale and the number of skipped steps.
+    fn scaled_step(&self, gpu: &Gpu, step: &Step, g: &[f32], norm: f32, [inverse, skipped]: [f32; 2]) {
+        let skipped = f32::from_bits(skipped as u32);
+        let state = [norm, 1.0 / inverse, inverse, 0.0, skipped, 0.0, 0.0, 0.0];
+        let (g, state) = (f32s(gpu, &[g.len()], g), f32s(gpu, &[8], &state));
+        run_step(gpu, step, |plan| kernel::adamw(plan, &self.p, &g, &self.m, &self.v, &state));
     }
 }
 
@@ -100,4 +107,29 @@ pub async fn skips_a_step_that_is_not_finite(gpu: &Gpu) {
     }
 }
 
-cases!(three_steps, clips, no_clip, skips_a_step_that_is_not_finite);
+/// The gradient's scale is taken out of it, and steps that were skipped since the host looked do not count: the same
+/// bits as a step of the plain gradient with the smaller count.
+pub async fn scaled_and_late(gpu: &Gpu) {
+    let settings =
+        Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 };
+    let mut random = Random::new(62);
+    let [p, m, v, g] = [(); 4].map(|()| random.normal(300));
+    let v: Vec<f32> = v.iter().map(|v| v * v).collect();
+    let scaled: Vec<f32> = g.iter().map(|g| g * 1024.0).collect();
+    for (known, late) in [(0, 0), (0, 1), (0, 2), (3, 0), (3, 1), (3, 2)] {
+        let [plain, other] = [(); 2].map(|()| OnGpu::new(gpu, &p, &m, &v));
+        let count = 10 - known - late;
+        plain.step(gpu, &Step::default().optimizer(&settings, u64::from(count), 0.1), &g, 2.0);
+        let step = Step::default().optimizer_after(&settings, 10, 0.1, known);
+        let skipped = (known + late) as f32;
+        other.scaled_step(gpu, &step, &scaled, 2.0, [1.0 / 1024.0, skipped]);
+        for (name, got, expected) in
+            [("p", &other.p, &plain.p), ("m", &other.m, &plain.m), ("v", &other.v, &plain.v)]
+        {
+            let what = format!("{name}, {known} skipped steps known and {late} not");
+            assert_same_bits(&what, &read(gpu, got).await, &read(gpu, expected).await);
+        }
+    }
+}
+
+cases!(three_steps, clips, no_clip, skips_a_step_that_is_not_finite, scaled_and_late);

@@ -11,6 +11,9 @@ use crate::reference::cross_entropy as reference;
 /// exp is good to 3 + 2|x| ULP and log to 2⁻²¹, small beside losses of about log(vocab).
 const TOLERANCE: f64 = 5e-6;
 
+/// The scale of the loss.
+const SCALE: f32 = 16.0;
+
 /// Rows, vocabulary, rows of the loss before this chunk.
 const SHAPES: [(usize, usize, usize); 6] =
     [(5, 123, 0), (1, 1, 0), (3, 64, 2), (77, 65, 5), (4, 5000, 1), (2, 49_152, 0)];
@@ -29,7 +32,9 @@ async fn check(gpu: &Gpu, [rows, vocab, first]: [usize; 3], size: f32, backward:
     let z = f32s(gpu, &[rows, vocab], &logits);
     let all = u32s(gpu, &[targets.len()], &targets);
     let loss = unwritten(gpu, &[targets.len()]);
-    run_step(gpu, &step, |plan| kernel::cross_entropy(plan, &all, &z, &loss, first, backward));
+    let state = f32s(gpu, &[8], &[0.0, SCALE, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let state = backward.then_some(&state);
+    run_step(gpu, &step, |plan| kernel::cross_entropy(plan, &all, &z, &loss, first, state));
     let what = format!("{rows}×{vocab} from {first}, logits of {size}, backward {backward}");
     let losses = read(gpu, &loss).await;
     let expected = reference::cross_entropy(&wide(&logits), own, vocab);
@@ -39,7 +44,7 @@ async fn check(gpu: &Gpu, [rows, vocab, first]: [usize; 3], size: f32, backward:
     }
     let got = read(gpu, &z).await;
     if backward {
-        let expected = reference::cross_entropy_backward(&wide(&logits), own, vocab, 1.0 / 7.0);
+        let expected = reference::cross_entropy_backward(&wide(&logits), own, vocab, f64::from(SCALE) / 7.0);
         assert_close(&format!("gradient of {what}"), &got, &expected, vocab, TOLERANCE);
     } else {
         assert_same_bits(&format!("logits of {what}"), &got, &logits);
@@ -67,8 +72,9 @@ pub async fn logits_at_the_edges(gpu: &Gpu) {
     let z = f32s(gpu, &[2, 3], &logits);
     let loss = unwritten(gpu, &[2]);
     let indices = u32s(gpu, &[2], &targets);
+    let state = f32s(gpu, &[8], &[0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     run_step(gpu, &Step::default().targets(1), |plan| {
-        kernel::cross_entropy(plan, &indices, &z, &loss, 0, true);
+        kernel::cross_entropy(plan, &indices, &z, &loss, 0, Some(&state));
     });
     let expected = [160.0 + 2f64.ln(), 3f64.ln()];
     assert_close("loss", &read(gpu, &loss).await, &expected, 1, TOLERANCE);

@@ -1,6 +1,7 @@
 //! Random inputs, and the way to the device and back.
 
 use half::{bf16, f16};
+use postil::config::Arithmetic;
 use postil::gpu::{Dtype, Gpu, PlanBuilder, StepBuffer, Tensor};
 use postil::kernels::step::Step;
 use rand_chacha::ChaCha8Rng;
@@ -86,6 +87,12 @@ pub fn run(gpu: &Gpu, record: impl FnOnce(&mut PlanBuilder)) {
 pub fn run_step(gpu: &Gpu, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
     let step = StepBuffer::new(gpu, step);
     replay(gpu, PlanBuilder::with_step(gpu, &step), record);
+}
+
+/// As [`run_step`], in f16.
+pub fn run_f16(gpu: &Gpu, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
+    let step = StepBuffer::new(gpu, step);
+    replay(gpu, PlanBuilder::with_step(gpu, &step).in_arithmetic(Arithmetic::F16), record);
 }
 
 fn replay(gpu: &Gpu, mut plan: PlanBuilder, record: impl FnOnce(&mut PlanBuilder)) {

@@ -99,7 +99,7 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let flat = || f32s(gpu, &[ROWS * WIDTH], &Random::new(111).normal(ROWS * WIDTH));
     let [p, g, m, v] = [(); 4].map(|()| flat());
     gpu.write(&v, &vec![0.5f32; ROWS * WIDTH]);
-    let norm = f32s(gpu, &[1], &[2.0]);
+    let state = f32s(gpu, &[8], &[2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
     let [d_centred, d_heads, sums] = [(); 3].map(|()| matrix(WIDTH));
     let (gelu_out, d_gelu) = (unwritten(gpu, &[ROWS, WIDTH]), unwritten(gpu, &[ROWS, 2 * WIDTH]));
@@ -115,10 +115,10 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         swiglu::swiglu(plan, &gate_up, &activated);
         swiglu::swiglu_backward(plan, &gate_up, &dy, &d_gate_up);
         rope::rope(plan, &positions, &table, &turned, [2, 40], Direction::Forward);
-        cross_entropy::cross_entropy(plan, &labels, &logits, &loss, 0, true);
+        cross_entropy::cross_entropy(plan, &labels, &logits, &loss, 0, Some(&state));
         gather::gather(plan, &index, &x, &rows);
         gather::scatter(plan, &index, &x, &spread);
-        adamw::adamw(plan, &p, &g, &m, &v, &norm);
+        adamw::adamw(plan, &p, &g, &m, &v, &state);
         gelu::gelu(plan, &gate_up, &gelu_out);
         gelu::gelu_backward(plan, &gate_up, &dy, &d_gelu);
         layer_norm::layer_norm(plan, &x, &weight, &weight, 1e-5, &centred, &layer_rstd);
@@ -265,7 +265,9 @@ pub async fn packing(_: &Gpu) {
 /// WebGPU's limits exactly, whatever the adapter has; more than an adapter has is refused.
 pub async fn default_limits(_: &Gpu) {
     let limits = wgpu::Limits::default();
-    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits.clone()), ..Default::default() }).await.unwrap();
+    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits.clone()), ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(gpu.caps().limits, limits);
     assert_eq!(gpu.part_limits(), PartLimits { bytes: 128 << 20, rows: 128 });
     let tensor = gpu.tensor("table", &[151_936, 896], Dtype::F16).unwrap();

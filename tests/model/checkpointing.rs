@@ -27,6 +27,7 @@ async fn gradient(gpu: &Arc<Gpu>, golden: &GoldenCase, gradient_checkpointing: b
         positions: model.config().max_position_embeddings,
         dropout: true,
         gradient_checkpointing,
+        ..Default::default()
     };
     let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
     session.begin();

@@ -36,8 +36,13 @@ pub async fn out_of_memory(_: &Arc<Gpu>) {
     // 128 rows are the least that is cut, and those of `x` take 20 KiB.
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 16 << 10, ..wgpu::Limits::default() };
     let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits), ..Default::default() }).await.unwrap();
-    let options =
-        SessionOptions { rows: 1024, positions: 100, dropout: false, gradient_checkpointing: false, ..Default::default() };
+    let options = SessionOptions {
+        rows: 1024,
+        positions: 100,
+        dropout: false,
+        gradient_checkpointing: false,
+        ..Default::default()
+    };
     let weights = WeightBytes::default();
     let error = Session::plan(&gpu, &golden.config, &golden.adapter.config, weights, &options)
         .expect_err("more than the device allows");

@@ -28,8 +28,13 @@ pub async fn gradients(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let whole = Batch::new(&all, ROW_MULTIPLE);
     assert_eq!(whole.targets, golden.facts.target_tokens);
     let positions = model.config().max_position_embeddings;
-    let options =
-        SessionOptions { rows: whole.rows(), positions, dropout: false, gradient_checkpointing: false, ..Default::default() };
+    let options = SessionOptions {
+        rows: whole.rows(),
+        positions,
+        dropout: false,
+        gradient_checkpointing: false,
+        ..Default::default()
+    };
     let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
     for batch_size in [all.len(), 1] {
         session.begin();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postil::config::Precision;
 use postil::data::{Batch, Examples, Rows};
 use postil::generate::Decoder;
 use postil::gpu::{Gpu, MemoryBudget, MemoryUse};
@@ -35,7 +36,8 @@ async fn as_planned(shared: &Arc<Gpu>, golden: &GoldenCase) {
         assert_eq!(weights.loading > 0, golden.name.starts_with("gpt2"));
         assert_eq!(model.weight_bytes(), WeightBytes { kept: weights.kept, loading: 0 });
         let weights = model.weight_bytes();
-        let options = SessionOptions { rows, positions, dropout: false, gradient_checkpointing, ..Default::default() };
+        let options =
+            SessionOptions { rows, positions, dropout: false, gradient_checkpointing, ..Default::default() };
         let lora_config = &golden.adapter.config;
         let plan = Session::plan(&gpu, model.config(), lora_config, weights, &options).unwrap();
         let _session = Session::new(&model, golden.lora(&model), &options).unwrap();
@@ -59,6 +61,7 @@ async fn inference(golden: &GoldenCase) {
     let allocated = |plan: MemoryPlan| assert_eq!(gpu.allocated_bytes(), plan.total, "{plan:?}");
     let capacity = config.max_position_embeddings.min(70);
     let rows = Rows::single(Examples::new(golden.examples()).unwrap());
+    let arithmetic = gpu.arithmetic(Precision::Auto).unwrap();
     {
         allocated(MemoryPlan::of_weights(weights));
         let _decoder = Decoder::new(&model, None, capacity).unwrap();
@@ -66,7 +69,7 @@ async fn inference(golden: &GoldenCase) {
     }
     {
         let _evaluator = Evaluator::new(&model, None, &rows, 2).unwrap();
-        allocated(Evaluator::plan(&gpu, config, None, weights, &rows, 2).unwrap());
+        allocated(Evaluator::plan(&gpu, config, None, weights, &rows, 2, arithmetic).unwrap());
     }
     let (lora, lora_config) = (golden.lora(&model), Some(&golden.adapter.config));
     {
@@ -74,7 +77,7 @@ async fn inference(golden: &GoldenCase) {
         allocated(Decoder::plan(&gpu, config, lora_config, weights, capacity).unwrap());
     }
     let _evaluator = Evaluator::new(&model, Some(lora.into()), &rows, 2).unwrap();
-    allocated(Evaluator::plan(&gpu, config, lora_config, weights, &rows, 2).unwrap());
+    allocated(Evaluator::plan(&gpu, config, lora_config, weights, &rows, 2, arithmetic).unwrap());
 }
 
 /// A given budget stays; a default follows what the device grants up and, beside a software driver's, down.

@@ -34,7 +34,13 @@ async fn packed_rows(gpu: &Arc<Gpu>, golden: &GoldenCase) {
 
     let mut found: Vec<(f64, Vec<f32>)> = Vec::new();
     let rows = total.next_multiple_of(ROW_MULTIPLE);
-    let options = SessionOptions { rows, positions: longest, dropout: false, gradient_checkpointing: false, ..Default::default() };
+    let options = SessionOptions {
+        rows,
+        positions: longest,
+        dropout: false,
+        gradient_checkpointing: false,
+        ..Default::default()
+    };
     let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
     for layout in [&alone, &packed, &whole] {
         session.begin();

@@ -9,14 +9,16 @@ use naga::back::{hlsl, msl};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, TypeInner};
 use postil::gpu::{Param, ParamKind, Params, Shader};
-use postil::kernels::all_shaders;
 use postil::kernels::step::Step;
+use postil::kernels::{all_shaders, cooperative_shaders};
 
 /// WebGPU's default limits, which the baseline variants keep to.
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_MEMORY: u32 = 16 * 1024;
 const MAX_BINDING: u32 = 1000;
+/// What a device with cooperative matrices has at least; nothing else checks it.
+const MAX_COOPERATIVE_MEMORY: u32 = 32 * 1024;
 
 fn parse(shader: &Shader) -> Module {
     let source = shader.source();
@@ -39,11 +41,37 @@ fn all_are_valid() {
     }
 }
 
+/// Those with cooperative matrices, which only some devices have: valid with that and f16, and within the limits that such
+/// devices offer. (They are for SPIR-V and Metal alone; the backends translate them when they are used.)
+#[test]
+fn cooperative_ones_are_valid() {
+    let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::COOPERATIVE_MATRIX;
+    for shader in cooperative_shaders() {
+        let (module, label) = (parse(&shader), shader.label());
+        Validator::new(ValidationFlags::all(), capabilities)
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{label}: {}", error.emit_to_string(&shader.source())));
+        assert!(workgroup_memory(&module) <= MAX_COOPERATIVE_MEMORY, "{label}: workgroup memory");
+    }
+}
+
+/// Every shader.
+fn every_shader() -> Vec<Shader> {
+    [all_shaders(), cooperative_shaders()].concat()
+}
+
+fn workgroup_memory(module: &Module) -> u32 {
+    let shared = module.global_variables.iter().filter(|(_, global)| global.space == AddressSpace::WorkGroup);
+    shared.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum()
+}
+
 /// Pipelines are kept by label.
 #[test]
 fn labels_are_unique() {
     let mut seen = BTreeSet::new();
-    for shader in all_shaders() {
+    for shader in every_shader() {
         assert!(seen.insert(shader.label()), "{} occurs twice", shader.label());
     }
 }
@@ -115,7 +143,7 @@ fn check_struct(shader: &Shader, module: &Module, name: &str, fields: &[Param]) 
 #[test]
 fn parameter_blocks_equal_their_rust_twins() {
     let mut steps = 0;
-    for shader in all_shaders() {
+    for shader in every_shader() {
         let module = parse(&shader);
         assert!(check_struct(&shader, &module, "Params", shader.params), "{} has Params", shader.label());
         steps += usize::from(check_struct(&shader, &module, "Step", Step::FIELDS));
@@ -128,7 +156,7 @@ fn parameter_blocks_equal_their_rust_twins() {
 /// step's values at 9.
 #[test]
 fn bindings_follow_the_scheme() {
-    for shader in all_shaders() {
+    for shader in every_shader() {
         let (module, label) = (parse(&shader), shader.label());
         let mut storage = Vec::new();
         for (_, global) in module.global_variables.iter() {
@@ -158,12 +186,7 @@ fn all_keep_to_the_default_limits() {
         assert!(entry.workgroup_size.iter().all(|&n| n > 0), "{label}: {:?}", entry.workgroup_size);
         let invocations: u32 = entry.workgroup_size.iter().product();
         assert!(invocations <= MAX_INVOCATIONS, "{label}: {invocations} invocations in a workgroup");
-        let memory: u32 = module
-            .global_variables
-            .iter()
-            .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
-            .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16))
-            .sum();
+        let memory = workgroup_memory(&module);
         assert!(memory <= MAX_WORKGROUP_MEMORY, "{label}: {memory} bytes of workgroup memory");
     }
 }
@@ -191,7 +214,7 @@ fn shader_folder() -> PathBuf {
 /// Shaders are whole files put together: none is unused, and the last is the kernel's own.
 #[test]
 fn all_files_are_used_whole() {
-    let (files, shaders) = (wgsl_files(&shader_folder()), all_shaders());
+    let (files, shaders) = (wgsl_files(&shader_folder()), every_shader());
     for (path, text) in &files {
         let used = shaders.iter().any(|shader| shader.parts.contains(&text.as_str()));
         assert!(used, "{} is in no shader", path.display());
