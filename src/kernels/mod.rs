@@ -88,6 +88,11 @@ pub fn all_shaders() -> Vec<Shader> {
     .concat()
 }
 
+/// Every shader that needs cooperative matrices.
+pub fn cooperative_shaders() -> Vec<Shader> {
+    attention::cooperative_shaders()
+}
+
 /// A grid of at least `count` workgroups over x and y.
 fn spread(count: usize) -> [u32; 3] {
     let x = count.min(MAX_GRID);

@@ -1,22 +1,36 @@
 //! Every shader that the crate can make, without a GPU: it is valid WGSL within WebGPU's default limits,
-//! translates to Metal's and Direct3D's languages, agrees with its Rust twin, and documents itself.
+//! translates to Metal's and Direct3D's languages, agrees with its Rust twin, and documents itself. Those with
+//! cooperative matrices are for Vulkan, and keep to what a device with them has.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use naga::back::{hlsl, msl};
+use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, TypeInner};
 use postil::gpu::{Param, ParamKind, Params, Shader};
-use postil::kernels::all_shaders;
 use postil::kernels::step::Step;
+use postil::kernels::{all_shaders, cooperative_shaders};
 
 /// WebGPU's default limits, which the baseline variants keep to.
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_MEMORY: u32 = 16 * 1024;
 const MAX_BINDING: u32 = 1000;
+/// Workgroup memory where there are cooperative matrices.
+const MAX_COOPERATIVE_MEMORY: u32 = 48 * 1024;
+
+fn is_cooperative(shader: &Shader) -> bool {
+    shader.parts.iter().any(|part| part.contains("enable wgpu_cooperative_matrix;"))
+}
+
+/// Those of the baseline, and those with cooperative matrices.
+fn every_shader() -> Vec<Shader> {
+    let (plain, cooperative) = (all_shaders(), cooperative_shaders());
+    assert!(!plain.iter().any(is_cooperative) && cooperative.iter().all(is_cooperative));
+    [plain, cooperative].concat()
+}
 
 fn parse(shader: &Shader) -> Module {
     let source = shader.source();
@@ -24,17 +38,20 @@ fn parse(shader: &Shader) -> Module {
         .unwrap_or_else(|error| panic!("{}: {}", shader.label(), error.emit_to_string(&source)))
 }
 
-/// Validates with no optional capability: no f16, no subgroups. (`unpack2x16float`, which every WebGPU
-/// implementation has, is a capability to naga because OpenGL may lack it.)
+/// Validates with no optional capability, such as f16 or subgroups, but what cooperative matrices need if the shader has
+/// them. (`unpack2x16float`, which every WebGPU implementation has, is a capability to naga because OpenGL may lack it.)
 fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let cooperative = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    capabilities.set(cooperative, is_cooperative(shader));
+    Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|error| panic!("{}: {}", shader.label(), error.emit_to_string(&shader.source())))
 }
 
 #[test]
 fn all_are_valid() {
-    for shader in all_shaders() {
+    for shader in every_shader() {
         validate(&shader, &parse(&shader));
     }
 }
@@ -43,7 +60,7 @@ fn all_are_valid() {
 #[test]
 fn labels_are_unique() {
     let mut seen = BTreeSet::new();
-    for shader in all_shaders() {
+    for shader in every_shader() {
         assert!(seen.insert(shader.label()), "{} occurs twice", shader.label());
     }
 }
@@ -77,6 +94,18 @@ fn all_translate_to_direct3d() {
             let name = name.unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
             assert!(text.contains(&format!("void {name}(")), "{}: no function {name}", shader.label());
         }
+    }
+}
+
+#[test]
+fn cooperative_ones_translate_to_vulkan() {
+    for shader in cooperative_shaders() {
+        let module = parse(&shader);
+        let info = validate(&shader, &module);
+        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        let words = spv::write_vec(&module, &info, &options, None)
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+        assert!(!words.is_empty(), "{}", shader.label());
     }
 }
 
@@ -115,7 +144,7 @@ fn check_struct(shader: &Shader, module: &Module, name: &str, fields: &[Param]) 
 #[test]
 fn parameter_blocks_equal_their_rust_twins() {
     let mut steps = 0;
-    for shader in all_shaders() {
+    for shader in every_shader() {
         let module = parse(&shader);
         assert!(check_struct(&shader, &module, "Params", shader.params), "{} has Params", shader.label());
         steps += usize::from(check_struct(&shader, &module, "Step", Step::FIELDS));
@@ -128,7 +157,7 @@ fn parameter_blocks_equal_their_rust_twins() {
 /// step's values at 9.
 #[test]
 fn bindings_follow_the_scheme() {
-    for shader in all_shaders() {
+    for shader in every_shader() {
         let (module, label) = (parse(&shader), shader.label());
         let mut storage = Vec::new();
         for (_, global) in module.global_variables.iter() {
@@ -150,8 +179,8 @@ fn bindings_follow_the_scheme() {
 }
 
 #[test]
-fn all_keep_to_the_default_limits() {
-    for shader in all_shaders() {
+fn all_keep_to_the_limits() {
+    for shader in every_shader() {
         let (module, label) = (parse(&shader), shader.label());
         let [entry] = &module.entry_points[..] else { panic!("{label} has one entry point") };
         assert_eq!(entry.name, "main", "{label}");
@@ -164,7 +193,8 @@ fn all_keep_to_the_default_limits() {
             .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
             .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16))
             .sum();
-        assert!(memory <= MAX_WORKGROUP_MEMORY, "{label}: {memory} bytes of workgroup memory");
+        let most = if is_cooperative(&shader) { MAX_COOPERATIVE_MEMORY } else { MAX_WORKGROUP_MEMORY };
+        assert!(memory <= most, "{label}: {memory} bytes of workgroup memory");
     }
 }
 
@@ -191,7 +221,7 @@ fn shader_folder() -> PathBuf {
 /// Shaders are whole files put together: none is unused, and the last is the kernel's own.
 #[test]
 fn all_files_are_used_whole() {
-    let (files, shaders) = (wgsl_files(&shader_folder()), all_shaders());
+    let (files, shaders) = (wgsl_files(&shader_folder()), every_shader());
     for (path, text) in &files {
         let used = shaders.iter().any(|shader| shader.parts.contains(&text.as_str()));
         assert!(used, "{} is in no shader", path.display());
