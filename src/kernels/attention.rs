@@ -8,7 +8,8 @@
 use std::ops::Range;
 
 use super::{expect_shape, shader, spread, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
+use crate::config::Arithmetic;
+use crate::gpu::{Gpu, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 /// Largest `head_dim` that the kernels hold in workgroup memory.
@@ -34,10 +35,17 @@ pub enum AttentionKernel {
     Rows,
     /// Tiles of rows and of the heads that share a key head, in registers; `head_dim` is a multiple of 4.
     Tiled,
+    /// The same tiles with cooperative matrices: operands in f16, sums in f32; `head_dim` is a multiple of 16, at most
+    /// 128.
+    Cooperative,
 }
 
-/// The variants, as the tests go through them.
-pub const ATTENTION_KERNELS: [AttentionKernel; 2] = [AttentionKernel::Rows, AttentionKernel::Tiled];
+/// Every variant.
+pub const ATTENTION_KERNELS: [AttentionKernel; 3] =
+    [AttentionKernel::Rows, AttentionKernel::Tiled, AttentionKernel::Cooperative];
+
+/// Workgroup memory of the cooperative shaders, at most.
+pub const COOPERATIVE_WORKGROUP_STORAGE: u32 = 40 << 10;
 
 /// Fewer rows than this leave most of a tile empty.
 const MIN_TILED_ROWS: usize = 16;
@@ -45,11 +53,27 @@ const MIN_TILED_ROWS: usize = 16;
 impl AttentionKernel {
     /// Whether it can compute heads of this width.
     pub fn suits(self, head_dim: usize) -> bool {
-        head_dim <= MAX_HEAD_DIM && (self == Self::Rows || head_dim.is_multiple_of(4))
+        match self {
+            Self::Rows => head_dim <= MAX_HEAD_DIM,
+            Self::Tiled => head_dim <= MAX_HEAD_DIM && head_dim.is_multiple_of(4),
+            Self::Cooperative => head_dim <= 128 && head_dim.is_multiple_of(16),
+        }
+    }
+
+    /// Whether a device has what its shaders need.
+    pub fn runs_on(self, gpu: &Gpu) -> bool {
+        let caps = gpu.caps();
+        self != Self::Cooperative
+            || caps.cooperative_matrix
+                && caps.limits.max_compute_workgroup_storage_size >= COOPERATIVE_WORKGROUP_STORAGE
     }
 
     /// The one for `rows` query rows.
-    fn for_shape(rows: usize, heads: &Heads) -> Self {
+    fn for_shape(plan: &PlanBuilder, rows: usize, heads: &Heads) -> Self {
+        let cooperative = plan.arithmetic() == Arithmetic::F16 && rows >= MIN_TILED_ROWS;
+        if cooperative && Self::Cooperative.suits(heads.head_dim) && Self::Cooperative.runs_on(plan.gpu()) {
+            return Self::Cooperative;
+        }
         if rows >= MIN_TILED_ROWS && Self::Tiled.suits(heads.head_dim) { Self::Tiled } else { Self::Rows }
     }
 }
@@ -62,6 +86,8 @@ enum Pass {
     Dkv,
 }
 
+const PASSES: [Pass; 3] = [Pass::Forward, Pass::Dq, Pass::Dkv];
+
 /// A tile: its name, its file, and the rows of a workgroup.
 type Tile = (&'static str, &'static str, usize);
 
@@ -73,6 +99,12 @@ const TILE_32X256: Tile = ("32x256", wgsl!("shared/attention_tile_32x256"), 32);
 const HEAD: &str = wgsl!("shared/head");
 const ITEMS: &str = wgsl!("shared/attention_items");
 const PRODUCTS: &str = wgsl!("shared/attention_products");
+
+/// Rows of a cooperative workgroup.
+const COOPERATIVE_ROWS: usize = 64;
+const COOPERATIVE: &str = wgsl!("shared/cooperative");
+const COOPERATIVE_TILES: &str = wgsl!("shared/coop_attention");
+const COOPERATIVE_PRODUCTS: &str = wgsl!("shared/coop_attention_products");
 
 impl Pass {
     /// The tile for heads of this width. The backward passes hold two products over head_dim at once, and need more
@@ -104,6 +136,20 @@ impl Pass {
         shader::<AttentionParams>(name, tile_name, &[tile, ITEMS, PRODUCTS, own])
     }
 
+    fn cooperative_shader(self, head_dim: usize) -> Shader {
+        let (name, own) = match self {
+            Self::Forward => ("attention_coop", wgsl!("attention_coop")),
+            Self::Dq => ("attention_coop_dq", wgsl!("attention_coop_dq")),
+            Self::Dkv => ("attention_coop_dkv", wgsl!("attention_coop_dkv")),
+        };
+        let (columns, chunks) = match head_dim {
+            ..=64 => ("64", wgsl!("shared/coop_attention_64")),
+            _ => ("128", wgsl!("shared/coop_attention_128")),
+        };
+        let parts = [COOPERATIVE, chunks, ITEMS, COOPERATIVE_TILES, COOPERATIVE_PRODUCTS, own];
+        shader::<AttentionParams>(name, columns, &parts)
+    }
+
     /// The shader, and the grid for `rows` rows of queries or (in [`Self::Dkv`]) of keys.
     fn plan(self, kernel: AttentionKernel, rows: usize, heads: &Heads) -> (Shader, [u32; 3]) {
         assert!(kernel.suits(heads.head_dim), "{kernel:?} cannot compute {heads:?}");
@@ -115,6 +161,10 @@ impl Pass {
                 let tile = self.tile(heads.head_dim);
                 (self.tiled_shader(tile), spread((rows * group).div_ceil(tile.2) * heads.kv_heads))
             }
+            AttentionKernel::Cooperative => {
+                let tiles = (rows * group).div_ceil(COOPERATIVE_ROWS);
+                (self.cooperative_shader(heads.head_dim), spread(tiles * heads.kv_heads))
+            }
         }
     }
 }
@@ -125,11 +175,15 @@ fn delta_shader() -> Shader {
 
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = vec![delta_shader()];
-    for pass in [Pass::Forward, Pass::Dq, Pass::Dkv] {
+    for pass in PASSES {
         all.push(pass.rows_shader());
         all.extend([64, 128, 256].map(|head_dim| pass.tiled_shader(pass.tile(head_dim))));
     }
     all
+}
+
+pub(super) fn cooperative_shaders() -> Vec<Shader> {
+    PASSES.iter().flat_map(|pass| [64, 128].map(|head_dim| pass.cooperative_shader(head_dim))).collect()
 }
 
 /// Number and width of the heads.
@@ -188,7 +242,7 @@ pub struct AttentionForward<'a> {
 
 /// `y = softmax(scale·q·kᵀ)·v`.
 pub fn attention(plan: &mut PlanBuilder, heads: &Heads, io: &AttentionForward<'_>) {
-    attention_with(plan, AttentionKernel::for_shape(io.q.rows(), heads), heads, io);
+    attention_with(plan, AttentionKernel::for_shape(plan, io.q.rows(), heads), heads, io);
 }
 
 /// As [`attention`], in a variant of the caller's choice.
@@ -241,7 +295,7 @@ pub struct AttentionBackward<'a> {
 
 /// The gradients of `q`, `k` and `v`.
 pub fn attention_backward(plan: &mut PlanBuilder, heads: &Heads, io: &AttentionBackward<'_>) {
-    attention_backward_with(plan, AttentionKernel::for_shape(io.q.rows(), heads), heads, io);
+    attention_backward_with(plan, AttentionKernel::for_shape(plan, io.q.rows(), heads), heads, io);
 }
 
 /// As [`attention_backward`], in a variant of the caller's choice.

@@ -94,7 +94,7 @@ pub fn all_shaders() -> Vec<Shader> {
 
 /// Every shader that needs cooperative matrices ([`Caps::cooperative_matrix`](crate::gpu::Caps)).
 pub fn cooperative_shaders() -> Vec<Shader> {
-    matmul_coop::shaders()
+    [attention::cooperative_shaders(), matmul_coop::shaders()].concat()
 }
 
 /// A grid of at least `count` workgroups over x and y.

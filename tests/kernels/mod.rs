@@ -7,6 +7,7 @@ mod inputs;
 mod adamw;
 mod add_rows;
 mod attention;
+mod attention_coop;
 mod copy_columns;
 mod cross_entropy;
 mod gather;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use postil::gpu::{Allocator, Dtype, Gpu, GpuOptions, PartLimits, Tensor};
-use postil::kernels::attention::{AttentionForward, Heads};
+use postil::kernels::attention::{AttentionForward, AttentionKernel, Heads};
 use postil::kernels::matmul::Columns;
 use postil::kernels::reduce::NORM_PARTS;
 use postil::kernels::rope::Direction;
@@ -206,7 +206,7 @@ pub async fn late_keys(gpu: &Gpu) {
     assert!(kv.part_count() > 3);
     // One key: its value, to the bit.
     let expected = &read(&gpu, &kv).await[1999 * 16 + 8..];
-    for kernel in attention::ATTENTION_KERNELS {
+    for kernel in [AttentionKernel::Rows, AttentionKernel::Tiled] {
         gpu.write(&y, &[f32::NAN; 8]);
         let io = AttentionForward { kv_range: &range, q: &q, kv: &kv, y: &y, lse: &lse };
         run_step(&gpu, &Step::default(), |plan| attention::attention_with(plan, kernel, &heads, &io));

@@ -1,11 +1,12 @@
 //! Every shader that the crate can make, without a GPU: it is valid WGSL within WebGPU's default limits,
-//! translates to Metal's and Direct3D's languages, agrees with its Rust twin, and documents itself.
+//! translates to Metal's and Direct3D's languages, agrees with its Rust twin, and documents itself. Those with
+//! cooperative matrices are for Vulkan, and keep to what a device with them has.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use naga::back::{hlsl, msl};
+use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, TypeInner};
 use postil::gpu::{Param, ParamKind, Params, Shader};
@@ -17,8 +18,19 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_MEMORY: u32 = 16 * 1024;
 const MAX_BINDING: u32 = 1000;
-/// What a device with cooperative matrices has at least; nothing else checks it.
-const MAX_COOPERATIVE_MEMORY: u32 = 32 * 1024;
+/// Workgroup memory where there are cooperative matrices.
+const MAX_COOPERATIVE_MEMORY: u32 = 48 * 1024;
+
+fn is_cooperative(shader: &Shader) -> bool {
+    shader.parts.iter().any(|part| part.contains("enable wgpu_cooperative_matrix;"))
+}
+
+/// Those of the baseline, and those with cooperative matrices.
+fn every_shader() -> Vec<Shader> {
+    let (plain, cooperative) = (all_shaders(), cooperative_shaders());
+    assert!(!plain.iter().any(is_cooperative) && cooperative.iter().all(is_cooperative));
+    [plain, cooperative].concat()
+}
 
 fn parse(shader: &Shader) -> Module {
     let source = shader.source();
@@ -26,45 +38,22 @@ fn parse(shader: &Shader) -> Module {
         .unwrap_or_else(|error| panic!("{}: {}", shader.label(), error.emit_to_string(&source)))
 }
 
-/// Validates with no optional capability: no f16, no subgroups. (`unpack2x16float`, which every WebGPU
-/// implementation has, is a capability to naga because OpenGL may lack it.)
+/// Validates with no optional capability, such as f16 or subgroups, but what cooperative matrices need if the shader has
+/// them. (`unpack2x16float`, which every WebGPU implementation has, is a capability to naga because OpenGL may lack it.)
 fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let cooperative = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    capabilities.set(cooperative, is_cooperative(shader));
+    Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|error| panic!("{}: {}", shader.label(), error.emit_to_string(&shader.source())))
 }
 
 #[test]
 fn all_are_valid() {
-    for shader in all_shaders() {
+    for shader in every_shader() {
         validate(&shader, &parse(&shader));
     }
-}
-
-/// Those with cooperative matrices, which only some devices have: valid with that and f16, and within the limits that such
-/// devices offer. (They are for SPIR-V and Metal alone; the backends translate them when they are used.)
-#[test]
-fn cooperative_ones_are_valid() {
-    let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32
-        | Capabilities::SHADER_FLOAT16
-        | Capabilities::COOPERATIVE_MATRIX;
-    for shader in cooperative_shaders() {
-        let (module, label) = (parse(&shader), shader.label());
-        Validator::new(ValidationFlags::all(), capabilities)
-            .validate(&module)
-            .unwrap_or_else(|error| panic!("{label}: {}", error.emit_to_string(&shader.source())));
-        assert!(workgroup_memory(&module) <= MAX_COOPERATIVE_MEMORY, "{label}: workgroup memory");
-    }
-}
-
-/// Every shader.
-fn every_shader() -> Vec<Shader> {
-    [all_shaders(), cooperative_shaders()].concat()
-}
-
-fn workgroup_memory(module: &Module) -> u32 {
-    let shared = module.global_variables.iter().filter(|(_, global)| global.space == AddressSpace::WorkGroup);
-    shared.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum()
 }
 
 /// Pipelines are kept by label.
@@ -105,6 +94,18 @@ fn all_translate_to_direct3d() {
             let name = name.unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
             assert!(text.contains(&format!("void {name}(")), "{}: no function {name}", shader.label());
         }
+    }
+}
+
+#[test]
+fn cooperative_ones_translate_to_vulkan() {
+    for shader in cooperative_shaders() {
+        let module = parse(&shader);
+        let info = validate(&shader, &module);
+        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        let words = spv::write_vec(&module, &info, &options, None)
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+        assert!(!words.is_empty(), "{}", shader.label());
     }
 }
 
@@ -178,16 +179,22 @@ fn bindings_follow_the_scheme() {
 }
 
 #[test]
-fn all_keep_to_the_default_limits() {
-    for shader in all_shaders() {
+fn all_keep_to_the_limits() {
+    for shader in every_shader() {
         let (module, label) = (parse(&shader), shader.label());
         let [entry] = &module.entry_points[..] else { panic!("{label} has one entry point") };
         assert_eq!(entry.name, "main", "{label}");
         assert!(entry.workgroup_size.iter().all(|&n| n > 0), "{label}: {:?}", entry.workgroup_size);
         let invocations: u32 = entry.workgroup_size.iter().product();
         assert!(invocations <= MAX_INVOCATIONS, "{label}: {invocations} invocations in a workgroup");
-        let memory = workgroup_memory(&module);
-        assert!(memory <= MAX_WORKGROUP_MEMORY, "{label}: {memory} bytes of workgroup memory");
+        let memory: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
+            .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16))
+            .sum();
+        let most = if is_cooperative(&shader) { MAX_COOPERATIVE_MEMORY } else { MAX_WORKGROUP_MEMORY };
+        assert!(memory <= most, "{label}: {memory} bytes of workgroup memory");
     }
 }
 

@@ -1,0 +1,44 @@
+// Tiles of the cooperative attention kernels. A workgroup has BM rows of its own and goes through the other side in
+// tiles of BN, 64 columns of a head at a time. Its eight subgroups of 32 compute strips of 16 own rows × 32 (see
+// coop_attention_products.wgsl); between two products each invocation has CELLS vectors of a row of its subgroup's strip.
+// Needs CHUNKS, and from the kernel's file
+//   fn own_at(which, row, c) -> vec4<f32>, fn other_at(which, row, c) -> vec4<f32>: columns 4c … 4c + 3 of a row of the
+//   tile; 0 behind the last column.
+const THREADS: u32 = 256u;
+const BM: u32 = 64u;
+const BN: u32 = 64u;
+// Vectors of a row: in use, and with what keeps the rows of a fragment in different banks.
+const WIDTH: u32 = 16u;
+const LD: u32 = 18u;
+const CELLS: u32 = 4u;
+alias Cells = array<vec4<f32>, CELLS>;
+
+fn load_own(which: u32, chunk: u32, t: u32) {
+  for (var row = t / WIDTH; row < BM; row += THREADS / WIDTH) {
+    own_tile[row * LD + t % WIDTH] = narrow(own_at(which, row, chunk * WIDTH + t % WIDTH));
+  }
+}
+
+fn load_other(which: u32, chunk: u32, t: u32) {
+  for (var row = t / WIDTH; row < BN; row += THREADS / WIDTH) {
+    other_tile[row * LD + t % WIDTH] = narrow(other_at(which, row, chunk * WIDTH + t % WIDTH));
+  }
+}
+
+// The first row of a subgroup's strip, and its first vector in a row.
+fn strip_row(t: u32) -> u32 { return t / 64u * 16u; }
+fn strip_column(t: u32) -> u32 { return t / 32u % 2u * 8u; }
+
+// An invocation's row of the tile. That of t ^ 1, t ^ 32 and t ^ 33 is the same.
+fn row_of(t: u32) -> u32 { return strip_row(t) + t % 32u / 2u; }
+
+// Its i-th vector in that row.
+fn column_of(i: u32, t: u32) -> u32 { return strip_column(t) + i * 2u + t % 2u; }
+
+fn cell(i: u32, t: u32) -> u32 { return row_of(t) * LD + column_of(i, t); }
+
+// Which of the four others of a vector, the tile's first being `first`, are in a range.
+fn inside(first: u32, i: u32, range: vec2<u32>, t: u32) -> vec4<bool> {
+  let other = vec4(first + column_of(i, t) * 4u) + vec4(0u, 1u, 2u, 3u);
+  return (other >= vec4(range.x)) & (other < vec4(range.y));
+}

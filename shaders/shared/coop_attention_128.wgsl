@@ -1,0 +1,2 @@
+// Chunks of 64 columns of a head in the cooperative attention kernels: heads of up to 128 columns.
+const CHUNKS: u32 = 2u;
