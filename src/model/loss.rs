@@ -56,8 +56,8 @@ impl LossBuffers {
     }
 }
 
-/// Rows of a chunk: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may.
-fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize) -> usize {
+/// Rows of a chunk on this device: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may.
+pub fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize) -> usize {
     let limit = gpu.part_limits().bytes.min(CHUNK_BYTES as u64) as usize;
     (limit / (4 * vocab_size) / ROW_MULTIPLE).max(1) * ROW_MULTIPLE
 }
