@@ -42,13 +42,13 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
-    /// Measures both.
+    /// Measures both; the matrix product is that of activations with weights of these types.
     ///
     /// # Errors
     /// A device without timestamp queries, or without room for 512 MiB twice.
-    pub async fn measure(gpu: &Gpu, weights: WeightType) -> Result<Self> {
+    pub async fn measure(gpu: &Gpu, weights: WeightType, activations: Dtype) -> Result<Self> {
         let watch = Stopwatch::new(gpu)?;
-        let (side, seconds) = matmul(gpu, &watch, weights).await?;
+        let (side, seconds) = matmul(gpu, &watch, [weights.dtype(), activations]).await?;
         let matmul_tflops = 2.0 * (side as f64).powi(3) / seconds / 1e12;
         let (copied_bytes, seconds) = copy(gpu, &watch).await?;
         let bandwidth_gb_per_second = 2.0 * copied_bytes as f64 / seconds / 1e9;
@@ -63,15 +63,16 @@ impl Ceilings {
 }
 
 /// Side and seconds of a product `[side, side]·[side, side]ᵀ`.
-async fn matmul(gpu: &Gpu, watch: &Stopwatch, weights: WeightType) -> Result<(usize, f64)> {
+async fn matmul(gpu: &Gpu, watch: &Stopwatch, dtypes: [Dtype; 2]) -> Result<(usize, f64)> {
+    let [weights, activations] = dtypes;
     let mut measured = (0, 0.0);
     for side in SIDES {
         let plan = gpu
             .make_room("the matrix product that is timed", || {
                 let tensor = |label: &str, dtype| gpu.tensor(label, &[side, side], dtype);
-                let (x, y) = (tensor("x", Dtype::F32)?, tensor("y", Dtype::F32)?);
+                let (x, y) = (tensor("x", activations)?, tensor("y", activations)?);
                 let mut plan = PlanBuilder::new(gpu);
-                Nt::new(&x, &tensor("weight", weights.dtype())?, &y).add_to(&mut plan);
+                Nt::new(&x, &tensor("weight", weights)?, &y).add_to(&mut plan);
                 Ok(plan.finish())
             })
             .await?;

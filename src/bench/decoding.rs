@@ -142,7 +142,7 @@ impl DecodingReport {
         drop(model);
         gpu.settle().await?;
         tell("the device's ceilings");
-        let ceilings = Ceilings::measure(gpu, setup.weights).await?;
+        let ceilings = Ceilings::measure(gpu, setup.weights, setup.activations()).await?;
 
         let (tokens, weight_bytes_per_token) = (seconds.len(), setup.bytes_per_token(gpu)?);
         let ms_per_token = Times::of_seconds(seconds);

@@ -31,7 +31,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::checkpoint::Progress;
 use crate::config::{LoraConfig, ModelConfig, TrainConfig};
 use crate::error::Result;
-use crate::gpu::{Gpu, human_bytes};
+use crate::gpu::{Dtype, Gpu, human_bytes};
 use crate::memory::MemoryPlan;
 use crate::model::{Model, ROW_MULTIPLE, WeightBytes, chunk_rows};
 use crate::train::{Session, SessionOptions};
@@ -83,6 +83,11 @@ impl Setup {
         self.train.per_device_train_batch_size.saturating_mul(self.train.max_length)
     }
 
+    /// The element type of activations and their gradients.
+    fn activations(&self) -> Dtype {
+        Dtype::F32
+    }
+
     /// The work of a step on this device.
     ///
     /// # Errors
@@ -94,7 +99,7 @@ impl Setup {
             chunk: chunk_rows(gpu, self.model.vocab_size),
             gradient_checkpointing: self.train.gradient_checkpointing,
             weights: self.weights,
-            activation_bytes: ACTIVATIONS.size() as u64,
+            activation_bytes: self.activations().size() as u64,
         };
         Work::of(&self.model, &self.lora, &shape)
     }
@@ -115,6 +120,3 @@ impl Setup {
         (0..count).map(|_| rng.random_range(0..self.model.vocab_size as u32)).collect()
     }
 }
-
-/// The element type of activations.
-const ACTIVATIONS: crate::gpu::Dtype = crate::gpu::Dtype::F32;

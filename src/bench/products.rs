@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::ceilings::{best, warm_up};
-use super::{ACTIVATIONS, Ceilings, Form, Product, Setup, WeightType};
+use super::{Ceilings, Form, Product, Setup, WeightType};
 use crate::error::Result;
 use crate::gpu::{Dtype, Gpu, Plan, PlanBuilder, Stopwatch, Tensor};
 use crate::kernels::matmul::{Nn, Nt, matmul_tn};
@@ -73,13 +73,13 @@ impl ProductsReport {
     pub async fn measure(gpu: &Arc<Gpu>, setup: &Setup, tell: &mut dyn FnMut(&str)) -> Result<Self> {
         let watch = Stopwatch::new(gpu)?;
         tell("the device's ceilings");
-        let ceilings = Ceilings::measure(gpu, setup.weights).await?;
+        let ceilings = Ceilings::measure(gpu, setup.weights, setup.activations()).await?;
         let mut products = Vec::new();
         for shape in shapes(setup, gpu)? {
             let names = shape.names.join(", ");
             tell(&names);
             let what = format!("the matrix product of {names}");
-            let plan = gpu.make_room(&what, || plan(gpu, &shape.product, setup.weights)).await?;
+            let plan = gpu.make_room(&what, || plan(gpu, &shape.product, setup)).await?;
             if products.is_empty() {
                 warm_up(gpu, &watch, &plan).await?;
             }
@@ -135,12 +135,13 @@ fn shapes(setup: &Setup, gpu: &Gpu) -> Result<Vec<Shape>> {
 }
 
 /// One product, as the model's passes record it.
-fn plan(gpu: &Gpu, product: &Product, weights: WeightType) -> Result<Plan> {
+fn plan(gpu: &Gpu, product: &Product, setup: &Setup) -> Result<Plan> {
     let Product { form, m, n, k, r, frozen } = *product;
+    let activations = setup.activations();
     let tensor = |label: &str, shape: [usize; 2], dtype: Dtype| gpu.tensor(label, &shape, dtype);
-    let side = if frozen { weights.dtype() } else { Dtype::F32 };
+    let side = if frozen { setup.weights.dtype() } else { Dtype::F32 };
     // The low-rank side of an adapter's product is f32.
-    let result = if frozen { ACTIVATIONS } else { Dtype::F32 };
+    let result = if frozen { activations } else { Dtype::F32 };
     let low_rank = |shape: [usize; 2]| -> Result<Option<(Tensor, Tensor)>> {
         if r == 0 {
             return Ok(None);
@@ -150,14 +151,14 @@ fn plan(gpu: &Gpu, product: &Product, weights: WeightType) -> Result<Plan> {
     let mut plan = PlanBuilder::new(gpu);
     match form {
         Form::Nt => {
-            let (x, y) = (tensor("x", [m, k], ACTIVATIONS)?, tensor("y", [m, n], result)?);
+            let (x, y) = (tensor("x", [m, k], activations)?, tensor("y", [m, n], result)?);
             let weight = tensor("weight", [n, k], side)?;
             let extension = low_rank([n, r])?;
             let extension = extension.as_ref().map(|(e, f)| (e, f));
             Nt { extension, ..Nt::new(&x, &weight, &y) }.add_to(&mut plan);
         }
         Form::Nn => {
-            let (x, y) = (tensor("dy", [m, k], ACTIVATIONS)?, tensor("dx", [m, n], result)?);
+            let (x, y) = (tensor("dy", [m, k], activations)?, tensor("dx", [m, n], result)?);
             let weight = tensor("weight", [k, n], side)?;
             let extension = low_rank([r, n])?;
             let extension = extension.as_ref().map(|(e, f)| (e, f));
@@ -165,7 +166,7 @@ fn plan(gpu: &Gpu, product: &Product, weights: WeightType) -> Result<Plan> {
         }
         Form::Tn => {
             // The wider one is activations, the other the low-rank side.
-            let dtype = |columns: usize| if columns == m.max(n) { ACTIVATIONS } else { Dtype::F32 };
+            let dtype = |columns: usize| if columns == m.max(n) { activations } else { Dtype::F32 };
             let (a, b) = (tensor("a", [k, m], dtype(m))?, tensor("b", [k, n], dtype(n))?);
             matmul_tn(&mut plan, &a, &b, &tensor("y", [m, n], Dtype::F32)?, None);
         }

@@ -180,7 +180,7 @@ impl TrainingReport {
         drop((trainer, model));
         gpu.settle().await?;
         tell("the device's ceilings");
-        let ceilings = Ceilings::measure(gpu, setup.weights).await?;
+        let ceilings = Ceilings::measure(gpu, setup.weights, setup.activations()).await?;
 
         let ms_per_step = Times::of_seconds(seconds);
         let per_second = |amount: f64| amount / (ms_per_step.median * 1e-3);

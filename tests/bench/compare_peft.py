@@ -175,7 +175,7 @@ def worker(pipe, device):
         case, variant, options = pipe.recv()
         try:
             times, peak, loss = peft_steps(case, variant, options)
-            deciles = statistics.quantiles(times, n=10) if len(times) > 1 else times * 9
+            deciles = statistics.quantiles(times, n=10, method="inclusive") if len(times) > 1 else times * 9
             result = {"ms": statistics.median(times), "p10": deciles[0], "p90": deciles[8], "memory": peak, "loss": loss}
         except Exception as error:  # A variant that does not run is a result too.
             lines = [line for line in str(error).splitlines() if line.strip()]
