@@ -9,7 +9,7 @@ use web_time::Instant;
 use super::WeightType;
 use crate::error::Result;
 use crate::gpu::{Dtype, Gpu, Plan, PlanBuilder, Stopwatch};
-use crate::kernels::copy_columns::copy_columns;
+use crate::kernels::copy::copy as copy_kernel;
 use crate::kernels::matmul::Nt;
 
 /// A GPU that idles runs at a fraction of its clock rate: work for so long before anything is timed.
@@ -99,7 +99,7 @@ async fn copy(gpu: &Gpu, watch: &Stopwatch) -> Result<(u64, f64)> {
             .make_room("the copy that is timed", || {
                 let tensor = |label: &str| gpu.tensor(label, &[rows, COLUMNS], Dtype::F32);
                 let mut plan = PlanBuilder::new(gpu);
-                copy_columns(&mut plan, &tensor("from")?, &tensor("to")?);
+                copy_kernel(&mut plan, &tensor("from")?, &tensor("to")?);
                 Ok(plan.finish())
             })
             .await?;

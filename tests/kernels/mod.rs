@@ -7,6 +7,7 @@ mod inputs;
 mod adamw;
 mod add_rows;
 mod attention;
+mod copy;
 mod copy_columns;
 mod cross_entropy;
 mod gather;
