@@ -65,7 +65,7 @@ pub struct BenchArgs {
         "target_modules", "rank_pattern", "alpha_pattern"])]
     generate: bool,
     /// Measure each matrix product of a training step by itself instead
-    #[arg(long, conflicts_with = "steps")]
+    #[arg(long, conflicts_with_all = ["steps", "dropout", "memory_budget"])]
     kernels: bool,
     #[command(flatten)]
     memory: BudgetArg,
