@@ -6,7 +6,7 @@
 //! # Modules, in the order of their imports
 //!
 //! [`error`] ← [`config`] ← {[`source`], [`sink`], [`checkpoint`], [`tokenizer`], [`data`], [`gpu`]} ← [`kernels`] ←
-//! [`model`] ← {[`base`], [`memory`], `hub`} ← {[`train`], [`generate`]} ← {`demo`, `web`, the binary}. A test enforces it.
+//! [`model`] ← {[`base`], [`memory`], `hub`} ← {[`train`], [`generate`]} ← [`bench`] ← {`demo`, `web`, the binary}. A test enforces it.
 //!
 //! # One training step
 //!
@@ -17,6 +17,7 @@
 //! the next step is already under way ([`train::Trainer`]).
 
 pub mod base;
+pub mod bench;
 pub mod checkpoint;
 pub mod config;
 pub mod data;

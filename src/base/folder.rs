@@ -91,12 +91,15 @@ fn folder_text(dir: &Path) -> Result<TextFiles> {
     })
 }
 
-/// Reads the `config.json` of a folder and nothing else of it.
+/// Reads the `config.json` of a folder and nothing else of it, or a file that is one under any name.
 ///
 /// # Errors
-/// `Io` when it is missing or cannot be read.
-pub fn read_config(dir: &Path) -> Result<Vec<u8>> {
-    required(dir, "config.json")
+/// `Io` when it is missing or cannot be read, `Format` when it is far too large.
+pub fn read_config(path: &Path) -> Result<Vec<u8>> {
+    match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+        (Some(dir), Some(name)) if path.is_file() => required(dir, name),
+        _ => required(path, "config.json"),
+    }
 }
 
 /// The files of a folder that only slow tokenizers read, and older versions of the others: what a copy of the model

@@ -10,6 +10,7 @@ use postil::data::{Columns, DataFormat};
 use postil::generate::SamplingOptions;
 use postil::{Error, Result};
 
+use super::bench::BenchArgs;
 use super::export::{ExportArgs, MergeArgs};
 
 /// LoRA fine-tuning of language models on your own GPU.
@@ -42,6 +43,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Count the parameters that an adapter would train
     Params(ParamsArgs),
+    /// Measure how fast this GPU trains or generates with a model of some size, and how fast it could
+    Bench(Box<BenchArgs>),
     /// List GPUs, their features and limits, and the kernel variants that would run
     Doctor(DeviceArg),
 }

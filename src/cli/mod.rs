@@ -1,6 +1,7 @@
 //! One file per command; what they share is here.
 
 mod args;
+mod bench;
 mod commands;
 mod data;
 mod export;
@@ -44,6 +45,7 @@ pub fn run() -> ExitCode {
             Command::Generate(args) => commands::generate(args, cli.json).await,
             Command::Export(args) => export::export(args, cli.json).await,
             Command::Merge(args) => export::merge(args, cli.json).await,
+            Command::Bench(args) => bench::bench(args, cli.json).await,
             Command::Params(args) => commands::params(args, cli.json).await,
             Command::Doctor(args) => commands::doctor(args, cli.json).await,
         }

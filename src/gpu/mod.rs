@@ -23,7 +23,7 @@ pub use plan::{Plan, PlanBuilder, StepBuffer};
 pub use readback::PendingRead;
 pub use recorder::Recorder;
 pub use tensor::{Dtype, PartLimits, Tensor, row_parts};
-pub use timing::{KernelTime, Profiler};
+pub use timing::{KernelTime, Profiler, Stopwatch};
 
 /// A byte count for people: `"1.5 MiB"`.
 pub fn human_bytes(bytes: u64) -> String {

@@ -64,6 +64,10 @@ impl Plan {
             _ => None,
         })
     }
+
+    pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.ops.iter().filter_map(|op| if let Op::Dispatch(dispatch) = op { Some(dispatch) } else { None })
+    }
 }
 
 struct Pending {

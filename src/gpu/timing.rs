@@ -1,9 +1,9 @@
-//! GPU time by kernel, from timestamp queries.
+//! GPU time from timestamp queries: by kernel, or of a whole plan.
 
 use std::collections::BTreeMap;
 
 use super::device::Gpu;
-use super::plan::Dispatch;
+use super::plan::{Dispatch, Plan};
 use super::recorder::{Recorder, encode};
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
@@ -22,6 +22,44 @@ pub struct KernelTime {
     pub seconds: f64,
 }
 
+/// Room for `count` timestamps, and for what they are read back from.
+fn timestamps(gpu: &Gpu, count: u32) -> Result<(wgpu::QuerySet, wgpu::Buffer)> {
+    if !gpu.caps().timestamps {
+        return Err(Error::unsupported(format!(
+            "\"{}\" has no timestamp queries, so its kernels cannot be timed",
+            gpu.caps().adapter.name
+        )));
+    }
+    let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+        label: Some("timestamps"),
+        ty: wgpu::QueryType::Timestamp,
+        count,
+    });
+    let resolved = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("timestamps"),
+        size: u64::from(count) * 8,
+        usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    Ok((queries, resolved))
+}
+
+/// Seconds between the first `count` timestamps, two by two.
+async fn durations(
+    gpu: &Gpu,
+    queries: &wgpu::QuerySet,
+    count: u32,
+    resolved: &wgpu::Buffer,
+) -> Result<Vec<f64>> {
+    let mut recorder = Recorder::new(gpu);
+    recorder.resolve(queries, count, resolved);
+    let pending = recorder.read(&Tensor::whole(resolved.clone(), &[count as usize, 2], Dtype::U32));
+    recorder.submit().await?;
+    let ticks: Vec<u64> = pending.finish(gpu).await?;
+    let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
+    Ok(ticks.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
+}
+
 /// Times dispatches, each in a pass of its own (so a profiled run is slower than a plain one).
 pub struct Profiler {
     queries: wgpu::QuerySet,
@@ -37,23 +75,7 @@ impl Profiler {
     /// # Errors
     /// If the device has no timestamp queries.
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        if !gpu.caps().timestamps {
-            return Err(Error::unsupported(format!(
-                "\"{}\" has no timestamp queries, so its kernels cannot be timed",
-                gpu.caps().adapter.name
-            )));
-        }
-        let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("profiler"),
-            ty: wgpu::QueryType::Timestamp,
-            count: 2 * CAPACITY,
-        });
-        let resolved = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("profiler"),
-            size: u64::from(2 * CAPACITY) * 8,
-            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
+        let (queries, resolved) = timestamps(gpu, 2 * CAPACITY)?;
         Ok(Self { queries, resolved, pending: Vec::new(), untimed: 0, times: BTreeMap::new() })
     }
 
@@ -84,16 +106,11 @@ impl Profiler {
             return Ok(());
         }
         let count = 2 * labels.len() as u32;
-        let mut recorder = Recorder::new(gpu);
-        recorder.resolve(&self.queries, count, &self.resolved);
-        let pending = recorder.read(&Tensor::whole(self.resolved.clone(), &[count as usize, 2], Dtype::U32));
-        recorder.submit().await?;
-        let ticks: Vec<u64> = pending.finish(gpu).await?;
-        let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
-        for (label, pair) in labels.into_iter().zip(ticks.chunks_exact(2)) {
+        let seconds = durations(gpu, &self.queries, count, &self.resolved).await?;
+        for (label, seconds) in labels.into_iter().zip(seconds) {
             let entry = self.times.entry(label).or_default();
             entry.0 += 1;
-            entry.1 += pair[1].saturating_sub(pair[0]) as f64 * period;
+            entry.1 += seconds;
         }
         Ok(())
     }
@@ -116,5 +133,44 @@ impl Profiler {
             .collect();
         rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         rows
+    }
+}
+
+/// Times a plan as a whole, in one pass, as often as asked: what one kernel takes by itself.
+pub struct Stopwatch {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+}
+
+impl Stopwatch {
+    /// A stopwatch for plans on `gpu`.
+    ///
+    /// # Errors
+    /// If the device has no timestamp queries.
+    pub fn new(gpu: &Gpu) -> Result<Self> {
+        let (queries, resolved) = timestamps(gpu, 2)?;
+        Ok(Self { queries, resolved })
+    }
+
+    /// Seconds on the GPU of `repeats` runs of the dispatches of a plan; copies and clears are left out.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn time(&self, gpu: &Gpu, plan: &Plan, repeats: usize) -> Result<f64> {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("stopwatch"),
+            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                query_set: &self.queries,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            }),
+        });
+        for _ in 0..repeats {
+            plan.dispatches().for_each(|dispatch| encode(&mut pass, dispatch));
+        }
+        drop(pass);
+        gpu.queue.submit([encoder.finish()]);
+        Ok(durations(gpu, &self.queries, 2, &self.resolved).await?[0])
     }
 }

@@ -12,6 +12,7 @@
 pub mod adamw;
 pub mod add_rows;
 pub mod attention;
+pub mod copy;
 pub mod copy_columns;
 pub mod cross_entropy;
 pub mod gather;
@@ -74,6 +75,7 @@ pub fn all_shaders() -> Vec<Shader> {
         adamw::shaders(),
         add_rows::shaders(),
         attention::shaders(),
+        copy::shaders(),
         copy_columns::shaders(),
         cross_entropy::shaders(),
         gather::shaders(),

@@ -19,14 +19,19 @@ use crate::kernels::swiglu::swiglu_backward;
 /// Where in a layer a projection stands, in the order of the forward pass. Projections of one stage read
 /// the same input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+pub enum Stage {
+    /// Queries, keys and values.
     Qkv,
+    /// The attention's output.
     Output,
+    /// The MLP's gate and up.
     GateUp,
+    /// The MLP's output.
     Down,
 }
 
-fn stage(role: Role) -> Stage {
+/// Where a projection of this role stands.
+pub fn stage(role: Role) -> Stage {
     match role {
         Role::Query | Role::Key | Role::Value | Role::QueryKeyValue => Stage::Qkv,
         Role::Output => Stage::Output,

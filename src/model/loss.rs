@@ -15,7 +15,7 @@ use crate::kernels::reduce::add_sum;
 
 /// Bytes that a chunk's logits may take. Larger chunks fill a GPU better, smaller ones leave room; cooperative matrices
 /// need more rows to be busy.
-fn chunk_bytes(arithmetic: Arithmetic) -> usize {
+fn chunk_bytes(arithmetic: Arithmetic) -> u64 {
     match arithmetic {
         Arithmetic::F32 => 64 << 20,
         Arithmetic::F16 => 256 << 20,
@@ -58,7 +58,7 @@ impl LossBuffers {
         if needed > allowed {
             return Err(gpu.too_large("losses", needed));
         }
-        let chunk = chunk_rows(gpu, config.vocab_size, chunk_bytes(arithmetic)).min(rows);
+        let chunk = chunk_rows(gpu, config.vocab_size, arithmetic).min(rows);
         let shares = [VOCAB_SHARES, chunk * config.hidden_size];
         let shares = match arithmetic {
             Arithmetic::F16 => Some(gpu.tensor("vocabulary shares", &shares, Dtype::F32)?),
@@ -78,10 +78,10 @@ impl LossBuffers {
     }
 }
 
-/// Rows of a chunk: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may, and of twice as many if there
-/// are more.
-fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize, bytes: usize) -> usize {
-    let limit = gpu.part_limits().bytes.min(bytes as u64) as usize;
+/// Rows of a chunk on this device: a multiple of [`ROW_MULTIPLE`], so that it starts where a binding may, and of twice as
+/// many if there are more.
+pub fn chunk_rows(gpu: &dyn Allocator, vocab_size: usize, arithmetic: Arithmetic) -> usize {
+    let limit = gpu.part_limits().bytes.min(chunk_bytes(arithmetic)) as usize;
     let rows = (limit / (4 * vocab_size) / ROW_MULTIPLE).max(1) * ROW_MULTIPLE;
     if rows > 2 * ROW_MULTIPLE { rows / (2 * ROW_MULTIPLE) * (2 * ROW_MULTIPLE) } else { rows }
 }

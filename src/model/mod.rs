@@ -12,11 +12,11 @@ mod loss;
 mod norm;
 mod weights;
 
-pub use backward::record_backward;
+pub use backward::{Stage, record_backward, stage};
 pub use buffers::{Branch, Gradients, HeadsIn, Inputs, LayerBuffers, PassBuffers, Ranges};
 pub use forward::{Cache, Forward, record_forward};
 pub use lora::{Lora, LoraModule};
-pub use loss::{LossBuffers, LossPlans, record_loss};
+pub use loss::{LossBuffers, LossPlans, chunk_rows, record_loss};
 pub use norm::NormWeight;
 pub use weights::{LayerWeights, LinearWeight, WeightBytes, Weights};
 

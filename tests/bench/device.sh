@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One run on a machine with a real GPU: kernels and models against their references there, the built-in model on
-# each built-in data set, and full-size models with random weights (the real configurations in models/) for speed,
+# each built-in data set, and full-size models with random weights (the real configurations in src/bench/models/) for speed,
 # memory and loading. Build first, on any Linux machine:
 #
 #   cargo build --release --bin postil && cargo test --no-run --test kernels --test model
@@ -29,7 +29,7 @@ with open(sys.argv[1], "w") as file:
         file.write(json.dumps({"text": "".join(rng.choice("abcdefghij ") for _ in range(600))}) + "\n")
 PYTHON
 for name in SmolLM2-135M Qwen2.5-0.5B Llama-3.2-1B Gemma-3-1B Qwen3-1.7B; do
-  python3 tests/peft/make_model.py "tests/bench/models/$name.json" "$scratch/$name" && touch "$scratch/$name.made"
+  python3 tests/peft/make_model.py "src/bench/models/$name.json" "$scratch/$name" && touch "$scratch/$name.made"
 done > "$out/models.log" 2>&1 &
 
 say 'kernels against their references'

@@ -23,12 +23,12 @@ macro_rules! published {
 }
 
 published! {
-    llama32_1b: "../bench/models/Llama-3.2-1B",
-    qwen25_05b: "../bench/models/Qwen2.5-0.5B",
-    qwen3_17b: "../bench/models/Qwen3-1.7B",
+    llama32_1b: "../../src/bench/models/Llama-3.2-1B",
+    qwen25_05b: "../../src/bench/models/Qwen2.5-0.5B",
+    qwen3_17b: "../../src/bench/models/Qwen3-1.7B",
     mistral_7b: "configs/Mistral-7B-v0.1",
     smollm3_3b: "configs/SmolLM3-3B",
-    gemma3_1b: "../bench/models/Gemma-3-1B",
+    gemma3_1b: "../../src/bench/models/Gemma-3-1B",
     phi3_mini: "configs/Phi-3-mini-4k-instruct",
     gpt2: "configs/gpt2",
 }

@@ -1,12 +1,12 @@
 //! Imports go one way: error <- config <- {source, sink, checkpoint, tokenizer, data, gpu} <- kernels <- model
-//! <- {base, memory, hub} <- {train, generate} <- {demo, main, web}. (`hub`, `demo` and `cli` are native only.)
+//! <- {base, memory, hub} <- {train, generate} <- bench <- {demo, main, web}. (`hub`, `demo` and `cli` are native only.)
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crate's modules from the lowest layer up.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["error"],
     &["config"],
     &["source", "sink", "checkpoint", "tokenizer", "data", "gpu"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 9] = [
     &["model"],
     &["base", "memory", "hub"],
     &["train", "generate"],
+    &["bench"],
     &["demo", "web"],
     &["main", "cli", "lib"],
 ];

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod atomic;
+mod bench;
 mod config;
 mod data;
 mod demo;

@@ -3,6 +3,7 @@ use postil::kernels::adamw::AdamwParams;
 use postil::kernels::add_rows::AddRowsParams;
 use postil::kernels::all_shaders;
 use postil::kernels::attention::{AttentionDeltaParams, AttentionParams};
+use postil::kernels::copy::CopyParams;
 use postil::kernels::copy_columns::CopyColumnsParams;
 use postil::kernels::cross_entropy::CrossEntropyParams;
 use postil::kernels::gather::RowsParams;
@@ -95,6 +96,9 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params =
         CopyColumnsParams { rows, columns: width, ldx: width, x_first: 0, ldy: 2 * width, y_first: 3 };
     folding.check("copy_columns", params, &[&a, &wide_out], 1, elements).await;
+    let flat = f32s(gpu, &[count & !3], &vec![0.5; count & !3]);
+    let quads = count as u32 / 4;
+    folding.check("copy", CopyParams { quads }, &[&flat, &wide_out], 1, quads.div_ceil(256)).await;
     let params = TransposeParams {
         rows,
         columns: width,

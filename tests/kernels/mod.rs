@@ -8,6 +8,7 @@ mod adamw;
 mod add_rows;
 mod attention;
 mod attention_coop;
+mod copy;
 mod copy_columns;
 mod cross_entropy;
 mod gather;

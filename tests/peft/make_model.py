@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a complete model folder with random weights, for runs at the full size of a real model.
 
-    python tests/peft/make_model.py tests/bench/models/SmolLM2-135M.json OUT [--dtype float32] [--seed 0]
+    python tests/peft/make_model.py src/bench/models/SmolLM2-135M.json OUT [--dtype float32] [--seed 0]
 
 OUT gets config.json, model.safetensors, tokenizer.json and tokenizer_config.json. The tokenizer is byte-level without
 merges: 256 bytes beside the special tokens that the configuration names.

@@ -1,0 +1,171 @@
+//! Generation: tokens a second of a prompt and of what follows it, against the bandwidth.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use web_time::Instant;
+
+use super::ceilings::WARM_UP;
+use super::{Ceilings, Setup, Times, WeightType};
+use crate::config::Arithmetic;
+use crate::error::{Error, Result};
+use crate::generate::{Decoder, SamplingOptions, capacity};
+use crate::gpu::{Gpu, Stopwatch};
+use crate::memory::MemoryPlan;
+use crate::model::heads;
+
+/// Prompts that are read at least, of which the fastest counts.
+const PREFILLS: usize = 3;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodingOptions {
+    /// Tokens of the prompt, at least 1.
+    pub prompt: usize,
+    /// Tokens after it, at least 1.
+    pub tokens: usize,
+}
+
+/// What was measured: of the base alone, one sequence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DecodingReport {
+    /// The model's name.
+    pub model: String,
+    /// The device, with its driver.
+    pub device: String,
+    /// How weights are stored.
+    pub weights: WeightType,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// From the prompt's tokens on the host to the logits of the next.
+    pub prefill_ms: f64,
+    /// Tokens of the prompt by that.
+    pub prefill_tokens_per_second: f64,
+    /// Tokens that followed, one by one.
+    pub tokens: usize,
+    /// From one token on the host to the logits of the next.
+    pub ms_per_token: Times,
+    /// One by the median.
+    pub tokens_per_second: f64,
+    /// Bytes of the weights that every token reads.
+    pub weight_bytes_per_token: u64,
+    /// Bytes of keys and values that a token reads, of the median one.
+    pub cache_bytes_per_token: u64,
+    /// What the device does at best.
+    pub ceilings: Ceilings,
+    /// The least milliseconds of a token: its weights' bytes at the bandwidth.
+    pub floor_ms: f64,
+    /// The floor by the median time.
+    pub share_of_floor: f64,
+    /// Memory as it was planned.
+    pub memory: MemoryPlan,
+    /// Bytes of all tensors while tokens are made.
+    pub allocated_bytes: u64,
+}
+
+impl Setup {
+    /// Tokens that a decoding has room for: those that are timed, and one before them.
+    fn capacity(&self, options: &DecodingOptions) -> Result<usize> {
+        let new = options.tokens.saturating_add(1);
+        let sampling = SamplingOptions { max_new_tokens: new, ..SamplingOptions::default() };
+        let room = capacity(&self.model, options.prompt, &sampling)?;
+        if room - options.prompt < new {
+            return Err(Error::config(format!(
+                "a prompt of {} tokens and {} after it are more than the model's context \
+                 (max_position_embeddings) of {room}. Measure fewer",
+                options.prompt, options.tokens
+            )));
+        }
+        Ok(room)
+    }
+
+    /// Bytes of the weights without what a token reads one row of: positions, and the embeddings unless they are
+    /// the head too.
+    fn bytes_per_token(&self, gpu: &Gpu) -> Result<u64> {
+        let (model, hidden) = (&self.model, self.model.hidden_size as u64);
+        let table = model.vocab_size as u64 * hidden * self.weights.dtype().size() as u64;
+        let positions = model.embed_positions_name().map_or(0, |_| 4 * model.max_position_embeddings as u64);
+        let rows = positions * hidden + if model.tie_word_embeddings { 0 } else { table };
+        Ok(self.weight_bytes(gpu)?.kept.saturating_sub(rows))
+    }
+
+    /// The memory of decoding.
+    ///
+    /// # Errors
+    /// A prompt longer than the model's context; those of [`Decoder::plan`].
+    pub fn decoding_plan(&self, gpu: &Gpu, options: &DecodingOptions) -> Result<MemoryPlan> {
+        Decoder::plan(gpu, &self.model, None, self.weight_bytes(gpu)?, self.capacity(options)?)
+    }
+}
+
+impl DecodingReport {
+    /// Measures.
+    ///
+    /// # Errors
+    /// A device without timestamp queries or without room; a prompt longer than the model's context.
+    pub async fn measure(
+        gpu: &Arc<Gpu>,
+        setup: &Setup,
+        options: &DecodingOptions,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        // Said before anything else is done.
+        Stopwatch::new(gpu)?;
+        let (memory, room) = (setup.decoding_plan(gpu, options)?, setup.capacity(options)?);
+        let model = setup.load(gpu, tell).await?;
+        let ids = setup.random_ids(room);
+        let (prompt, rest) = ids.split_at(options.prompt);
+
+        tell("decoding");
+        let (start, mut prefill, mut rounds) = (Instant::now(), f64::INFINITY, 0);
+        // A new decoder each time, as every generation has one; what is compiled stays.
+        let mut decoder = loop {
+            let make = || Decoder::new(&model, None, room);
+            let mut decoder = gpu.make_room("generating text", make).await?;
+            let start_of_prompt = Instant::now();
+            decoder.feed(prompt).await?;
+            prefill = prefill.min(start_of_prompt.elapsed().as_secs_f64());
+            rounds += 1;
+            if rounds >= PREFILLS && start.elapsed() >= WARM_UP {
+                break decoder;
+            }
+        };
+        // Its plan is recorded with the first.
+        decoder.feed(&rest[..1]).await?;
+        let mut seconds = Vec::with_capacity(options.tokens);
+        for id in &rest[1..] {
+            let start = Instant::now();
+            decoder.feed(&[*id]).await?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        let allocated_bytes = gpu.allocated_bytes();
+        drop(decoder);
+        drop(model);
+        gpu.settle().await?;
+        tell("the device's ceilings");
+        let ceilings = Ceilings::measure(gpu, setup.weights, setup.activations(), Arithmetic::F32).await?;
+
+        let (tokens, weight_bytes_per_token) = (seconds.len(), setup.bytes_per_token(gpu)?);
+        let ms_per_token = Times::of_seconds(seconds);
+        let floor_ms = 1e3 * ceilings.floor(0, weight_bytes_per_token);
+        let kv = (4 * heads(&setup.model).kv_width() * setup.model.num_hidden_layers) as u64;
+        Ok(Self {
+            model: setup.name.clone(),
+            device: gpu.caps().adapter.describe(),
+            weights: setup.weights,
+            prompt_tokens: prompt.len(),
+            prefill_ms: 1e3 * prefill,
+            prefill_tokens_per_second: prompt.len() as f64 / prefill,
+            tokens,
+            tokens_per_second: 1e3 / ms_per_token.median,
+            share_of_floor: floor_ms / ms_per_token.median,
+            ms_per_token,
+            weight_bytes_per_token,
+            cache_bytes_per_token: kv * (prompt.len() + tokens / 2) as u64,
+            ceilings,
+            floor_ms,
+            memory,
+            allocated_bytes,
+        })
+    }
+}

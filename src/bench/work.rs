@@ -1,0 +1,441 @@
+//! What a training step has to compute and to move, counted from the configuration.
+//!
+//! A product of `M×K` and `K×N` is `2·M·N·K` floating-point operations. A step of T tokens needs:
+//!
+//! - forward: `2·T·K·N` for every linear module, `2·T·r·(K + N)` for its adapter, `4·head_dim·heads` for every pair of
+//!   a query and a key that it sees (causal, within the window), and `2·V·H` of the head for every target token;
+//! - backward: `dx` of the linear modules, as much as forward, without those below the lowest adapter; `dA`, `dB`,
+//!   `B`'s and `A`'s part of `dx`, twice what the adapter takes forward; of the head, as much as forward; of the
+//!   attention 2.5 times as much (scores are not kept: Dao et al., arXiv:2205.14135).
+//!
+//! No gradient of a frozen weight is among them, and neither is what gradient checkpointing computes again. Everything
+//! that is not a matrix product counts by its bytes only: each operand is read once and each result written once, in
+//! kernels as far apart as products, norms, rotary positions, the activation and the optimizer are.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::WeightType;
+use crate::config::{AdaptedModule, LoraConfig, ModelConfig, ModuleId, NormRole, Role};
+use crate::error::Result;
+use crate::model::{Stage, heads, stage};
+
+/// Kernels that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// Matrix products.
+    Matmul,
+    /// Attention, forward.
+    Attention,
+    /// Attention, backward.
+    AttentionBackward,
+    /// Norms, both ways.
+    Norm,
+    /// Rotary positions, both ways.
+    Rope,
+    /// The MLP's activation, both ways.
+    Activation,
+    /// Cross-entropy.
+    Loss,
+    /// Clipping and AdamW.
+    Optimizer,
+    /// Embeddings, copies, additions.
+    Other,
+}
+
+impl Group {
+    /// All of them, in the order of a table.
+    pub const ALL: [Self; 9] = [
+        Self::Matmul,
+        Self::Attention,
+        Self::AttentionBackward,
+        Self::Norm,
+        Self::Rope,
+        Self::Activation,
+        Self::Loss,
+        Self::Optimizer,
+        Self::Other,
+    ];
+
+    /// Where a kernel belongs, by its name or label (`kernel/variant`).
+    pub fn of(kernel: &str) -> Self {
+        let name = kernel.split('/').next().unwrap_or(kernel);
+        let has = |part: &str| name.contains(part);
+        match name {
+            _ if has("matmul") => Self::Matmul,
+            _ if has("attention") && ["_delta", "_dq", "_dkv", "_backward"].into_iter().any(has) => {
+                Self::AttentionBackward
+            }
+            _ if has("attention") => Self::Attention,
+            _ if has("norm") => Self::Norm,
+            _ if has("rope") => Self::Rope,
+            _ if has("swiglu") || has("gelu") => Self::Activation,
+            _ if has("cross_entropy") => Self::Loss,
+            _ if has("adamw") || has("reduce") => Self::Optimizer,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its name in a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Matmul => "matrix products",
+            Self::Attention => "attention",
+            Self::AttentionBackward => "attention backward",
+            Self::Norm => "norms",
+            Self::Rope => "rotary positions",
+            Self::Activation => "activation",
+            Self::Loss => "cross-entropy",
+            Self::Optimizer => "optimizer",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How the operands of a product lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// `x·Wᵀ`.
+    Nt,
+    /// `dy·W`.
+    Nn,
+    /// `aᵀ·b`, added to what is there.
+    Tn,
+}
+
+/// A matrix product: `[m, n]` from a sum of `k`, and of `r` more of an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Product {
+    /// How its operands lie.
+    pub form: Form,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the sum.
+    pub k: usize,
+    /// The adapter's extension of the sum; 0 without one.
+    pub r: usize,
+    /// Whether one operand is a frozen weight, rather than a matrix of the adapter or activations.
+    pub frozen: bool,
+}
+
+impl Product {
+    /// Floating-point operations.
+    pub fn flops(&self) -> u64 {
+        2 * self.m as u64 * self.n as u64 * (self.k + self.r) as u64
+    }
+}
+
+/// What one kernel has to do, and how often it does it in a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What it computes.
+    pub name: String,
+    /// Where it belongs.
+    pub group: Group,
+    /// How often a step does it.
+    pub count: u64,
+    /// Floating-point operations of one time.
+    pub flops: u64,
+    /// Bytes of one time.
+    pub bytes: u64,
+    /// Computed again by gradient checkpointing: part of the step's floor, not of the work that it needs.
+    pub recomputed: bool,
+    /// Its shape, of a matrix product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
+}
+
+/// The shape of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepShape {
+    /// Sequences in the batch.
+    pub batch_size: usize,
+    /// Tokens of each, all but the first predicted.
+    pub length: usize,
+    /// Tokens of a chunk of the head ([`chunk_rows`](crate::model::chunk_rows)).
+    pub chunk: usize,
+    /// See [`TrainConfig`](crate::config::TrainConfig::gradient_checkpointing).
+    pub gradient_checkpointing: bool,
+    /// Of the frozen weights.
+    pub weights: WeightType,
+    /// Bytes of an element of activations and their gradients; the residual stream, the adapter and the
+    /// optimizer's have 4.
+    pub activation_bytes: u64,
+}
+
+/// The work of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Kernel by kernel, equal ones together.
+    pub items: Vec<Item>,
+}
+
+impl Work {
+    /// Of a step of this shape.
+    ///
+    /// # Errors
+    /// Those of [`LoraConfig::resolve`].
+    pub fn of(config: &ModelConfig, lora: &LoraConfig, shape: &StepShape) -> Result<Self> {
+        let adapted = lora.resolve(config)?.into_iter().map(|module| (module.id, module)).collect();
+        let mut counter = Counter { config, shape, adapted, items: Vec::new(), recomputed: false };
+        counter.step();
+        Ok(Self { items: counter.items })
+    }
+
+    /// Floating-point operations that the step needs.
+    pub fn flops(&self) -> u64 {
+        self.items.iter().filter(|item| !item.recomputed).map(|item| item.count * item.flops).sum()
+    }
+
+    /// Bytes that its kernels move at least.
+    pub fn bytes(&self) -> u64 {
+        self.items.iter().map(|item| item.count * item.bytes).sum()
+    }
+}
+
+struct Counter<'a> {
+    config: &'a ModelConfig,
+    shape: &'a StepShape,
+    adapted: BTreeMap<ModuleId, AdaptedModule>,
+    items: Vec<Item>,
+    recomputed: bool,
+}
+
+/// Bytes of what is always f32.
+const F32: u64 = 4;
+
+impl Counter<'_> {
+    fn step(&mut self) {
+        let (config, tokens) = (self.config, self.tokens());
+        let hidden = tokens * config.hidden_size as u64;
+        self.moved("embedding", Group::Other, hidden * (self.weight() + F32));
+        for layer in 0..config.num_hidden_layers {
+            self.forward(layer, true);
+        }
+        self.head();
+        // Nothing below the lowest adapter has a gradient.
+        let lowest = self.adapted.keys().map(|id| (id.layer, stage(id.projection.role()))).min();
+        let Some(lowest) = lowest else { return };
+        for layer in (lowest.0..config.num_hidden_layers).rev() {
+            if self.shape.gradient_checkpointing && layer + 1 < config.num_hidden_layers {
+                self.recomputed = true;
+                self.forward(layer, false);
+                self.recomputed = false;
+            }
+            self.backward(layer, lowest);
+        }
+        let trained: u64 =
+            self.adapted.values().map(|m| m.r as u64 * (m.in_features + m.out_features) as u64).sum();
+        self.moved("gradient norm", Group::Optimizer, F32 * trained);
+        self.moved("AdamW", Group::Optimizer, 7 * F32 * trained);
+    }
+
+    fn tokens(&self) -> u64 {
+        self.shape.batch_size as u64 * self.shape.length as u64
+    }
+
+    fn weight(&self) -> u64 {
+        self.shape.weights.dtype().size() as u64
+    }
+
+    /// A layer; `whole`: with its output, which checkpointing does not need again.
+    fn forward(&mut self, layer: usize, whole: bool) {
+        let (a, tokens, config) = (self.shape.activation_bytes, self.tokens(), self.config);
+        for &(role, _) in config.family.norms {
+            self.norm(role, "norm", F32 + a);
+        }
+        for &projection in config.family.projections {
+            let id = ModuleId { layer, projection };
+            self.adapter_forward(id);
+            if whole || projection.role() != Role::Down {
+                self.linear_forward(id);
+            }
+        }
+        self.attention(layer, "attention", Group::Attention, 2, [2, 1]);
+        self.rope(layer);
+        let (inner, width) = self.mlp_widths();
+        self.moved("activation", Group::Activation, tokens * (inner + width) * a);
+        if config.family.norm_name(NormRole::AttentionOutput).is_some() {
+            let bytes = 2 * tokens * config.hidden_size as u64 * 3 * F32;
+            self.moved("residual addition", Group::Other, bytes);
+        }
+    }
+
+    fn backward(&mut self, layer: usize, lowest: (usize, Stage)) {
+        let (a, tokens, config) = (self.shape.activation_bytes, self.tokens(), self.config);
+        let goes_on = |stage: Stage| (layer, stage) > lowest;
+        for &projection in config.family.projections {
+            let at = stage(projection.role());
+            if (layer, at) < lowest {
+                continue;
+            }
+            let id = ModuleId { layer, projection };
+            self.adapter_backward(id);
+            if goes_on(at) {
+                self.linear_backward(id);
+            }
+        }
+        for &(role, _) in config.family.norms {
+            let (before, bytes) = match role {
+                NormRole::MlpInput => (Stage::GateUp, 3 * F32 + a),
+                NormRole::AttentionInput => (Stage::Qkv, 3 * F32 + a),
+                NormRole::MlpOutput => (Stage::Down, 2 * F32 + a),
+                NormRole::AttentionOutput => (Stage::Output, 2 * F32 + a),
+                NormRole::Query | NormRole::Key => (Stage::Output, 3 * a),
+            };
+            // What comes after a stage is needed if the stage itself is.
+            let is_output = matches!(role, NormRole::MlpOutput | NormRole::AttentionOutput);
+            if goes_on(before) || is_output && (layer, before) >= lowest {
+                self.norm(role, "norm backward", bytes);
+            }
+        }
+        if goes_on(Stage::Down) {
+            let (inner, width) = self.mlp_widths();
+            self.moved("activation backward", Group::Activation, tokens * (2 * inner + width) * a);
+        }
+        if goes_on(Stage::Output) {
+            self.attention(layer, "attention backward", Group::AttentionBackward, 5, [4, 2]);
+            self.rope(layer);
+        }
+    }
+
+    /// Columns of what is activated, and of what it becomes.
+    fn mlp_widths(&self) -> (u64, u64) {
+        let width = self.config.intermediate_size as u64;
+        (if self.config.family.is_gated() { 2 * width } else { width }, width)
+    }
+
+    /// `bytes`: read and written, of each element.
+    fn norm(&mut self, role: NormRole, name: &str, bytes: u64) {
+        let heads = heads(self.config);
+        let (name, width) = match role {
+            NormRole::Query => (format!("q {name}"), heads.q_width()),
+            NormRole::Key => (format!("k {name}"), heads.kv_width() / 2),
+            _ => (name.to_owned(), self.config.hidden_size),
+        };
+        self.moved(&name, Group::Norm, self.tokens() * width as u64 * bytes);
+    }
+
+    fn rope(&mut self, layer: usize) {
+        if self.config.layers[layer].rope.is_some() {
+            let heads = heads(self.config);
+            let columns = (heads.q_width() + heads.kv_width() / 2) as u64;
+            self.moved(
+                "rotary positions",
+                Group::Rope,
+                2 * self.tokens() * columns * self.shape.activation_bytes,
+            );
+        }
+    }
+
+    /// So many `products` of scores' size; how often queries' and keys' and values' rows are moved.
+    fn attention(&mut self, layer: usize, name: &str, group: Group, products: u64, moved: [u64; 2]) {
+        let (heads, length) = (heads(self.config), self.shape.length as u64);
+        let window = self.config.sliding_window.filter(|_| self.config.layers[layer].is_sliding);
+        let window = window.map_or(length, |window| length.min(window as u64));
+        // The first tokens see 1, 2, … keys, the others a window of them.
+        let pairs = self.shape.batch_size as u64 * (window * (window + 1) / 2 + (length - window) * window);
+        let flops = products * 2 * (heads.heads * heads.head_dim) as u64 * pairs;
+        let columns = moved[0] * heads.q_width() as u64 + moved[1] * heads.kv_width() as u64;
+        let lse = heads.heads as u64 * F32;
+        let bytes = self.tokens() * (columns * self.shape.activation_bytes + lse);
+        let name = if window < length { format!("{name}, window {window}") } else { name.to_owned() };
+        self.add(Item { name, group, count: 1, flops, bytes, recomputed: self.recomputed, product: None });
+    }
+
+    fn linear_forward(&mut self, id: ModuleId) {
+        let (n, k) = self.config.projection_shape(id.projection);
+        let r = self.adapted.get(&id).map_or(0, |module| module.r);
+        // An output that is added to the residual stream is read and written in f32.
+        let is_output = matches!(id.projection.role(), Role::Output | Role::Down);
+        let result = if is_output { 2 * F32 } else { self.shape.activation_bytes };
+        let product = Product { form: Form::Nt, m: self.tokens() as usize, n, k, r, frozen: true };
+        self.product(&format!("{} forward", id.projection.name()), product, result);
+    }
+
+    fn linear_backward(&mut self, id: ModuleId) {
+        let (k, n) = self.config.projection_shape(id.projection);
+        let r = self.adapted.get(&id).map_or(0, |module| module.r);
+        let product = Product { form: Form::Nn, m: self.tokens() as usize, n, k, r, frozen: true };
+        self.product(&format!("{} dx", id.projection.name()), product, self.shape.activation_bytes);
+    }
+
+    fn adapter_forward(&mut self, id: ModuleId) {
+        let Some(module) = self.adapted.get(&id) else { return };
+        let (r, k, m) = (module.r, module.in_features, self.tokens() as usize);
+        let product = Product { form: Form::Nt, m, n: r, k, r: 0, frozen: false };
+        self.product(&format!("{} xa", id.projection.name()), product, F32);
+    }
+
+    fn adapter_backward(&mut self, id: ModuleId) {
+        let Some(module) = self.adapted.get(&id) else { return };
+        let (r, inputs, outputs) = (module.r, module.in_features, module.out_features);
+        let (name, tokens) = (id.projection.name(), self.tokens() as usize);
+        let product = |form, m, n, k| Product { form, m, n, k, r: 0, frozen: false };
+        self.product(&format!("{name} dB"), product(Form::Tn, outputs, r, tokens), 2 * F32);
+        self.product(&format!("{name} dxa"), product(Form::Nn, tokens, r, outputs), F32);
+        self.product(&format!("{name} dA"), product(Form::Tn, r, inputs, tokens), 2 * F32);
+    }
+
+    /// The head on the target tokens, in chunks, with cross-entropy.
+    fn head(&mut self) {
+        let (shape, config) = (self.shape, self.config);
+        let targets = shape.batch_size * (shape.length - 1);
+        let (a, hidden, vocab) = (shape.activation_bytes, config.hidden_size, config.vocab_size);
+        // The chunks but the last, and that.
+        let chunk = shape.chunk.clamp(1, targets);
+        for (m, count) in
+            [(chunk, targets / chunk), (targets % chunk, usize::from(!targets.is_multiple_of(chunk)))]
+        {
+            for _ in 0..count {
+                let nt = Product { form: Form::Nt, m, n: vocab, k: hidden, r: 0, frozen: true };
+                self.product("lm_head forward", nt, a);
+                let nn = Product { form: Form::Nn, m, n: hidden, k: vocab, r: 0, frozen: true };
+                self.product("lm_head dx", nn, a);
+            }
+        }
+        let rows = (targets * hidden) as u64;
+        self.moved("cross-entropy", Group::Loss, 2 * a * targets as u64 * vocab as u64);
+        self.moved("target rows", Group::Other, 4 * F32 * rows);
+        self.moved("final norm", Group::Norm, rows * (F32 + a));
+        self.moved("final norm backward", Group::Norm, rows * (2 * F32 + a));
+    }
+
+    /// `result`: bytes that are moved for each of its elements.
+    fn product(&mut self, name: &str, product: Product, result: u64) {
+        let (a, frozen) = (self.shape.activation_bytes, if product.frozen { self.weight() } else { F32 });
+        let (m, n, k, r) = (product.m as u64, product.n as u64, product.k as u64, product.r as u64);
+        let bytes = match product.form {
+            Form::Nt | Form::Nn => m * k * a + n * k * frozen + (m + n) * r * F32,
+            // Of the low-rank side in f32, of the activations in theirs.
+            Form::Tn => k * m.min(n) * F32 + k * m.max(n) * a,
+        };
+        self.add(Item {
+            name: name.to_owned(),
+            group: Group::Matmul,
+            count: 1,
+            flops: product.flops(),
+            bytes: bytes + m * n * result,
+            recomputed: self.recomputed,
+            product: Some(product),
+        });
+    }
+
+    fn moved(&mut self, name: &str, group: Group, bytes: u64) {
+        let (name, recomputed) = (name.to_owned(), self.recomputed);
+        self.add(Item { name, group, count: 1, flops: 0, bytes, recomputed, product: None });
+    }
+
+    fn add(&mut self, item: Item) {
+        let same = |other: &&mut Item| Item { count: item.count, ..(*other).clone() } == item;
+        match self.items.iter_mut().find(same) {
+            Some(found) => found.count += item.count,
+            None => self.items.push(item),
+        }
+    }
+}
