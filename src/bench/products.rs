@@ -43,6 +43,8 @@ pub struct ProductsReport {
     pub device: String,
     /// How weights are stored.
     pub weights: WeightType,
+    /// Arithmetic of the matrix products.
+    pub arithmetic: Arithmetic,
     /// Sequences in a batch.
     pub batch_size: usize,
     /// Tokens of each.
@@ -105,6 +107,7 @@ impl ProductsReport {
             model: setup.name.clone(),
             device: gpu.caps().adapter.describe(),
             weights: setup.weights,
+            arithmetic: setup.arithmetic(gpu)?,
             batch_size: setup.train.per_device_train_batch_size,
             length: setup.train.max_length,
             r: setup.lora.r,
@@ -172,16 +175,16 @@ fn plan(gpu: &Gpu, product: &Product, setup: &Setup) -> Result<Plan> {
             // The wider one is activations, the other the low-rank side.
             let dtype = |columns: usize| if columns == m.max(n) { activations } else { Dtype::F32 };
             let (a, b) = (tensor("a", [k, m], dtype(m))?, tensor("b", [k, n], dtype(n))?);
-            let shares = match arithmetic {
-                Arithmetic::F16 => Shares::new(gpu, k, m * n)?,
-                Arithmetic::F32 => None,
-            };
-            match shares {
-                Some(shares) if m >= n => {
-                    shares.add_product(&mut plan, (&a).into(), (&b).into(), 0, false, None)
+            let y = tensor("y", [m, n], Dtype::F32)?;
+            let in_shares = arithmetic == Arithmetic::F16 && m.max(n).is_multiple_of(4);
+            match if in_shares { Shares::new(gpu, k, m * n)? } else { None } {
+                Some(shares) => {
+                    let (wide, narrow) = if m > n { (&a, &b) } else { (&b, &a) };
+                    shares.add_product(&mut plan, wide.into(), narrow.into(), 0, m <= n, None);
+                    // The model does this once for a whole layer.
+                    shares.add_up(&mut plan, k, 0, &y);
                 }
-                Some(shares) => shares.add_product(&mut plan, (&b).into(), (&a).into(), 0, true, None),
-                None => matmul_tn(&mut plan, &a, &b, &tensor("y", [m, n], Dtype::F32)?, None),
+                None => matmul_tn(&mut plan, &a, &b, &y, None),
             }
         }
     }

@@ -7,7 +7,7 @@ use web_time::Instant;
 
 use super::ceilings::WARM_UP;
 use super::{Ceilings, Group, Item, Setup, Times, WeightType, Work};
-use crate::config::{Schedule, TrainConfig, parameter_report};
+use crate::config::{Arithmetic, Schedule, TrainConfig, parameter_report};
 use crate::data::{Example, Examples};
 use crate::error::Result;
 use crate::gpu::{Gpu, KernelTime, Profiler};
@@ -79,6 +79,8 @@ pub struct TrainingReport {
     pub gradient_checkpointing: bool,
     /// How weights are stored.
     pub weights: WeightType,
+    /// Arithmetic of the matrix products.
+    pub arithmetic: Arithmetic,
     /// Parameters of the adapter.
     pub trainable_parameters: u64,
     /// Parameters with those of the adapter.
@@ -197,6 +199,7 @@ impl TrainingReport {
             lora_dropout: setup.lora.lora_dropout,
             gradient_checkpointing: setup.train.gradient_checkpointing,
             weights: setup.weights,
+            arithmetic: setup.arithmetic(gpu)?,
             trainable_parameters: parameters.trainable,
             parameters: parameters.total,
             steps: options.steps,

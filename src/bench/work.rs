@@ -64,7 +64,7 @@ impl Group {
         let name = kernel.split('/').next().unwrap_or(kernel);
         let has = |part: &str| name.contains(part);
         match name {
-            _ if has("matmul") => Self::Matmul,
+            _ if has("matmul") || has("sum_shares") => Self::Matmul,
             _ if has("attention") && ["_delta", "_dq", "_dkv", "_backward"].into_iter().any(has) => {
                 Self::AttentionBackward
             }
@@ -73,7 +73,7 @@ impl Group {
             _ if has("rope") => Self::Rope,
             _ if has("swiglu") || has("gelu") => Self::Activation,
             _ if has("cross_entropy") => Self::Loss,
-            _ if has("adamw") || has("reduce") => Self::Optimizer,
+            _ if has("adamw") || has("reduce") || has("loss_scale") => Self::Optimizer,
             _ => Self::Other,
         }
     }

@@ -167,10 +167,11 @@ fn print_training(report: &TrainingReport) {
     let times = &report.ms_per_step;
     println!("{} on {}", report.model, report.device);
     println!(
-        "{} x {} tokens, rank {}, {} trained: {:.2} ms a step (p10 {:.2}, p90 {:.2}, mean {:.2}, {}), {:.0} tokens/s",
+        "{} x {} tokens, rank {}, {:?}, {} trained: {:.2} ms a step (p10 {:.2}, p90 {:.2}, mean {:.2}, {}), {:.0} tokens/s",
         report.batch_size,
         report.length,
         report.r,
+        report.arithmetic,
         counted(report.trainable_parameters as usize, "parameter"),
         times.median,
         times.p10,
@@ -262,8 +263,8 @@ fn print_decoding(report: &DecodingReport) {
 
 fn print_products(report: &ProductsReport) {
     println!(
-        "{} on {}, {} x {} tokens, rank {}",
-        report.model, report.device, report.batch_size, report.length, report.r
+        "{} on {}, {} x {} tokens, rank {}, {:?}",
+        report.model, report.device, report.batch_size, report.length, report.r, report.arithmetic
     );
     print_ceilings(&report.ceilings);
     println!("all matrix products of a step: {:.2} ms, floor {:.2} ms\n", report.step_ms, report.floor_ms);
