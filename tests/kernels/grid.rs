@@ -2,7 +2,7 @@ use postil::gpu::{Gpu, Params, PlanBuilder, Shader, Tensor};
 use postil::kernels::adamw::AdamwParams;
 use postil::kernels::add_rows::AddRowsParams;
 use postil::kernels::all_shaders;
-use postil::kernels::attention::{AttentionDeltaParams, AttentionParams};
+use postil::kernels::attention::{AttentionDeltaParams, AttentionDkvSumParams, AttentionParams};
 use postil::kernels::copy_columns::CopyColumnsParams;
 use postil::kernels::cross_entropy::CrossEntropyParams;
 use postil::kernels::gather::RowsParams;
@@ -158,7 +158,9 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params = AttentionParams { head_dim: 20, ..params };
     folding.check("attention_tiled/64x64", params, &[&range, &a, &wide, &b, &side], 3, 3).await;
     folding.check("attention_tiled_dq/32x64", params, &[&operands[..], &[&b]].concat(), 6, 6).await;
-    folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&wide_out]].concat(), 6, 6).await;
+    folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&b, &c]].concat(), 6, 6).await;
+    let params = AttentionDkvSumParams { rows, heads: 3, kv_heads: 3, head_dim: 22 };
+    folding.check("attention_dkv_sum", params, &[&a, &d, &wide_out], 2, 2 * elements).await;
 }
 
 cases!(folded_grids_give_the_same);
