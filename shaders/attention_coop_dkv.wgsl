@@ -50,32 +50,25 @@ fn deltas_of(i: u32, t: u32) -> vec4<f32> {
   return vec4(sides[at], sides[at + 1u], sides[at + 2u], sides[at + 3u]);
 }
 
-// Shows own · otherᵀ, with barriers behind. A single chunk of dy is in its tile already.
-fn show_dots(which: u32, t: u32) {
-  var products: Strip;
-  for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-    if chunk > 0u { workgroupBarrier(); }
-    load_own(which, chunk, t);
-    if CHUNKS > 1u || which == KEY { load_other(which, chunk, t); }
-    workgroupBarrier();
-    add_dots(&products, t);
-  }
-  show(&products, t);
-  workgroupBarrier();
-}
-
-// sums += weights · others, both chunks, with barriers behind
-fn add_all(sums_0: ptr<function, Strip>, sums_1: ptr<function, Strip>, which: u32, t: u32) {
-  load_other(which, 0u, t);
-  workgroupBarrier();
-  add_products(sums_0, t);
+// sums += weights · others, both chunks, with barriers behind. `ahead` has the first chunk of the others, and then that
+// of `next` in the tile from `next_first` on.
+fn add_all(
+  sums_0: ptr<function, Strip>, sums_1: ptr<function, Strip>, which: u32,
+  ahead: ptr<function, Cells>, next: u32, next_first: u32, t: u32,
+) {
+  put_other(ahead, t);
   workgroupBarrier();
   if CHUNKS > 1u {
-    load_other(which, 1u, t);
+    *ahead = fetch_other(which, 1u, t);
+    add_products(sums_0, t);
     workgroupBarrier();
-    add_products(sums_1, t);
+    put_other(ahead, t);
     workgroupBarrier();
   }
+  tile_first = next_first;
+  *ahead = fetch_other(next, 0u, t);
+  if CHUNKS > 1u { add_products(sums_1, t); } else { add_products(sums_0, t); }
+  workgroupBarrier();
 }
 
 // Adds sums to a chunk of dk or dv.
@@ -127,26 +120,29 @@ fn main(
   var dk_1: Strip;
   var dv_0: Strip;
   var dv_1: Strip;
+  var ahead: Cells;
+  tile_first = queries.x / BN * BN;
+  if queries.x < queries.y { ahead = fetch_other(KEY, 0u, t); }
   for (var first = queries.x / BN * BN; first < queries.y; first += BN) {
-    tile_first = first;
     if t < BN {
       let at = within_held(first + t) * params.heads + head;
       sides[t] = lse[at];
       sides[BN + t] = delta[at];
     }
-    show_dots(KEY, t);
+    show_dots(KEY, false, &ahead, VALUE, t);
     var weights: Cells;
     for (var i = 0u; i < CELLS; i++) {
       let weight = exp(shown(i, t) * params.scale - sides_of(i, t));
       weights[i] = select(vec4<f32>(), weight, inside(first, i, range, t));
       own_tile[cell(i, t)] = narrow(weights[i]);
     }
-    add_all(&dv_0, &dv_1, VALUE, t);
-    show_dots(VALUE, t);
+    add_all(&dv_0, &dv_1, VALUE, &ahead, VALUE, first, t);
+    // A single chunk of dy is in its tile already.
+    show_dots(VALUE, CHUNKS == 1u, &ahead, KEY, t);
     for (var i = 0u; i < CELLS; i++) {
       own_tile[cell(i, t)] = narrow(weights[i] * (shown(i, t) - deltas_of(i, t)));
     }
-    add_all(&dk_0, &dk_1, KEY, t);
+    add_all(&dk_0, &dk_1, KEY, &ahead, KEY, first + BN, t);
   }
   write(&dk_0, KEY, 0u, t);
   write(&dv_0, VALUE, 0u, t);
