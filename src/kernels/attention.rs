@@ -48,8 +48,8 @@ pub enum AttentionKernel {
 pub const ATTENTION_KERNELS: [AttentionKernel; 3] =
     [AttentionKernel::Rows, AttentionKernel::Tiled, AttentionKernel::Cooperative];
 
-/// Workgroup memory of the cooperative shaders, at most.
-pub const COOPERATIVE_WORKGROUP_STORAGE: u32 = 40 << 10;
+/// Most workgroup memory, in bytes, of a shader with cooperative matrices; a device must have it.
+pub const COOPERATIVE_WORKGROUP_STORAGE: u32 = 48 << 10;
 
 /// Fewer rows than this leave most of a tile empty.
 const MIN_TILED_ROWS: usize = 16;
