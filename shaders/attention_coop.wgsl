@@ -14,6 +14,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;
 
+const KEY: u32 = 0u;
+const VALUE: u32 = 1u;
 // The items' places in q, and what is shared between those who have a row.
 var<workgroup> own_heads: array<u32, BM>;
 var<workgroup> shares: array<f32, THREADS>;
@@ -71,19 +73,11 @@ fn main(
     // No key in this part: 0 with no weight, for those to come to go on from.
     total = counts;
   }
+  var ahead: Cells;
+  tile_first = keys.x / BN * BN;
+  if keys.x < keys.y { ahead = fetch_other(KEY, 0u, t); }
   for (var first = keys.x / BN * BN; first < keys.y; first += BN) {
-    tile_first = first;
-    var products: Strip;
-    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-      if chunk > 0u { workgroupBarrier(); }
-      load_own(0u, chunk, t);
-      load_other(0u, chunk, t);
-      workgroupBarrier();
-      add_dots(&products, t);
-    }
-    show(&products, t);
-    workgroupBarrier();
-    load_other(1u, 0u, t);
+    show_dots(KEY, false, &ahead, VALUE, t);
     var scores: Cells;
     var highest = peak;
     for (var i = 0u; i < CELLS; i++) {
@@ -103,9 +97,15 @@ fn main(
       own_tile[cell(i, t)] = narrow(weight);
     }
     for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-      if chunk > 0u { load_other(1u, chunk, t); }
+      put_other(&ahead, t);
       workgroupBarrier();
-      products = Strip();
+      if chunk + 1u < CHUNKS {
+        ahead = fetch_other(VALUE, chunk + 1u, t);
+      } else {
+        tile_first = first + BN;
+        ahead = fetch_other(KEY, 0u, t);
+      }
+      var products: Strip;
       add_products(&products, t);
       show(&products, t);
       workgroupBarrier();

@@ -35,20 +35,6 @@ fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   return kv[kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c];
 }
 
-// Shows own · otherᵀ, with barriers behind
-fn show_dots(which: u32, t: u32) {
-  var products: Strip;
-  for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-    if chunk > 0u { workgroupBarrier(); }
-    load_own(which, chunk, t);
-    load_other(which, chunk, t);
-    workgroupBarrier();
-    add_dots(&products, t);
-  }
-  show(&products, t);
-  workgroupBarrier();
-}
-
 // Adds sums to a chunk of dq.
 fn write(sums: ptr<function, Strip>, chunk: u32, rows: u32, t: u32) {
   workgroupBarrier();
@@ -93,28 +79,33 @@ fn main(
   let own_delta = delta[own_heads[row_of(t)]];
   var sums_0: Strip;
   var sums_1: Strip;
+  var ahead: Cells;
+  tile_first = keys.x / BN * BN;
+  if keys.x < keys.y { ahead = fetch_other(KEY, 0u, t); }
   for (var first = keys.x / BN * BN; first < keys.y; first += BN) {
-    tile_first = first;
-    show_dots(KEY, t);
+    show_dots(KEY, false, &ahead, VALUE, t);
     var weights: Cells;
     for (var i = 0u; i < CELLS; i++) {
       let weight = exp(shown(i, t) * params.scale - side);
       weights[i] = select(vec4<f32>(), weight, inside(first, i, range, t));
     }
-    show_dots(VALUE, t);
+    show_dots(VALUE, false, &ahead, KEY, t);
     for (var i = 0u; i < CELLS; i++) {
       own_tile[cell(i, t)] = narrow(weights[i] * (shown(i, t) - own_delta));
     }
-    load_other(KEY, 0u, t);
-    workgroupBarrier();
-    add_products(&sums_0, t);
+    put_other(&ahead, t);
     workgroupBarrier();
     if CHUNKS > 1u {
-      load_other(KEY, 1u, t);
+      ahead = fetch_other(KEY, 1u, t);
+      add_products(&sums_0, t);
       workgroupBarrier();
-      add_products(&sums_1, t);
+      put_other(&ahead, t);
       workgroupBarrier();
     }
+    tile_first = first + BN;
+    ahead = fetch_other(KEY, 0u, t);
+    if CHUNKS > 1u { add_products(&sums_1, t); } else { add_products(&sums_0, t); }
+    workgroupBarrier();
   }
   write(&sums_0, 0u, items - own, t);
   if CHUNKS > 1u { write(&sums_1, 1u, items - own, t); }

@@ -10,18 +10,29 @@ const BN: u32 = 64u;
 // Vectors of a row: in use, and with what keeps the rows of a fragment in different banks.
 const WIDTH: u32 = 16u;
 const LD: u32 = 18u;
-const CELLS: u32 = 4u;
+// Vectors that an invocation has, also of a tile.
+const CELLS: u32 = BM * WIDTH / THREADS;
 alias Cells = array<vec4<f32>, CELLS>;
 
 fn load_own(which: u32, chunk: u32, t: u32) {
-  for (var row = t / WIDTH; row < BM; row += THREADS / WIDTH) {
+  for (var i = 0u; i < CELLS; i++) {
+    let row = t / WIDTH + i * (BM / CELLS);
     own_tile[row * LD + t % WIDTH] = narrow(own_at(which, row, chunk * WIDTH + t % WIDTH));
   }
 }
 
-fn load_other(which: u32, chunk: u32, t: u32) {
-  for (var row = t / WIDTH; row < BN; row += THREADS / WIDTH) {
-    other_tile[row * LD + t % WIDTH] = narrow(other_at(which, row, chunk * WIDTH + t % WIDTH));
+// An invocation's share of a tile of others, for it to be on its way while something else is computed.
+fn fetch_other(which: u32, chunk: u32, t: u32) -> Cells {
+  var values: Cells;
+  for (var i = 0u; i < CELLS; i++) {
+    values[i] = other_at(which, t / WIDTH + i * (BN / CELLS), chunk * WIDTH + t % WIDTH);
+  }
+  return values;
+}
+
+fn put_other(values: ptr<function, Cells>, t: u32) {
+  for (var i = 0u; i < CELLS; i++) {
+    other_tile[(t / WIDTH + i * (BN / CELLS)) * LD + t % WIDTH] = narrow((*values)[i]);
   }
 }
 
@@ -41,4 +52,23 @@ fn cell(i: u32, t: u32) -> u32 { return row_of(t) * LD + column_of(i, t); }
 fn inside(first: u32, i: u32, range: vec2<u32>, t: u32) -> vec4<bool> {
   let other = vec4(first + column_of(i, t) * 4u) + vec4(0u, 1u, 2u, 3u);
   return (other >= vec4(range.x)) & (other < vec4(range.y));
+}
+
+// Shows own · otherᵀ, with barriers behind. `ahead` has the first chunk of the others, unless their only one is in the
+// tile; then it has that of `next`.
+fn show_dots(which: u32, in_tile: bool, ahead: ptr<function, Cells>, next: u32, t: u32) {
+  var products: Strip;
+  for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+    if chunk > 0u {
+      *ahead = fetch_other(which, chunk, t);
+      workgroupBarrier();
+    }
+    load_own(which, chunk, t);
+    if !in_tile { put_other(ahead, t); }
+    workgroupBarrier();
+    if chunk + 1u == CHUNKS { *ahead = fetch_other(next, 0u, t); }
+    add_dots(&products, t);
+  }
+  show(&products, t);
+  workgroupBarrier();
 }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{expect_shape, shader, spread, wgsl};
+use super::{expect_shape, per_element, shader, spread, wgsl};
 use crate::config::Arithmetic;
 use crate::gpu::{Gpu, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
@@ -21,6 +21,11 @@ params! {
         rows: u32, heads: u32, kv_heads: u32, head_dim: u32, scale: f32,
         first: u32, count: u32, accumulate: u32,
     }
+}
+
+params! {
+    /// Parameter block of `attention_dkv_sum.wgsl`.
+    pub struct AttentionDkvSumParams { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, }
 }
 
 params! {
@@ -44,8 +49,8 @@ pub enum AttentionKernel {
 pub const ATTENTION_KERNELS: [AttentionKernel; 3] =
     [AttentionKernel::Rows, AttentionKernel::Tiled, AttentionKernel::Cooperative];
 
-/// Workgroup memory of the cooperative shaders, at most.
-pub const COOPERATIVE_WORKGROUP_STORAGE: u32 = 40 << 10;
+/// Most workgroup memory, in bytes, of a shader with cooperative matrices; a device must have it.
+pub const COOPERATIVE_WORKGROUP_STORAGE: u32 = 48 << 10;
 
 /// Fewer rows than this leave most of a tile empty.
 const MIN_TILED_ROWS: usize = 16;
@@ -150,20 +155,28 @@ impl Pass {
         shader::<AttentionParams>(name, columns, &parts)
     }
 
+    /// How many tiles of `size` there are: of a key head's queries, or of keys once for each query head, since there
+    /// would be too few workgroups otherwise.
+    fn tiles(self, rows: usize, size: usize, heads: &Heads) -> usize {
+        match self {
+            Self::Dkv => rows.div_ceil(size) * heads.heads,
+            _ => (rows * (heads.heads / heads.kv_heads)).div_ceil(size) * heads.kv_heads,
+        }
+    }
+
     /// The shader, and the grid for `rows` rows of queries or (in [`Self::Dkv`]) of keys.
     fn plan(self, kernel: AttentionKernel, rows: usize, heads: &Heads) -> (Shader, [u32; 3]) {
         assert!(kernel.suits(heads.head_dim), "{kernel:?} cannot compute {heads:?}");
-        // What a workgroup has of its own: queries of each head, but keys of each key head.
-        let group = if self == Self::Dkv { 1 } else { heads.heads / heads.kv_heads };
         match kernel {
-            AttentionKernel::Rows => (self.rows_shader(), spread(rows * group * heads.kv_heads)),
+            AttentionKernel::Rows if self == Self::Dkv => (self.rows_shader(), spread(rows * heads.kv_heads)),
+            AttentionKernel::Rows => (self.rows_shader(), spread(rows * heads.heads)),
             AttentionKernel::Tiled => {
                 let tile = self.tile(heads.head_dim);
-                (self.tiled_shader(tile), spread((rows * group).div_ceil(tile.2) * heads.kv_heads))
+                (self.tiled_shader(tile), spread(self.tiles(rows, tile.2, heads)))
             }
             AttentionKernel::Cooperative => {
-                let tiles = (rows * group).div_ceil(COOPERATIVE_ROWS);
-                (self.cooperative_shader(heads.head_dim), spread(tiles * heads.kv_heads))
+                let tiles = self.tiles(rows, COOPERATIVE_ROWS, heads);
+                (self.cooperative_shader(heads.head_dim), spread(tiles))
             }
         }
     }
@@ -173,8 +186,12 @@ fn delta_shader() -> Shader {
     shader::<AttentionDeltaParams>("attention_delta", "", &[wgsl!("attention_delta")])
 }
 
+fn dkv_sum_shader() -> Shader {
+    shader::<AttentionDkvSumParams>("attention_dkv_sum", "", &[wgsl!("attention_dkv_sum")])
+}
+
 pub(super) fn shaders() -> Vec<Shader> {
-    let mut all = vec![delta_shader()];
+    let mut all = vec![delta_shader(), dkv_sum_shader()];
     for pass in PASSES {
         all.push(pass.rows_shader());
         all.extend([64, 128, 256].map(|head_dim| pass.tiled_shader(pass.tile(head_dim))));
@@ -279,7 +296,7 @@ pub struct AttentionBackward<'a> {
     pub q: &'a Tensor,
     /// Keys and values.
     pub kv: &'a Tensor,
-    /// The forward pass's output.
+    /// The forward pass's output. Its memory is used for something else once it has been read.
     pub y: &'a Tensor,
     /// The forward pass's log-sum-exp.
     pub lse: &'a Tensor,
@@ -315,29 +332,47 @@ pub fn attention_backward_with(
     for (name, tensor) in [("lse", io.lse), ("delta", io.delta)] {
         expect_shape(name, tensor, rows, heads.heads);
     }
-    let (queries, keys) = (
-        row_parts(&[io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq]),
-        row_parts(&[io.query_range, io.kv, io.dkv]),
-    );
+    let queries = row_parts(&[io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq]);
+    let keys = row_parts(&[io.query_range, io.kv, io.dkv, io.y, io.dq]);
     for rows in &queries {
-        let of_q = |tensor: &Tensor| tensor.slice(rows);
-        let (dy, delta) = (of_q(io.dy), of_q(io.delta));
+        let [y, dy, delta] = [io.y, io.dy, io.delta].map(|tensor| tensor.slice(rows));
         let items = rows.len() * heads.heads;
         let params = AttentionDeltaParams { items: items as u32, head_dim: heads.head_dim as u32 };
-        plan.dispatch(delta_shader(), &params, &[&of_q(io.y), &dy, &delta], spread(items.div_ceil(64)));
-        let (kv_range, q, lse, dq) = (of_q(io.kv_range), of_q(io.q), of_q(io.lse), of_q(io.dq));
-        let (shader, grid) = Pass::Dq.plan(kernel, rows.len(), heads);
-        for held in &keys {
-            let bindings = [&kv_range, &q, &io.kv.slice(held), &dy, &lse, &delta, &dq];
-            plan.dispatch(shader.clone(), &heads.params(rows.len(), held), &bindings, grid);
-        }
+        plan.dispatch(delta_shader(), &params, &[&y, &dy, &delta], spread(items.div_ceil(64)));
     }
     for rows in &keys {
-        let [query_range, kv, dkv] = [io.query_range, io.kv, io.dkv].map(|tensor| tensor.slice(rows));
+        // The gradients of keys and values by each head; dq's turn is later.
+        let of_keys = |tensor: &Tensor| tensor.slice(rows);
+        let (kv, dkv, by_head) = (of_keys(io.kv), of_keys(io.dkv), [io.dq, io.y].map(of_keys));
         let (shader, grid) = Pass::Dkv.plan(kernel, rows.len(), heads);
         for held in &queries {
             let [q, dy, lse, delta] = [io.q, io.dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
-            let bindings = [&query_range, &q, &kv, &dy, &lse, &delta, &dkv];
+            let query_range = of_keys(io.query_range);
+            let mut bindings = vec![&query_range, &q, &kv, &dy, &lse, &delta];
+            match kernel {
+                AttentionKernel::Rows => bindings.push(&dkv),
+                _ => bindings.extend(&by_head),
+            }
+            plan.dispatch(shader.clone(), &heads.params(rows.len(), held), &bindings, grid);
+        }
+        if kernel != AttentionKernel::Rows {
+            let params = AttentionDkvSumParams {
+                rows: rows.len() as u32,
+                heads: heads.heads as u32,
+                kv_heads: heads.kv_heads as u32,
+                head_dim: heads.head_dim as u32,
+            };
+            let [dk, dv] = &by_head;
+            plan.dispatch(dkv_sum_shader(), &params, &[dk, dv, &dkv], per_element(dkv.len()));
+        }
+    }
+    for rows in &queries {
+        let of_q = |tensor: &Tensor| tensor.slice(rows);
+        let [kv_range, q, dy] = [io.kv_range, io.q, io.dy].map(of_q);
+        let [lse, delta, dq] = [io.lse, io.delta, io.dq].map(of_q);
+        let (shader, grid) = Pass::Dq.plan(kernel, rows.len(), heads);
+        for held in &keys {
+            let bindings = [&kv_range, &q, &io.kv.slice(held), &dy, &lse, &delta, &dq];
             plan.dispatch(shader.clone(), &heads.params(rows.len(), held), &bindings, grid);
         }
     }

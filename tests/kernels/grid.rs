@@ -2,7 +2,7 @@ use postil::gpu::{Gpu, Params, PlanBuilder, Shader, Tensor};
 use postil::kernels::adamw::AdamwParams;
 use postil::kernels::add_rows::AddRowsParams;
 use postil::kernels::all_shaders;
-use postil::kernels::attention::{AttentionDeltaParams, AttentionParams};
+use postil::kernels::attention::{AttentionDeltaParams, AttentionDkvSumParams, AttentionParams};
 use postil::kernels::copy::CopyParams;
 use postil::kernels::copy_columns::CopyColumnsParams;
 use postil::kernels::cross_entropy::CrossEntropyParams;
@@ -10,6 +10,7 @@ use postil::kernels::gather::RowsParams;
 use postil::kernels::gelu::GeluParams;
 use postil::kernels::head_norm::{HeadNormBackwardParams, HeadNormParams};
 use postil::kernels::layer_norm::{LayerNormBackwardParams, LayerNormParams};
+use postil::kernels::matmul_coop::SumSharesParams;
 use postil::kernels::rms_norm::{RmsNormBackwardParams, RmsNormParams};
 use postil::kernels::rope::RopeParams;
 use postil::kernels::step::{Optimizer, Step};
@@ -77,7 +78,7 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let [side, other_side] = [(); 2].map(|()| matrix(3));
     let moment = f32s(gpu, &[count], &vec![0.5; count]);
     let [rstd, scale] = [ROWS, WIDTH].map(|n| f32s(gpu, &[n], &vec![0.5; n]));
-    let norm = f32s(gpu, &[1], &[2.0]);
+    let state = f32s(gpu, &[8], &[2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let index = u32s(gpu, &[ROWS], &Random::new(101).permutation(ROWS as u32));
     let (rows, width) = (ROWS as u32, WIDTH as u32);
     let elements = (count as u32).div_ceil(256);
@@ -111,7 +112,16 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("transpose/32", params, &[&a, &c], 1, elements).await;
     // v, since it depends on nothing else that the step changes.
     let params = AdamwParams { count: count as u32 };
-    folding.check("adamw", params, &[&d, &a, &b, &moment, &norm], 3, elements).await;
+    folding.check("adamw", params, &[&d, &a, &b, &moment, &state], 3, elements).await;
+
+    let params = SumSharesParams {
+        count: count as u32 / 2,
+        at: 0,
+        stride: count as u32 / 2,
+        shares: 2,
+        accumulate: 0,
+    };
+    folding.check("sum_shares", params, &[&a, &b], 1, elements.div_ceil(2)).await;
 
     let params = RmsNormParams { rows, width, eps: 1e-5 };
     folding.check("rms_norm", params, &[&a, &scale, &b, &rstd], 2, rows).await;
@@ -126,7 +136,7 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params = HeadNormBackwardParams { rows, heads: 3, head_dim: 22, ldd: width };
     folding.check("head_norm_backward", params, &[&a, &scale, &side, &b], 3, 3 * rows).await;
     let params = CrossEntropyParams { rows, vocab: width, loss_offset: 0, backward: 1 };
-    folding.check("cross_entropy", params, &[&index, &c, &rstd], 1, rows).await;
+    folding.check("cross_entropy", params, &[&index, &c, &rstd, &state], 1, rows).await;
 
     // Three heads of 22 columns.
     let table = f32s(gpu, &[ROWS, 22], &postil::kernels::rope::table(ROWS, &[0.5; 11]));
@@ -162,7 +172,9 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params = AttentionParams { head_dim: 20, ..params };
     folding.check("attention_tiled/64x64", params, &[&range, &a, &wide, &b, &side], 3, 3).await;
     folding.check("attention_tiled_dq/32x64", params, &[&operands[..], &[&b]].concat(), 6, 6).await;
-    folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&wide_out]].concat(), 6, 6).await;
+    folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&b, &c]].concat(), 6, 6).await;
+    let params = AttentionDkvSumParams { rows, heads: 3, kv_heads: 3, head_dim: 22 };
+    folding.check("attention_dkv_sum", params, &[&a, &d, &wide_out], 2, 2 * elements).await;
 }
 
 cases!(folded_grids_give_the_same);

@@ -10,6 +10,7 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, TypeInner};
 use postil::gpu::{Param, ParamKind, Params, Shader};
+use postil::kernels::attention::COOPERATIVE_WORKGROUP_STORAGE;
 use postil::kernels::step::Step;
 use postil::kernels::{all_shaders, cooperative_shaders};
 
@@ -18,8 +19,6 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_MEMORY: u32 = 16 * 1024;
 const MAX_BINDING: u32 = 1000;
-/// Workgroup memory where there are cooperative matrices.
-const MAX_COOPERATIVE_MEMORY: u32 = 48 * 1024;
 
 fn is_cooperative(shader: &Shader) -> bool {
     shader.parts.iter().any(|part| part.contains("enable wgpu_cooperative_matrix;"))
@@ -193,7 +192,7 @@ fn all_keep_to_the_limits() {
             .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
             .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16))
             .sum();
-        let most = if is_cooperative(&shader) { MAX_COOPERATIVE_MEMORY } else { MAX_WORKGROUP_MEMORY };
+        let most = if is_cooperative(&shader) { COOPERATIVE_WORKGROUP_STORAGE } else { MAX_WORKGROUP_MEMORY };
         assert!(memory <= most, "{label}: {memory} bytes of workgroup memory");
     }
 }
