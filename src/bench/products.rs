@@ -162,14 +162,16 @@ fn plan(gpu: &Gpu, product: &Product, setup: &Setup) -> Result<Plan> {
             let weight = tensor("weight", [n, k], side)?;
             let extension = low_rank([n, r])?;
             let extension = extension.as_ref().map(|(e, f)| (e, f));
-            Nt { extension, ..Nt::new(&x, &weight, &y) }.add_to(&mut plan);
+            let product = Nt { extension, ..Nt::new(&x, &weight, &y) };
+            if frozen { product.add_to(&mut plan) } else { product.add_low_rank_to(&mut plan) }
         }
         Form::Nn => {
             let (x, y) = (tensor("dy", [m, k], activations)?, tensor("dx", [m, n], result)?);
             let weight = tensor("weight", [k, n], side)?;
             let extension = low_rank([r, n])?;
             let extension = extension.as_ref().map(|(e, f)| (e, f));
-            Nn { extension, ..Nn::new(&x, &weight, &y) }.add_to(&mut plan);
+            let product = Nn { extension, ..Nn::new(&x, &weight, &y) };
+            if frozen { product.add_to(&mut plan) } else { product.add_low_rank_to(&mut plan) }
         }
         Form::Tn => {
             // The wider one is activations, the other the low-rank side.

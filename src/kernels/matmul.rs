@@ -225,6 +225,14 @@ impl<'a> Nt<'a> {
         Self { x, weight, extension: None, bias: None, residual: None, y, scale: 1.0, dropout: None }
     }
 
+    /// Adds a product with LoRA's A to a plan. Not for a frozen weight: its result must not depend on whether there is
+    /// an adapter beside it.
+    pub fn add_low_rank_to(&self, plan: &mut PlanBuilder) {
+        if !matmul_coop::add_narrow_nt(plan, self) {
+            self.add_to(plan);
+        }
+    }
+
     /// Adds the product to a plan.
     pub fn add_to(&self, plan: &mut PlanBuilder) {
         if matmul_coop::add_nt(plan, self) {
@@ -313,6 +321,13 @@ impl<'a> Nn<'a> {
             scale: 1.0,
             dropout: None,
             shares: None,
+        }
+    }
+
+    /// Adds a product with LoRA's B to a plan.
+    pub fn add_low_rank_to(&self, plan: &mut PlanBuilder) {
+        if !matmul_coop::add_narrow_nn(plan, self) {
+            self.add_to(plan);
         }
     }
 

@@ -198,17 +198,13 @@ fn one_part(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|tensor| tensor.part_count() == 1)
 }
 
-/// Adds a product to a plan whose arithmetic is f16, if a kernel here fits it.
+/// Adds a product to a plan whose arithmetic is f16, if whole tiles fit it.
 pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
-    plan.arithmetic() == Arithmetic::F16 && (add_narrow_nt(plan, product) || add_tiled_nt(plan, product))
-}
-
-fn add_tiled_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
     let (m, n, k) = (x.tensor.rows(), y.count, x.count);
     let Some(tile) = CoopTile::for_shape(m, n, k) else { return false };
     let plain = product.scale == 1.0 && product.dropout.is_none();
-    if !plain || !x.is_aligned() || !one_part(&[x.tensor, weight, y.tensor]) {
+    if plan.arithmetic() != Arithmetic::F16 || !plain || !x.is_aligned() || !one_part(&[x.tensor, weight, y.tensor]) {
         return false;
     }
     expect_shape("weight", weight, n, k);
@@ -232,15 +228,12 @@ fn add_tiled_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
 
 /// As [`add_nt`].
 pub(super) fn add_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
-    if plan.arithmetic() == Arithmetic::F16 && add_narrow_nn(plan, product) {
-        return true;
-    }
     let Some(tile) = tile_nn(plan, product) else { return false };
     add_tiled_nn(plan, product, tile);
     true
 }
 
-/// Whether [`add_nn`] would add it in tiles.
+/// Whether [`add_nn`] would add it.
 pub(super) fn fits_nn(plan: &PlanBuilder, product: &Nn<'_>) -> bool {
     tile_nn(plan, product).is_some()
 }
@@ -285,11 +278,12 @@ fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
     }
 }
 
-/// Adds a narrow product with an f32 weight, LoRA's A, if it is one.
-fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
+/// Adds a narrow product with an f32 weight, LoRA's A, to a plan whose arithmetic is f16, if it is one.
+pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
     let plain = product.extension.is_none() && product.bias.is_none() && product.residual.is_none();
-    let fits = plain
+    let fits = plan.arithmetic() == Arithmetic::F16
+        && plain
         && weight.dtype() == Dtype::F32
         && y.count <= NARROW_COLUMNS
         && x.is_aligned()
@@ -316,10 +310,11 @@ fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     true
 }
 
-/// Adds a narrow product with an f32 weight, LoRA's B, if it is one.
-fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
+/// As [`add_narrow_nt`], with LoRA's B.
+pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Nn { x, weight, y, .. } = product;
-    let fits = product.extension.is_none()
+    let fits = plan.arithmetic() == Arithmetic::F16
+        && product.extension.is_none()
         && !product.accumulate
         && weight.dtype() == Dtype::F32
         && y.columns() <= NARROW_COLUMNS

@@ -237,7 +237,7 @@ impl Backward<'_> {
         let xa = self.pass.buffers.layer(self.layer).xa(module.module.id.projection, r);
         let dxa = self.gradients.xa.narrowed(r);
         let b = module.b(lora.values());
-        Nn { scale: self.pass.scale_of(module), ..Nn::new(dy, &b, &dxa) }.add_to(plan);
+        Nn { scale: self.pass.scale_of(module), ..Nn::new(dy, &b, &dxa) }.add_low_rank_to(plan);
         match (&self.gradients.shares, lora.layer(self.layer)) {
             (Some(shares), Some((range, _))) => {
                 shares.add_product(plan, dy, (&xa).into(), module.b_at - range.start, false, None);

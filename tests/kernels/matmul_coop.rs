@@ -159,8 +159,8 @@ pub async fn narrow(gpu: &Gpu) {
         let [y, dy] = [(); 2].map(|()| unwritten(gpu, &[m, n]));
         let (x_gpu, a_gpu, b_gpu) = (f32s(gpu, &[m, k], &x), f32s(gpu, &[n, k], &a), f32s(gpu, &[k, n], &b));
         run_f16(gpu, &step, |plan| {
-            Nt { scale: 0.5, dropout, ..Nt::new(&x_gpu, &a_gpu, &y) }.add_to(plan);
-            Nn { scale: -2.0, ..Nn::new(&x_gpu, &b_gpu, &dy) }.add_to(plan);
+            Nt { scale: 0.5, dropout, ..Nt::new(&x_gpu, &a_gpu, &y) }.add_low_rank_to(plan);
+            Nn { scale: -2.0, ..Nn::new(&x_gpu, &b_gpu, &dy) }.add_low_rank_to(plan);
         });
         let what = format!("{m}×{n}×{k}, p = {p}");
         let expected = reference::scaled(&reference::nt(&rounded(&dropped), &rounded(&a), [m, n, k]), 0.5);
