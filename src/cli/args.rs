@@ -371,6 +371,9 @@ pub struct EvalArgs {
     /// Count every token of chat data, not only what the assistant says
     #[arg(long)]
     pub train_on_all: bool,
+    /// Arithmetic of the matrix products [default: auto]
+    #[arg(long)]
+    pub precision: Option<PrecisionArg>,
     #[command(flatten)]
     pub memory: BudgetArg,
     #[command(flatten)]

@@ -54,19 +54,12 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
     prepared.report.warnings.iter().for_each(|warning| warn(warning));
     let rows = Rows::single(prepared.examples);
     let (lora, weights) = (adapter.as_ref().map(|adapter| &adapter.config), opened.weight_bytes(&gpu)?);
-    let plan = Evaluator::plan(
-        &gpu,
-        &opened.config,
-        lora,
-        weights,
-        &rows,
-        args.batch_size,
-        gpu.arithmetic(Precision::Auto)?,
-    )?;
+    let arithmetic = gpu.arithmetic(args.precision.map_or(Precision::Auto, Into::into))?;
+    let plan = Evaluator::plan(&gpu, &opened.config, lora, weights, &rows, args.batch_size, arithmetic)?;
     args.memory.check(&gpu, Work::Evaluation, plan).await?;
     let base = load_opened(&gpu, opened, json).await?;
     let lora = load_adapter(&base, adapter.as_ref())?;
-    let make = || Evaluator::new(&base.model, lora, &rows, args.batch_size);
+    let make = || Evaluator::new(&base.model, lora, &rows, args.batch_size, arithmetic);
     let mut evaluator = gpu.make_room("the evaluation", make).await?;
     let result = evaluator.loss(&rows, args.batch_size).await?;
     if json {

@@ -257,6 +257,9 @@ impl Run {
         if let Some(log) = &mut self.log {
             log.add(report)?;
         }
+        if let Some(note) = &report.note {
+            self.note(note.clone());
+        }
         self.bar.set_position(report.step as u64);
         self.bar.set_message(format!("loss {:.4}  {:.0} tok/s ", report.loss, report.tokens_per_second));
         if let Some(loss) = report.eval_loss {

@@ -204,7 +204,11 @@ pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let (m, n, k) = (x.tensor.rows(), y.count, x.count);
     let Some(tile) = CoopTile::for_shape(m, n, k) else { return false };
     let plain = product.scale == 1.0 && product.dropout.is_none();
-    if plan.arithmetic() != Arithmetic::F16 || !plain || !x.is_aligned() || !one_part(&[x.tensor, weight, y.tensor]) {
+    if plan.arithmetic() != Arithmetic::F16
+        || !plain
+        || !x.is_aligned()
+        || !one_part(&[x.tensor, weight, y.tensor])
+    {
         return false;
     }
     expect_shape("weight", weight, n, k);

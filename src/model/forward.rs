@@ -244,7 +244,8 @@ impl Forward<'_> {
         let a = module.a(lora.values());
         let xa = self.buffers.layer(layer).xa(projection, module.module.r);
         let scale = self.scale_of(module);
-        Nt { scale, dropout: self.dropout.then_some(module.index), ..Nt::new(x, &a, &xa) }.add_low_rank_to(plan);
+        Nt { scale, dropout: self.dropout.then_some(module.index), ..Nt::new(x, &a, &xa) }
+            .add_low_rank_to(plan);
         Some((xa, module.b(lora.values())))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::config::{Arithmetic, LoraConfig, ModelConfig, Precision};
+use crate::config::{Arithmetic, LoraConfig, ModelConfig};
 use crate::data::{Batch, Rows};
 use crate::error::{Error, Result};
 use crate::gpu::{Allocator, MemoryUse, Plan, PlanBuilder, Recorder, StepBuffer, Tensor};
@@ -118,8 +118,13 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
-    pub fn new(model: &Rc<Model>, lora: Option<Rc<Lora>>, rows: &Rows, batch_size: usize) -> Result<Self> {
-        let arithmetic = model.gpu().arithmetic(Precision::Auto)?;
+    pub fn new(
+        model: &Rc<Model>,
+        lora: Option<Rc<Lora>>,
+        rows: &Rows,
+        batch_size: usize,
+        arithmetic: Arithmetic,
+    ) -> Result<Self> {
         let (gpu, config) = (model.gpu(), model.config());
         let workspace =
             Workspace::for_evaluation(gpu, config, lora.as_deref(), rows, batch_size, arithmetic)?;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postil::config::TrainConfig;
+use postil::config::{Arithmetic, TrainConfig};
 use postil::data::{Examples, Rows};
 use postil::gpu::Gpu;
 use postil::train::{Evaluator, Trainer, TrainingData};
@@ -19,7 +19,8 @@ async fn loss(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let lora = Rc::new(golden.lora(&model));
     let rows = Rows::single(Examples::new(golden.examples()).unwrap());
     for batch_size in [1, 2, rows.len()] {
-        let mut evaluator = Evaluator::new(&model, Some(Rc::clone(&lora)), &rows, batch_size).unwrap();
+        let mut evaluator =
+            Evaluator::new(&model, Some(Rc::clone(&lora)), &rows, batch_size, Arithmetic::F32).unwrap();
         let found = evaluator.loss(&rows, batch_size).await.unwrap();
         assert_eq!(found.targets, golden.facts.target_tokens);
         let name = format!("loss in batches of {batch_size}");
@@ -37,9 +38,14 @@ pub async fn zero_b(gpu: &Arc<Gpu>) {
     let examples = Examples::new(golden.examples()).unwrap();
     let rows = Rows::single(examples.clone());
     let size = golden.train_config().per_device_train_batch_size;
-    let base = Evaluator::new(&model, None, &rows, size).unwrap().loss(&rows, size).await.unwrap();
+    let base =
+        Evaluator::new(&model, None, &rows, size, Arithmetic::F32).unwrap().loss(&rows, size).await.unwrap();
     let lora = Rc::new(golden.lora(&model));
-    let with = Evaluator::new(&model, Some(lora), &rows, size).unwrap().loss(&rows, size).await.unwrap();
+    let with = Evaluator::new(&model, Some(lora), &rows, size, Arithmetic::F32)
+        .unwrap()
+        .loss(&rows, size)
+        .await
+        .unwrap();
     assert_eq!(with, base);
     let data = TrainingData { train: examples.clone(), evaluation: Some(examples) };
     let mut trainer = Trainer::new(&model, golden.lora(&model), golden.train_config(), data).unwrap();

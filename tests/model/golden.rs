@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use postil::Result;
 use postil::checkpoint::{Adapter, AdapterModule, SafetensorsFile};
-use postil::config::{ModelConfig, TrainConfig};
+use postil::config::{ModelConfig, Precision, TrainConfig};
 use postil::data::{Example, Examples};
 use postil::gpu::Gpu;
 use postil::model::{Lora, Model, WeightBytes};
@@ -154,7 +154,7 @@ impl GoldenCase {
 
     /// The settings of the golden training run.
     pub fn train_config(&self) -> TrainConfig {
-        TrainConfig { shuffle: false, ..self.facts.training.clone() }
+        TrainConfig { shuffle: false, precision: Precision::F32, ..self.facts.training.clone() }
     }
 
     /// A tensor of `golden.safetensors`.

@@ -68,7 +68,7 @@ async fn inference(golden: &GoldenCase) {
         allocated(Decoder::plan(&gpu, config, None, weights, capacity).unwrap());
     }
     {
-        let _evaluator = Evaluator::new(&model, None, &rows, 2).unwrap();
+        let _evaluator = Evaluator::new(&model, None, &rows, 2, arithmetic).unwrap();
         allocated(Evaluator::plan(&gpu, config, None, weights, &rows, 2, arithmetic).unwrap());
     }
     let (lora, lora_config) = (golden.lora(&model), Some(&golden.adapter.config));
@@ -76,7 +76,7 @@ async fn inference(golden: &GoldenCase) {
         let _decoder = Decoder::new(&model, Some(&lora), capacity).unwrap();
         allocated(Decoder::plan(&gpu, config, lora_config, weights, capacity).unwrap());
     }
-    let _evaluator = Evaluator::new(&model, Some(lora.into()), &rows, 2).unwrap();
+    let _evaluator = Evaluator::new(&model, Some(lora.into()), &rows, 2, arithmetic).unwrap();
     allocated(Evaluator::plan(&gpu, config, lora_config, weights, &rows, 2, arithmetic).unwrap());
 }
 

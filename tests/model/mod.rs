@@ -37,5 +37,7 @@ mod loading;
 mod memory;
 mod packing;
 mod parts;
+#[cfg(not(target_arch = "wasm32"))]
+mod precision;
 mod runs;
 mod training;
