@@ -37,5 +37,6 @@ mod loading;
 mod memory;
 mod packing;
 mod parts;
+mod pieces;
 mod runs;
 mod training;
