@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use super::allocator::{Allocator, byte_size};
+use super::compile::Pipelines;
 use super::governor::{Governor, PIECE_SECONDS};
-use super::pipeline::PipelineCache;
+#[cfg(not(target_arch = "wasm32"))]
+use super::pipeline_file::PipelineFile;
 use super::tensor::{Allocated, Counted, Dtype, Part, PartLimits, Tensor};
 use super::{Recorder, human_bytes};
 use crate::config::{Arithmetic, Precision};
@@ -91,11 +93,23 @@ pub struct GpuOptions {
     /// Seconds that one submission may take; lists of operations that take longer are submitted in pieces, at 0 one by
     /// one. What is computed does not depend on it.
     pub piece_seconds: f32,
+    /// Whether shaders check every index and clear their workgroup memory, as a browser's always do. The crate's own
+    /// need neither; checks tell a mistake from what it overwrites.
+    pub checked: bool,
+    /// The folder in which compiled pipelines are kept for the next time; `None`: they are not kept.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub pipeline_folder: Option<std::path::PathBuf>,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { limits: None, piece_seconds: PIECE_SECONDS }
+        Self {
+            limits: None,
+            piece_seconds: PIECE_SECONDS,
+            checked: false,
+            #[cfg(not(target_arch = "wasm32"))]
+            pipeline_folder: None,
+        }
     }
 }
 
@@ -103,7 +117,7 @@ impl Default for GpuOptions {
 pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    pub(super) pipelines: PipelineCache,
+    pub(super) pipelines: Pipelines,
     pub(super) governor: Governor,
     caps: Caps,
     failure: Arc<Mutex<Option<Error>>>,
@@ -204,12 +218,13 @@ impl Gpu {
     /// As [`Self::open`]; also when the adapter does not offer what is asked for.
     pub async fn open_with(selector: Option<&str>, options: GpuOptions) -> Result<Arc<Self>> {
         let adapter = choose(selector).await?;
-        let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let features =
+            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+        let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY);
         let summary = AdapterSummary::of(&adapter);
         let cooperative_matrix = has_cooperative_matrix(&adapter);
         let limits = options.limits.unwrap_or_else(|| adapter.limits());
-        let mut required_features = wgpu::Features::empty();
-        required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
+        let mut required_features = features;
         required_features.set(COOPERATIVE_FEATURES, cooperative_matrix);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("postil"),
@@ -223,6 +238,17 @@ impl Gpu {
         })?;
         let failure = Arc::new(Mutex::new(None));
         watch(&device, &failure);
+        #[cfg(not(target_arch = "wasm32"))]
+        let file = match &options.pipeline_folder {
+            Some(folder) => PipelineFile::open(&device, &adapter.get_info(), folder).await,
+            None => None,
+        };
+        let pipelines = Pipelines::new(
+            &device,
+            options.checked,
+            #[cfg(not(target_arch = "wasm32"))]
+            file,
+        );
         let absent = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("absent"),
             size: 256,
@@ -234,7 +260,7 @@ impl Gpu {
         let gpu = Arc::new(Self {
             device,
             queue,
-            pipelines: PipelineCache::default(),
+            pipelines,
             governor: Governor::new(options.piece_seconds),
             caps: Caps { adapter: summary, limits, timestamps, cooperative_matrix },
             failure,
@@ -263,6 +289,12 @@ impl Gpu {
     /// What this device can do.
     pub fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// The file in which compiled pipelines are kept, if they are.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn pipeline_file(&self) -> Option<&std::path::Path> {
+        self.pipelines.file().map(PipelineFile::path)
     }
 
     /// Bytes of the tensors that there are on this device.

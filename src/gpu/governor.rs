@@ -160,7 +160,10 @@ pub(super) struct Governor {
 
 impl Governor {
     pub fn new(piece_seconds: f32) -> Self {
-        Self { piece_seconds, state: Mutex::new(State { guess: piece_seconds, ..Default::default() }) }
+        Self {
+            piece_seconds,
+            state: Mutex::new(State { guess: piece_seconds.clamp(1e-4, 1.0), ..Default::default() }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,7 +196,7 @@ impl Governor {
         while end < costs.ops.len() {
             let one = state.estimate(costs, &seconds, end);
             let is_first = piece.is_empty() && end == first;
-            if !is_first && piece.seconds + sum + one > self.piece_seconds {
+            if !is_first && piece.seconds + sum + one >= self.piece_seconds {
                 break;
             }
             sum += one;
@@ -224,6 +227,11 @@ impl Governor {
 }
 
 impl Gpu {
+    /// Pieces that were submitted so far.
+    pub fn submitted_pieces(&self) -> u32 {
+        self.governor.state().submissions
+    }
+
     /// Hands a piece over as soon as the device may have it.
     pub(super) async fn submit_piece(
         &self,

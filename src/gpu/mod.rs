@@ -6,9 +6,12 @@
 
 mod allocator;
 mod budget;
+mod compile;
 mod device;
 mod governor;
 mod pipeline;
+#[cfg(not(target_arch = "wasm32"))]
+mod pipeline_file;
 mod plan;
 mod readback;
 mod recorder;

@@ -1,9 +1,4 @@
-//! Shaders as whole files put together, their parameter blocks, and compiled pipelines.
-
-use std::collections::HashMap;
-use std::sync::Mutex;
-
-use super::device::Gpu;
+//! Shaders as whole files put together, and their parameter blocks.
 
 /// Scalar type of one field of a parameter block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,45 +50,6 @@ impl Shader {
         } else {
             format!("{}/{}", self.kernel, self.variant)
         }
-    }
-}
-
-/// Compiled pipelines by (kernel, variant).
-#[derive(Default)]
-pub(super) struct PipelineCache {
-    compiled: Mutex<HashMap<String, wgpu::ComputePipeline>>,
-}
-
-impl Gpu {
-    /// The pipeline of a shader, compiled at its first use.
-    pub(super) fn pipeline(&self, shader: &Shader) -> wgpu::ComputePipeline {
-        let mut compiled = self.pipelines.compiled.lock().expect("no panic holds this lock");
-        let label = shader.label();
-        compiled
-            .entry(label.clone())
-            .or_insert_with(|| {
-                let descriptor = wgpu::ShaderModuleDescriptor {
-                    label: Some(&label),
-                    source: wgpu::ShaderSource::Wgsl(shader.source().into()),
-                };
-                // SAFETY: TODO host
-                let module = unsafe {
-                    self.device
-                        .create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-                };
-                self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(&label),
-                    layout: None,
-                    module: &module,
-                    entry_point: Some("main"),
-                    compilation_options: wgpu::PipelineCompilationOptions {
-                        zero_initialize_workgroup_memory: false,
-                        ..Default::default()
-                    },
-                    cache: None,
-                })
-            })
-            .clone()
     }
 }
 

@@ -152,6 +152,7 @@ impl<'g> PlanBuilder<'g> {
         if grid.contains(&0) {
             return;
         }
+        self.gpu.pipelines.request(&shader);
         self.params.resize(self.params.len().next_multiple_of(UNIFORM_ALIGN), 0);
         let params_at = self.params.len();
         self.params.extend_from_slice(bytemuck::bytes_of(params));

@@ -78,7 +78,7 @@ impl<'g> Recorder<'g> {
 }
 
 impl Gpu {
-    /// Submits a plan in one piece, however long that takes: for what is short, and for measuring.
+    /// Submits a plan in one submission, however long that takes: for what is short, and for measuring.
     pub fn run_whole(&self, plan: &Plan) {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encode_all(&mut encoder, &plan.ops, None);

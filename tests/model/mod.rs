@@ -37,6 +37,7 @@ mod loading;
 mod memory;
 mod packing;
 mod parts;
+mod pieces;
 #[cfg(not(target_arch = "wasm32"))]
 mod precision;
 mod runs;
