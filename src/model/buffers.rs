@@ -393,12 +393,12 @@ impl Gradients {
         let adapter = lora.flat(gpu, "adapter gradient")?;
         gpu.begin(MemoryUse::Activations);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
-        let gate_up = make("d_gate_up", inner_width(config))?;
         // A product in shares reads whole operands, four columns at a time, and adds up in the flat buffer.
         let widths = || lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
-        let widest = Tensor::byte_size(&[rows, widths().max().unwrap_or(0)], Dtype::F32).unwrap_or(u64::MAX);
+        let widest = widths().max().unwrap_or(0).max(inner_width(config));
+        let widest = Tensor::byte_size(&[rows, widest], Dtype::F32).unwrap_or(u64::MAX);
         let in_shares = arithmetic == Arithmetic::F16
-            && gate_up.bytes().max(adapter.bytes()).max(widest) <= gpu.part_limits().bytes
+            && widest.max(adapter.bytes()) <= gpu.part_limits().bytes
             && widths().all(|width| width.is_multiple_of(4));
         Ok(Self {
             adapter,
@@ -406,7 +406,7 @@ impl Gradients {
             x: make("dx", config.hidden_size)?,
             normed: make("d_normed", config.hidden_size)?,
             activated: make("d_activated", config.intermediate_size)?,
-            gate_up,
+            gate_up: make("d_gate_up", inner_width(config))?,
             attention_out: make("d_attention_out", heads.q_width())?,
             delta: make("delta", heads.heads)?,
             q: make("dq", heads.q_width())?,
