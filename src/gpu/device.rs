@@ -189,7 +189,8 @@ impl Gpu {
     /// As [`Self::open`]; also when the adapter does not offer what is asked for.
     pub async fn open_with(selector: Option<&str>, options: GpuOptions) -> Result<Arc<Self>> {
         let adapter = choose(selector).await?;
-        let features = adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+        let features =
+            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY);
         let summary = AdapterSummary::of(&adapter);
         let limits = options.limits.unwrap_or_else(|| adapter.limits());

@@ -160,7 +160,10 @@ pub(super) struct Governor {
 
 impl Governor {
     pub fn new(piece_seconds: f32) -> Self {
-        Self { piece_seconds, state: Mutex::new(State { guess: piece_seconds.clamp(1e-4, 1.0), ..Default::default() }) }
+        Self {
+            piece_seconds,
+            state: Mutex::new(State { guess: piece_seconds.clamp(1e-4, 1.0), ..Default::default() }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -30,7 +30,8 @@ fn device() -> &'static Gpu {
         // What users run is unchecked, and the model's tests run that.
         let checked = std::env::var_os("POSTIL_UNCHECKED").is_none();
         let options = GpuOptions { checked, ..Default::default() };
-        let gpu = pollster::block_on(Gpu::open_with(None, options)).expect("kernel tests need a Vulkan device");
+        let gpu =
+            pollster::block_on(Gpu::open_with(None, options)).expect("kernel tests need a Vulkan device");
         eprintln!("device: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.driver);
         gpu
     })

@@ -17,6 +17,8 @@ mod layer_norm;
 mod matmul;
 mod matmul_dropout;
 mod parts;
+#[cfg(not(target_arch = "wasm32"))]
+mod pipelines;
 mod reduce;
 mod rms_norm;
 mod rope;

@@ -261,7 +261,9 @@ pub async fn packing(_: &Gpu) {
 /// WebGPU's limits exactly, whatever the adapter has; more than an adapter has is refused.
 pub async fn default_limits(_: &Gpu) {
     let limits = wgpu::Limits::default();
-    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits.clone()), ..Default::default() }).await.unwrap();
+    let gpu = Gpu::open_with(None, GpuOptions { limits: Some(limits.clone()), ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(gpu.caps().limits, limits);
     assert_eq!(gpu.part_limits(), PartLimits { bytes: 128 << 20, rows: 128 });
     let tensor = gpu.tensor("table", &[151_936, 896], Dtype::F16).unwrap();

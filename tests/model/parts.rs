@@ -26,7 +26,9 @@ pub fn small(gpu: &Gpu, model: &ModelConfig) -> wgpu::Limits {
 }
 
 pub async fn open(limits: wgpu::Limits) -> Arc<Gpu> {
-    Gpu::open_with(None, GpuOptions { limits: Some(limits), ..Default::default() }).await.expect("less than the adapter offers")
+    Gpu::open_with(None, GpuOptions { limits: Some(limits), ..Default::default() })
+        .await
+        .expect("less than the adapter offers")
 }
 
 /// Logits and gradients, and of some training, each within the same tolerance as in one part.

@@ -37,7 +37,8 @@ async fn gradients(golden: &GoldenCase, piece_seconds: f32) -> (Vec<f32>, Vec<u3
     for _ in 0..STEPS {
         let before = gpu.submitted_pieces();
         session.begin();
-        let step = Step::default().targets(golden.facts.target_tokens).optimizer(&STILL, 1, 0.0).dropout(0.3, 17);
+        let step =
+            Step::default().targets(golden.facts.target_tokens).optimizer(&STILL, 1, 0.0).dropout(0.3, 17);
         for batch in &batches {
             session.micro_batch(batch, &step).await.unwrap();
         }
