@@ -18,7 +18,7 @@ use postil::{Context, Error, ErrorKind, Result, counted, kernels};
 
 use super::args::{DeviceArg, EvalArgs, GenerateArgs, ParamsArgs};
 use super::model::{base_files, load_opened, model_config};
-use super::{demo_data, open_gpu, read_data, say, warn, warn_of_rows};
+use super::{demo_data, gpu_options, open_gpu, read_data, say, warn, warn_of_rows};
 
 /// An adapter of the model.
 fn read_adapter(dir: Option<&Path>, model: &ModelConfig) -> Result<Option<Adapter>> {
@@ -186,11 +186,14 @@ fn kernel_table(labels: &[String]) -> String {
 /// What this machine has, and what would run on it.
 pub async fn doctor(args: &DeviceArg, json: bool) -> Result<()> {
     let adapters = list_adapters().await;
-    let opened = Gpu::open(args.device.as_deref()).await;
+    let opened = Gpu::open_with(args.device.as_deref(), gpu_options()).await;
     let shaders: Vec<_> = kernels::all_shaders().iter().map(|shader| shader.label()).collect();
     if json {
         let chosen = opened.as_ref().ok().map(|gpu| gpu.caps().adapter.clone());
-        let report = serde_json::json!({ "adapters": adapters, "chosen": chosen, "kernels": shaders });
+        let pipelines = opened.as_ref().ok().and_then(|gpu| gpu.pipeline_file());
+        let report = serde_json::json!({
+            "adapters": adapters, "chosen": chosen, "kernels": shaders, "pipeline_file": pipelines
+        });
         println!("{report}");
     } else {
         for (i, a) in adapters.iter().enumerate() {
@@ -210,6 +213,12 @@ pub async fn doctor(args: &DeviceArg, json: bool) -> Result<()> {
         }
         if let Ok(gpu) = &opened {
             println!("would run on: {}", gpu.caps().adapter.name);
+            match gpu.pipeline_file() {
+                Some(path) => println!("compiled pipelines are kept in: {}", path.display()),
+                None => println!(
+                    "compiled pipelines are not kept: the backend cannot, or there is no cache folder"
+                ),
+            }
             print!("kernel variants (f32 arithmetic, WebGPU's default limits):\n{}", kernel_table(&shaders));
         }
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use postil::data::{DataReport, Dataset};
-use postil::gpu::Gpu;
+use postil::gpu::{Gpu, GpuOptions};
 use postil::{Error, ErrorKind, Result, counted, demo};
 
 use args::{Cli, Command, DeviceArg, ReadArgs};
@@ -84,9 +84,15 @@ fn bar(json: bool, template: &str) -> ProgressBar {
     ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
+/// With compiled pipelines in the user's folder for what can be made again.
+fn gpu_options() -> GpuOptions {
+    let pipeline_folder = dirs::cache_dir().map(|folder| folder.join("postil"));
+    GpuOptions { pipeline_folder, ..Default::default() }
+}
+
 /// Opens the GPU that `--device` names.
 async fn open_gpu(device: &DeviceArg) -> Result<Arc<Gpu>> {
-    let gpu = Gpu::open(device.device.as_deref()).await?;
+    let gpu = Gpu::open_with(device.device.as_deref(), gpu_options()).await?;
     let adapter = &gpu.caps().adapter;
     if adapter.device_type == "Cpu" {
         warn(&format!(

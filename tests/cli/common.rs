@@ -58,6 +58,8 @@ pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postil"));
     // Without it Mesa complains on stderr.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    // Compiled pipelines, which would otherwise be kept in the home directory.
+    command.env("XDG_CACHE_HOME", std::env::temp_dir().join("postil-test-cache"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

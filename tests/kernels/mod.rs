@@ -21,6 +21,8 @@ mod matmul;
 mod matmul_coop;
 mod matmul_dropout;
 mod parts;
+#[cfg(not(target_arch = "wasm32"))]
+mod pipelines;
 mod reduce;
 mod rms_norm;
 mod rope;

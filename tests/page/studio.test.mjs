@@ -56,6 +56,8 @@ async function typing(page, field, over) {
   await field.focus();
   let pressed = 0;
   while (!(await over(pressed))) {
+    // What is out of sight is not painted; a run's charts push the field down.
+    await field.scrollIntoViewIfNeeded();
     await page.keyboard.press(pressed % 2 === 0 ? "a" : "Backspace");
     pressed++;
     await page.waitForTimeout(60);
@@ -92,8 +94,8 @@ onPage("one page: train, type meanwhile, compare, pause, sweep, drop", async (pa
     const own = p95(late.sort((a, b) => a - b));
     const found = `while training a key is dealt with in ${p95(training.handled)} ms and painted in ${p95(training.painted)} ms at the 95th percentile of ${training.pressed} (before: ${p95(idle.handled)} and ${p95(idle.painted)} ms; this test's own timers are ${own} ms late)`;
     t.diagnostic(found);
-    // Not when it is painted: a software GPU paints with the very threads that train.
     assert.ok(p95(training.handled) < LATENCY_MS + own, found);
+    assert.ok(p95(training.painted) < LATENCY_MS + own, found);
     await done(page);
     whole = await outcome(page);
     assert.deepEqual(whole.curve.map(({ step }) => step), Array.from({ length: STEPS }, (_, i) => i + 1));
