@@ -87,7 +87,10 @@ export default defineConfig({
   appType: "mpa",
   plugins: [contentSecurityPolicy(), offline],
   resolve: {
-    alias: { "postil-engine": fileURLToPath(new URL("pkg/postil.js", import.meta.url)) },
+    alias: {
+      "postil-engine": fileURLToPath(new URL("pkg/postil.js", import.meta.url)),
+      postil: fileURLToPath(new URL("lib/index.ts", import.meta.url)),
+    },
   },
   worker: { format: "es" },
   build: {

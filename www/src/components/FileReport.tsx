@@ -1,4 +1,4 @@
-import type { DataReport, Rejected } from "postil-engine";
+import type { DataReport, Rejected } from "postil";
 import { count, plural } from "../format";
 import { chosenData, OWN_FILES, settings, type LoadedFile } from "../state";
 import { ColumnMap } from "./ColumnMap";

@@ -1,4 +1,4 @@
-import type { DataReport } from "postil-engine";
+import type { DataReport } from "postil";
 import { count, plural } from "../format";
 
 const WIDTH = 320;

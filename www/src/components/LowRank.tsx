@@ -1,4 +1,4 @@
-import type { ModuleCount } from "postil-engine";
+import type { ModuleCount } from "postil";
 import { useSignal } from "@preact/signals";
 import { count, percent } from "../format";
 import { SelectField } from "./Fields";

@@ -1,5 +1,5 @@
 import { useId } from "preact/hooks";
-import type { MemoryReport } from "postil-engine";
+import type { MemoryReport } from "postil";
 import { bytes } from "../format";
 import { allowMemory, budgetSource, describe, GIB, makeItFit, shortage } from "../session/memory";
 import { active, memoryBudget, memoryPlan } from "../state";

@@ -1,8 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
-import type { KeptModel } from "../hub/cache";
+import type { KeptModel, ModelSource } from "postil";
 import { bytes } from "../format";
-import type { ModelSource } from "../protocol";
 import { loadModel } from "../session/boot";
 import { deleteKept, fromFiles, fromHub, fromKept } from "../session/models";
 import { active, generating, hubAddress, hubToken, keptModels, model } from "../state";

@@ -1,4 +1,4 @@
-import { SUGGESTIONS, leastMemory, type Suggestion } from "../hub/suggestions";
+import { SUGGESTIONS, leastMemory, type Suggestion } from "../suggestions";
 import { bytes, compact } from "../format";
 import { keptModels, memoryPlan } from "../state";
 

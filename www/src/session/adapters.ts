@@ -1,9 +1,8 @@
 /** Adapters in the engine: of kept runs, and brought by the user. */
-import type { AdapterFiles } from "postil-engine";
+import { adapterOf, readAdapter, zipAdapter, type AdapterFiles } from "postil";
 import { active, adapterError, bestAdapter, chosenAdapter, find, loadedAdapters, modelInfo, run, type InitAdapter, type KeptRun } from "../state";
-import { adapterOf, readAdapter, zipAdapter } from "./adapter";
 import { chooseAdapter, rewriteTuned } from "./compare";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import { filesOf } from "./history";
 import { isOf } from "./resume";
 import { saveFile } from "./save";
@@ -34,7 +33,7 @@ export async function useRunAdapter(id: string, which: Which): Promise<void> {
   const step = which === "best" ? kept.best?.step : kept.checkpoint;
   const engineId = copyId(id, which, step);
   if (!loadedAdapters.value.some((other) => other.id === engineId)) {
-    await client().call("load_adapter", { id: engineId, adapter: await runAdapter(id, which) });
+    await tuner().loadAdapter(engineId, await runAdapter(id, which));
     loadedAdapters.value = [...loadedAdapters.value, { id: engineId, title: copyTitle(kept, which) }];
   }
   chosenAdapter.value = engineId;
@@ -59,13 +58,16 @@ export async function downloadRunAdapter(id: string, which: Which): Promise<void
 
 /** Takes an adapter from the user and chooses it for comparing. The engine checks that it fits the model. */
 export async function loadBrought(files: File[]): Promise<InitAdapter> {
-  const adapter = await readAdapter(files);
+  const adapter = { name: nameOf(files), files: await readAdapter(files) };
   const id = `brought/${adapter.name}`;
-  await client().call("load_adapter", { id, adapter: adapter.files });
+  await tuner().loadAdapter(id, adapter.files);
   loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: adapter.name }];
   chosenAdapter.value = id;
   return adapter;
 }
+
+/** After the zip, or the file with the weights. */
+const nameOf = (files: readonly File[]) => (files.find(({ name }) => name.endsWith(".safetensors")) ?? files[0])?.name ?? "";
 
 /** Compares with the adapter of this id: one that is loaded, or a run's copy. */
 export async function changeTo(id: string): Promise<void> {

@@ -1,6 +1,5 @@
 /** Choosing data: the built-in sets or the user's files, and what the engine makes of them. */
-import type { DataFile } from "postil-engine";
-import { download } from "../model-files";
+import { fetchFile, PostilError, type DataFile } from "postil";
 import {
   OWN_FILES,
   chat,
@@ -18,10 +17,8 @@ import {
   settings,
   trainFile,
 } from "../state";
-import { EngineError } from "../client";
 import { cut } from "./check";
-import { client } from "./engine";
-import { harm } from "./probe";
+import { tuner } from "./engine";
 
 /** Larger files belong in the command-line program: a page holds them in memory more than once. */
 const MAX_DATA_BYTES = 256 * 2 ** 20;
@@ -36,7 +33,7 @@ let choice = 0;
 
 export async function loadDataSets(): Promise<void> {
   try {
-    dataSets.value = JSON.parse(await (await download(INDEX)).text()) as DataSet[];
+    dataSets.value = JSON.parse(await (await fetchFile(INDEX)).text()) as DataSet[];
   } catch (error) {
     dataSetsError.value = `The built-in data sets are not available. ${error instanceof Error ? error.message : ""}`;
     return;
@@ -73,7 +70,7 @@ export async function chooseSet(id: string): Promise<void> {
 }
 
 async function fetchData(path: string): Promise<DataFile> {
-  const blob = await download(new URL(path, INDEX));
+  const blob = await fetchFile(new URL(path, INDEX));
   return { name: path, data: new Uint8Array(await blob.arrayBuffer()) };
 }
 
@@ -175,32 +172,26 @@ export async function readAs(role: "train" | "eval", mapping: Mapping | undefine
 async function inspect(target: typeof trainFile, { file, columns: known }: LoadedFile): Promise<void> {
   // The reports are in tokens: they need the model's tokenizer.
   if (!modelInfo.value || file.data.length === 0) return;
-  const refusal = await harm(file);
-  if (target.value?.file !== file) return;
-  if (refusal) {
-    target.value = { file: unreadable(file), error: refusal };
-    return;
-  }
   const { max_length, assistant_only_loss } = settings.value;
-  const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
+  const report = tuner().inspectData(file, { max_length, assistant_only_loss });
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
   const listed =
     known ??
     (isOwn
-      ? client()
-          .call("data_columns", { file })
+      ? tuner()
+          .dataColumns(file)
           .catch(() => [])
       : undefined);
-  const shown = client()
-    .call("data_rows", { file, count: SHOWN_ROWS })
+  const shown = tuner()
+    .dataRows(file, SHOWN_ROWS)
     .catch(() => undefined);
   const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),
       (error: unknown) => ({
         error: error instanceof Error ? error.message : String(error),
-        fatal: error instanceof EngineError && error.fatal,
+        fatal: error instanceof PostilError && error.fatal,
       }),
     ),
     listed,

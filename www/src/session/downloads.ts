@@ -1,5 +1,5 @@
 /** What the user takes away: the adapter, checked as written; the settings; the run's log. */
-import type { AdapterFiles } from "postil-engine";
+import { zipAdapter, type AdapterFiles } from "postil";
 import {
   bestAdapter,
   chosenSet,
@@ -15,9 +15,9 @@ import {
   type DownloadState,
   type SavedAdapter,
 } from "../state";
-import { readBase, zipAdapter } from "./adapter";
+import { readBase } from "./adapter";
 import { csv } from "../csv";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import type { AdapterFormat } from "./formats";
 import { chooseDestination, saveFile, type FileKind } from "./save";
 import { describeRun } from "./describe";
@@ -61,11 +61,11 @@ export async function downloadAdapter(format: AdapterFormat, which: Which): Prom
     const destination = await chooseDestination(fileName(copy, format.extension), format);
     if (!destination) return undefined;
     report(key, { name: "writing" });
-    const written = await destination.write(await format.write(copy.files));
+    const written = await destination.write(await tuner().exportAdapter({ adapter: copy.files, format: format.id }));
     report(key, { name: "checking" });
     const { name: file } = destination;
     try {
-      const read = await format.read(file, written);
+      const read = await tuner().importAdapter(written, format.id, file);
       const check = await compareLogits(which, copy, read);
       if ("reason" in check) {
         destination.deliver();
@@ -93,20 +93,20 @@ async function compareLogits(which: Which, copy: SavedAdapter, files: AdapterFil
   const isOfStep = !stepping.value && (last ?? start)?.step === copy.step;
   const isThere = isOfStep && loadedAdapters.value.some((other) => other.id === id);
   if (which === "last" && id !== undefined && isThere) {
-    const { max_difference } = await client().call("check_adapter", { id, files, prompt: text });
+    const { max_difference } = await tuner().checkAdapter(id, files, text);
     return { difference: max_difference, against: "memory" };
   }
   const own = `copy/${crypto.randomUUID()}`;
   try {
-    await client().call("load_adapter", { id: own, adapter: copy.files });
+    await tuner().loadAdapter(own, copy.files);
   } catch (error) {
     return { reason: messageOf(error) };
   }
   try {
-    const { max_difference } = await client().call("check_adapter", { id: own, files, prompt: text });
+    const { max_difference } = await tuner().checkAdapter(own, files, text);
     return { difference: max_difference, against: "copy" };
   } finally {
-    await client().call("drop_adapter", { id: own });
+    await tuner().dropAdapter(own);
   }
 }
 

@@ -1,6 +1,5 @@
 /** What a run begins with: its samples' prompts, and its entry among the runs that are kept. */
-import type { DataFile, StartReport } from "postil-engine";
-import type { SampleOptions } from "../protocol";
+import type { DataFile, SampleOptions, StartReport } from "postil";
 import {
   chat,
   chosenSet,

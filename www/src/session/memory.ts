@@ -1,11 +1,10 @@
 /** What a run would take of the GPU's memory, against what it may take. */
 import { effect } from "@preact/signals";
-import type { MemoryReport } from "postil-engine";
+import type { MemoryReport } from "postil";
 import { bytes } from "../format";
 import { active, evalFile, initAdapter, memoryBudget, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import { changeSettings, settle } from "./settings";
-import { runOptions } from "./training";
 
 export const GIB = 2 ** 30;
 
@@ -30,10 +29,12 @@ async function plan(): Promise<void> {
     if (!active.value) memoryPlan.value = {};
     return;
   }
-  const call = client().call("plan_memory", {
-    options: runOptions("planned", settings.value, initAdapter.value?.files),
-    train: train.file,
-    ...(evaluation ? { evaluation: evaluation.file } : {}),
+  const call = tuner().planMemory({
+    ...settings.value,
+    adapter: "planned",
+    data: train.file,
+    evaluation: evaluation?.file,
+    init_adapter: initAdapter.value?.files,
   });
   const found = await call.then(
     (report) => ({ report }),
@@ -50,9 +51,12 @@ export async function allowMemory(gib: number | undefined): Promise<void> {
   if (phase.value.name === "ready") await sendBudget(gib);
 }
 
+export const budgetBytes = (gib: number | undefined): number | undefined =>
+  gib === undefined ? undefined : Math.max(0, Math.round(gib * GIB));
+
 /** A new engine knows nothing of what was allowed. */
 export async function sendBudget(gib = memoryBudget.value): Promise<void> {
-  await client().call("set_memory_budget", gib === undefined ? {} : { bytes: Math.max(0, Math.round(gib * GIB)) });
+  await tuner().setMemoryBudget(budgetBytes(gib));
 }
 
 /** Changes the settings as a proposal says: by default as the one that costs least. */

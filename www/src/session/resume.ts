@@ -1,5 +1,5 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
-import type { DataFile, ModelInfo } from "postil-engine";
+import type { DataFile, ModelInfo } from "postil";
 import { active, find, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";

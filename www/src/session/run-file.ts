@@ -1,5 +1,5 @@
 /** The run file: everything that decides a run, in one JSON object. `postil train --run` reads the same. */
-import { parseName } from "../hub/name";
+import { parseHubName } from "postil";
 import { DEFAULTS, type Settings } from "../state";
 import { cut, isSetting, take } from "./check";
 import { modelName, path, type Description, type FileUse } from "./description";
@@ -115,7 +115,7 @@ function takeTrain(settings: Partial<Settings>, notes: string[], train: unknown)
 
 function takeModel(notes: string[], model: unknown): { model?: string } {
   if (model === "demo") return { model };
-  if (typeof model === "string" && !/^[./~]/.test(model) && parseName(model)) return { model };
+  if (typeof model === "string" && !/^[./~]/.test(model) && parseHubName(model)) return { model };
   notes.push(`The run’s base is ${cut(String(model))}, on a disk: choose it under Model.`);
   return {};
 }

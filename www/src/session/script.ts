@@ -2,7 +2,7 @@
  * The Python script that does with PEFT and TRL what the page would do. Names are those of transformers 5, PEFT 0.21
  * and TRL 1: `SFTConfig`, `LoraConfig`, `datasets.load_dataset`.
  */
-import { parseName } from "../hub/name";
+import { parseHubName } from "postil";
 import type { Description, FileUse } from "./description";
 
 /** A value as Python writes it. JSON's strings are Python's, too. */
@@ -101,7 +101,7 @@ const builtIn = (name: string): FileUse => ({ name: `demo/data/${name}` });
 
 function base({ model }: Description): string[] {
   if ("hub" in model) {
-    const { repo = model.hub, revision = "main", file } = parseName(model.hub) ?? {};
+    const { repo = model.hub, revision = "main", file } = parseHubName(model.hub) ?? {};
     const args = [python(repo), ...(revision === "main" ? [] : [`revision=${python(revision)}`])];
     if (file) args.push(`gguf_file=${python(file)}`);
     return loading(args);

@@ -4,7 +4,7 @@
  *
  *     #v=1&model=owner/name@revision&data=pirate&r=8&target_modules=q_proj,v_proj&layers=0-3:4:8&max_steps=200
  */
-import { parseName } from "../hub/name";
+import { parseHubName } from "postil";
 import { DEFAULTS, type Settings } from "../state";
 import { cut, isSetting, SETTING_NAMES, take } from "./check";
 import { exceptions, ranges, withLayers, type Patterns } from "./layers";
@@ -87,7 +87,7 @@ export function fromHash(hash: string): Arrival | undefined {
   let [model, data, layers]: (string | undefined)[] = [];
   for (const [name, value] of pairs) {
     if (name === "v") continue;
-    else if (name === "model" && parseName(value)) model = value;
+    else if (name === "model" && parseHubName(value)) model = value;
     else if (name === "model")
       notes.push(`model ${cut(value)} was left out: it must be owner/name, with @revision if need be.`);
     else if (name === "data") data = value;

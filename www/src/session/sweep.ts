@@ -21,7 +21,7 @@ import {
   type SweepRow,
 } from "../state";
 import { rewriteTuned } from "./compare";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import type { Beginning } from "./entry";
 import { runOnce, stopTraining } from "./training";
 
@@ -87,7 +87,7 @@ async function make(index: number, row: SweepRow, common: Pick<Beginning, "setti
   const target_modules = [...row.targets.target_modules];
   update(index, { status: "running" });
   try {
-    const { trainable } = await client().call("count_parameters", { r, lora_alpha, target_modules });
+    const { trainable } = await tuner().countParameters({ r, lora_alpha, target_modules });
     update(index, { trainable });
   } catch (error) {
     update(index, { status: "failed", error: error instanceof Error ? error.message : String(error) });
@@ -120,7 +120,7 @@ async function keepLowest(id: string, loss: number): Promise<void> {
   if (better) lowest = { id, loss, saved: savedAdapter.value, best: bestAdapter.value };
   if (other === undefined) return;
   // After a crash there is nothing to drop.
-  await client().call("drop_adapter", { id: other }).catch(() => null);
+  await tuner().dropAdapter(other).catch(() => null);
   loadedAdapters.value = loadedAdapters.value.filter((loaded) => loaded.id !== other);
 }
 

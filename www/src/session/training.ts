@@ -1,8 +1,6 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
 import { batch } from "@preact/signals";
-import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
-import { EngineError } from "../client";
-import type { Failure, RunEvent } from "../protocol";
+import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type AdapterFiles, type CheckpointFiles, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
 import {
   active,
   bestAdapter,
@@ -27,12 +25,10 @@ import {
   type Settings,
 } from "../state";
 import { stayAwake, type Awake } from "./awake";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
-import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
 import { newEntry, samplingNow, type Beginning } from "./entry";
 import { addRun, changeRun, letGo, take } from "./history";
-import { loraOptions, trainOptions } from "./options";
 import type { Files } from "./store";
 import { until } from "./until";
 
@@ -46,6 +42,7 @@ let stepTimes: number[] = [];
 /** Of the run, without its pauses. */
 let clock: { before: number; hiddenBefore: number; since?: number } = { before: 0, hiddenBefore: 0 };
 let awake: Awake | undefined;
+let current: EngineRun | undefined;
 /** Reports of steps that are not shown yet. */
 let reports: StepReport[] = [];
 let cancelFlush: (() => void) | undefined;
@@ -113,12 +110,17 @@ async function launch(what: Launch): Promise<void> {
   addEventListener("beforeunload", askFirst);
   try {
     if (!(await take(id))) throw new Error("This run is running in another tab.");
-    const report = await client().call("start", {
-      options: { ...runOptions(id, what.settings, what.init), ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}) },
-      train,
-      ...(evaluation ? { evaluation } : {}),
-      ...(sampling ? { samples: sampling } : {}),
+    current = tuner().train({
+      ...what.settings,
+      adapter: id,
+      data: train,
+      evaluation,
+      init_adapter: what.init,
+      ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}),
+      samples: sampling,
+      onEvent: onTrainingEvent,
     });
+    const report = await current.started;
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
     const since = performance.now();
     clock = { before: kept?.seconds ?? 0, hiddenBefore: kept?.secondsHidden ?? 0, since };
@@ -148,20 +150,20 @@ async function launch(what: Launch): Promise<void> {
     loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
   } catch (error) {
-    await fail(error instanceof EngineError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
+    await fail(error instanceof PostilError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
   }
 }
 
 export async function stopTraining(): Promise<void> {
   if (!active.value) return;
   run.value = { ...run.value, status: "stopping" };
-  await client().call("stop", {}).catch(() => {});
+  await current?.stop();
 }
 
 export async function pauseTraining(): Promise<void> {
   if (run.value.status !== "training") return;
   run.value = { ...run.value, status: "pausing" };
-  await client().call("pause", {}).catch(() => {});
+  await current?.pause().catch(() => {});
 }
 
 /** Ends a pause, for good or for so many steps. */
@@ -174,19 +176,11 @@ export async function goOn(stepsToMake?: number): Promise<void> {
   awake ??= stayAwake();
   run.value = { ...run.value, status: "training" };
   if (stepsToMake === undefined) changeRun(id, { status: "training" });
-  await client().call("go_on", stepsToMake === undefined ? {} : { steps: stepsToMake }).catch(() => {});
+  if (stepsToMake === undefined) current?.resume();
+  else await current?.step(stepsToMake).catch(() => {});
 }
 
-export function runOptions(adapter: string, chosen: Settings, init: AdapterFiles | undefined): RunOptions {
-  return {
-    adapter,
-    lora: loraOptions(chosen),
-    train: trainOptions(chosen),
-    ...(init ? { init_adapter: init } : {}),
-  };
-}
-
-export function onTrainingEvent(event: RunEvent): void {
+function onTrainingEvent(event: RunEvent): void {
   if (event.event === "step") {
     onStep(event.report);
     return;
@@ -200,7 +194,7 @@ export function onTrainingEvent(event: RunEvent): void {
       samples.value = [...samples.value.filter(({ step }) => step < event.step), { step: event.step, texts: event.texts }];
       return;
     case "samples_failed":
-      run.value = { ...run.value, error: `There are no more samples: ${event.failure.message}` };
+      run.value = { ...run.value, error: `There are no more samples: ${event.error.message}` };
       return;
     case "paused":
       holdClock();
@@ -223,7 +217,7 @@ export function onTrainingEvent(event: RunEvent): void {
       return;
     }
     case "failed":
-      if (!event.failure.fatal) void fail(event.failure);
+      if (!event.error.fatal) void fail(event.error);
   }
 }
 
@@ -298,21 +292,21 @@ function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBe
   });
 }
 
-async function fail({ kind, message }: Pick<Failure, "kind" | "message">): Promise<void> {
+async function fail({ kind, message }: Pick<PostilError, "kind" | "message">): Promise<void> {
   flush();
   const { id, start } = run.value;
   run.value = { ...run.value, status: "failed", error: message, errorKind: kind };
   // Of a run that could not even begin nothing has changed.
   if (id !== undefined && start) changeRun(id, { status: "failed", error: message, ...curves() });
   endRun();
-  const there = await client()
-    .call("adapters", {})
+  const there = await tuner()
+    .adapters()
     .catch((): string[] => []);
   loadedAdapters.value = loadedAdapters.value.filter((adapter) => there.includes(adapter.id));
 }
 
 /** The worker is gone; what it last sent is what there is. */
-export function trainingCrashed(failure: Failure): void {
+export function trainingCrashed(failure: PostilError): void {
   const { id, start } = run.value;
   if (active.value) {
     flush();

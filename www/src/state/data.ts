@@ -1,6 +1,6 @@
 /** The chosen data. */
 import { computed, signal } from "@preact/signals";
-import type { DataFile, DataReport, FirstRows } from "postil-engine";
+import type { DataFile, DataReport, FirstRows } from "postil";
 
 /** One entry of `demo/data/index.json`. */
 export interface DataSet {

@@ -1,6 +1,6 @@
 /** Files that the user takes away. */
 import { signal } from "@preact/signals";
-import type { Progress } from "../protocol";
+import type { Progress } from "postil";
 
 export type DownloadState =
   | { name: "writing" | "checking" }

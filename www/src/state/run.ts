@@ -1,6 +1,6 @@
 /** The run that the engine has, or had last. The runs that are kept are in `state/runs.ts`. */
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, StartReport, StepReport } from "postil-engine";
+import type { AdapterFiles, StartReport, StepReport } from "postil";
 
 export interface Evaluation {
   step: number;

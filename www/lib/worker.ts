@@ -1,11 +1,12 @@
 /** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
-import init, { Engine, type Checkpoint, type CheckpointFiles, type ModelFiles } from "postil-engine";
+import init, { check_data, Engine } from "postil-engine";
+import type { Checkpoint, CheckpointFiles, ModelFiles } from "./engine";
+import { CancelledError, ConfigError, ERRORS, trapped, type ErrorKind, type Failure } from "./errors";
 import { Store } from "./hub/cache";
-import { Cancelled } from "./hub/client";
 import { forgetMerged, mergeToFolder, mergeToZip } from "./merge";
 import { readModel } from "./model-files";
 import { Pace } from "./pace";
-import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request, type SampleOptions } from "./protocol";
+import type { CallEvent, Cancel, CommandName, Commands, Reply, Request, RunEvent, SampleOptions } from "./protocol";
 
 /** How long a run goes at most without a copy of its state on the page. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
@@ -50,13 +51,21 @@ const downloads = new Map<number, AbortController>();
 type Handlers = { [Name in CommandName]: (args: Commands[Name]["args"], id: number) => Promise<Commands[Name]["result"]> };
 
 const handlers: Handlers = {
-  async create() {
-    const { memory } = await init();
-    // For whoever looks from the console, and for tests: WebAssembly's memory, which never shrinks.
-    Object.assign(self, { wasmMemoryBytes: () => memory?.buffer.byteLength });
+  async create({ wasm }) {
+    await open(wasm);
     void forgetMerged();
     engine = await Engine.create();
     return engine.device();
+  },
+  async check_data({ file, wasm }) {
+    await open(wasm);
+    try {
+      check_data(file);
+    } catch (error) {
+      // What else is wrong with it is for the engine to say.
+      if (error instanceof WebAssembly.RuntimeError) throw error;
+    }
+    return null;
   },
   async set_memory_budget({ bytes }) {
     ready().set_memory_budget(bytes);
@@ -66,16 +75,16 @@ const handlers: Handlers = {
     const download = new AbortController();
     downloads.set(id, download);
     try {
-      if (cancelled.has(id)) throw new Cancelled();
+      if (cancelled.has(id)) throw new CancelledError("Loading was cancelled.");
       const pace = new Pace();
       const files = await readModel(source, {
         signal: download.signal,
-        onProgress: throttled((done, total) => emit({ event: "download", ...pace.at(done, total) })),
-        onNotice: (text) => emit({ event: "notice", text }),
+        onProgress: throttled((done, total) => emit({ id, event: "download", ...pace.at(done, total) })),
+        onNotice: (text) => emit({ id, event: "notice", text }),
         checkSize: async (bytes) => void (await ready().check_weights(bytes)),
       });
       const onProgress = throttled((done, total, bytesPerSecond: number, secondsLeft?: number) =>
-        emit({ event: "upload", done, total, bytesPerSecond, secondsLeft }),
+        emit({ id, event: "upload", done, total, bytesPerSecond, secondsLeft }),
       );
       const info = await ready().load_model(files, onProgress);
       model = files;
@@ -137,7 +146,7 @@ const handlers: Handlers = {
     return ready().adapter_from_mlx(files.config, files.adapters);
   },
   async merge({ adapter, name, folder }, id) {
-    if (!model) throw new Error("There is no model to merge into.");
+    if (!model) throw new ConfigError("There is no model to merge into: load one.");
     const merging = new AbortController();
     downloads.set(id, merging);
     try {
@@ -145,7 +154,7 @@ const handlers: Handlers = {
       let pace = new Pace();
       const report = throttled((done, total, stage: "writing" | "checking") => {
         if (done === 0) pace = new Pace();
-        emit({ event: "merging", stage, ...pace.at(done, total) });
+        emit({ id, event: "merging", stage, ...pace.at(done, total) });
       });
       const onProgress = (stage: "writing" | "checking", done: number, total: number) => report(done, total, stage);
       const listener = { signal: merging.signal, onProgress };
@@ -183,7 +192,7 @@ const handlers: Handlers = {
   async generate({ prompt, options }, id) {
     try {
       return await ready().generate(prompt, options, (piece) => {
-        emit({ event: "text", id, piece });
+        emit({ id, event: "text", piece });
         return !cancelled.has(id);
       });
     } finally {
@@ -320,7 +329,7 @@ async function keep(run: Running, best: boolean): Promise<void> {
   run.copiedAt = performance.now();
 }
 
-function emitFiles(event: (step: number, files: CheckpointFiles) => Event, { step, files }: Checkpoint): void {
+function emitFiles(event: (step: number, files: CheckpointFiles) => RunEvent, { step, files }: Checkpoint): void {
   port.postMessage(event(step, files), Object.values(files).map(({ buffer }) => buffer as ArrayBuffer));
 }
 
@@ -335,8 +344,12 @@ function throttled<Report extends (done: number, total: number, ...more: never[]
   }) as Report;
 }
 
+async function open(wasm: string | undefined): Promise<void> {
+  await (wasm === undefined ? init() : init({ module_or_path: wasm }));
+}
+
 function ready(): Engine {
-  if (!engine) throw new Error("The engine has not been created.");
+  if (!engine) throw new ConfigError("The engine has not been created.");
   return engine;
 }
 
@@ -344,14 +357,15 @@ function send(reply: Reply): void {
   port.postMessage(reply);
 }
 
-function emit(event: Event): void {
+function emit(event: CallEvent | RunEvent): void {
   port.postMessage(event);
 }
 
 function describe(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof WebAssembly.RuntimeError) return { kind: "Trap", message: trapped(message), fatal: true };
-  const kind = error instanceof Error && "kind" in error ? String(error.kind) : "Internal";
+  const named = error instanceof Error && "kind" in error ? String(error.kind) : "";
+  const kind = named in ERRORS ? (named as ErrorKind) : "Internal";
   return { kind, message, fatal: kind === "Device" || engine?.has_failed() === true };
 }
 
