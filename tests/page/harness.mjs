@@ -85,9 +85,9 @@ async function pagePolicy(folders) {
   throw new Error("the built page has no Content-Security-Policy");
 }
 
-/** Serves the first of `folders` that has a file, under `/some/where/`; everything else is 404. */
-export async function serve(folders) {
-  const policy = await pagePolicy(folders);
+/** Serves the first of `folders` that has a file, under `/some/where/`, by the built page's policy or another; everything else is 404. */
+export async function serve(folders, given) {
+  const policy = given ? { "Content-Security-Policy": given } : await pagePolicy(folders);
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const inside = path.startsWith("/some/where/") ? normalize(path.slice("/some/where/".length) || "index.html") : "..";

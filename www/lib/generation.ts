@@ -20,7 +20,7 @@ export class Generation implements AsyncIterable<string> {
   private readonly call: Call<GenerateReport>;
   private stopped = false;
 
-  /** Made by `Tuner.generate`. */
+  /** @internal Made by `Tuner.generate`. */
   constructor(begin: Begin, signal: AbortSignal | undefined) {
     this.call = begin((piece) => this.pieces.put(piece));
     this.report = this.call.then(

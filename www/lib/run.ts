@@ -49,7 +49,7 @@ export class Run implements AsyncIterable<StepReport> {
   private paused: Checkpoint | undefined;
   private pauses: ((paused: Checkpoint | undefined) => void)[] = [];
 
-  /** Made by `Tuner.train`. */
+  /** @internal Made by `Tuner.train`. */
   constructor(
     /** The id of its adapter, which stays when the run is over. */
     readonly adapter: string,
@@ -98,7 +98,7 @@ export class Run implements AsyncIterable<StepReport> {
     return this.steps;
   }
 
-  /** From the worker, by way of the tuner. */
+  /** @internal From the worker, by way of the tuner. */
   receive(message: Message): void {
     switch (message.event) {
       case "step":
@@ -126,7 +126,7 @@ export class Run implements AsyncIterable<StepReport> {
     this.options.onEvent?.(message);
   }
 
-  /** The run is over, and this is why. */
+  /** @internal The run is over, and this is why. */
   fail(error: unknown): void {
     this.settle(() => this.end.reject(error), { error });
   }
