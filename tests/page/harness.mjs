@@ -112,11 +112,11 @@ export async function serve(folders, given) {
  * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
  * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
  * browser is no private one: such have little room for files. `initScript` runs before the page's own scripts.
- * `serviceWorkers: "allow"` lets the page keep itself for use without a network; elsewhere that would be several MB a test.
+ * `workerScript` runs before the worker's own. `serviceWorkers: "allow"` lets the page keep itself for use without a network; elsewhere that would be several MB a test.
  */
 export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
-  const { origins = [], expected, profile, initScript, serviceWorkers = "block" } = options;
+  const { origins = [], expected, profile, initScript, workerScript, serviceWorkers = "block" } = options;
   const launch = {
     executablePath: BROWSER.path,
     args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
@@ -148,6 +148,12 @@ export async function openPage(url, options = {}) {
     delete window.showDirectoryPicker;
   });
   if (initScript) await context.addInitScript(initScript);
+  if (workerScript) {
+    await context.route(/\/worker(-[^/]*)?\.js$/, async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `${workerScript};\n${await response.text()}` });
+    });
+  }
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   page.on("console", (message) => {
@@ -166,6 +172,29 @@ export async function openPage(url, options = {}) {
       assert.deepEqual(problems, []);
     },
   };
+}
+
+/** For `workerScript`: keeps the GPU device as `lastDevice`, so that a test can end it as a driver's reset would. */
+export const KEEPS_DEVICE = `const ask = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (...options) { return (self.lastDevice = await ask.apply(this, options)); }`;
+
+/** For `workerScript`: keeps WebAssembly's memory, which never shrinks, as `wasmMemory`. */
+export const KEEPS_MEMORY = `for (const name of ["instantiate", "instantiateStreaming"]) {
+  const make = WebAssembly[name];
+  WebAssembly[name] = async (...given) => {
+    const made = await make.apply(WebAssembly, given);
+    self.wasmMemory = (made.instance ?? made).exports.memory;
+    return made;
+  };
+}`;
+
+/** Resolves when the page has so many workers, which end a moment after they are told to. */
+export async function hasWorkers(page, count) {
+  const patience = performance.now() + PATIENCE_MS;
+  while (page.workers().length !== count) {
+    assert.ok(performance.now() < patience, `the page has ${page.workers().length} workers, not ${count}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 export async function remove(folder) {
