@@ -55,7 +55,7 @@ export class DataError extends PostilError {
   }
 }
 
-/** A file of a model or of an adapter is not what it claims to be, or is missing. */
+/** A file is not what it claims to be, or is missing among those of a model or an adapter. */
 export class FormatError extends PostilError {
   override name = "FormatError";
 

@@ -19,8 +19,17 @@ export interface MergeListener {
   onProgress: (stage: "writing" | "checking", done: number, total: number) => void;
 }
 
-/** In the browser's own file system; what is in it is of no use any more once it has been downloaded. */
+/** In the browser's own file system, a folder for each worker that has merged: of no use any more when that has ended. */
 const FOLDER = "merged";
+
+const own = crypto.randomUUID();
+const lockOf = (id: string) => `postil-merged/${id}`;
+
+// Held as long as this worker lives.
+void navigator.locks.request(lockOf(own), () => new Promise(() => {}));
+
+/** All workers' folders. */
+const places = async () => await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
 
 /** What a zip can hold without its extension for more. */
 const MAX_ZIP_BYTES = 2 ** 32 - 2 ** 20;
@@ -97,8 +106,9 @@ export async function mergeToZip(
   if (total > MAX_ZIP_BYTES) {
     throw new IoError("The merged model is larger than the 4 GiB that a zip can hold. A browser that can write into a folder, such as Chrome, has no such limit.");
   }
-  await forgetMerged();
-  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
+  const all = await places();
+  await all.removeEntry(own, { recursive: true }).catch(() => {});
+  const folder = await all.getDirectoryHandle(own, { create: true });
   try {
     const handle = await folder.getFileHandle(`${name}.zip`, { create: true });
     const writer = await handle.createSyncAccessHandle();
@@ -127,12 +137,17 @@ export async function mergeToZip(
   }
 }
 
-/** Frees what earlier merged models take in the browser's own file system. */
+/** Frees what merged models of workers that have ended take in the browser's own file system. */
 export async function forgetMerged(): Promise<void> {
   try {
-    await (await navigator.storage.getDirectory()).removeEntry(FOLDER, { recursive: true });
+    const all = await places();
+    const { held = [] } = await navigator.locks.query();
+    const alive = new Set(held.map(({ name }) => name));
+    for await (const id of all.keys()) {
+      if (!alive.has(lockOf(id))) await all.removeEntry(id, { recursive: true });
+    }
   } catch {
-    // There is none, or another tab is writing it.
+    // There is no such file system, or another worker is at it, too.
   }
 }
 
