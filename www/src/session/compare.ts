@@ -220,6 +220,10 @@ async function write(task: Task): Promise<void> {
     update(task, { status, text: report.text, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
     writingNews.value = `${name} ${status}`;
   } catch (error) {
+    if (error instanceof EngineError && error.kind === "Cancelled") {
+      if (!mine.dropped) update(task, { status: "stopped" });
+      return;
+    }
     update(task, { status: "failed", error: error instanceof Error ? error.message : String(error) });
     // The others would fail in the same way.
     if (error instanceof EngineError) stopGenerating();

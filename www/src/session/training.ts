@@ -95,6 +95,9 @@ export async function goOnFrom(
   await launch({ id, settings: its, train, evaluation, sampling, resumed });
 }
 
+/** The status may have changed while something was waited for. */
+const isStopping = (): boolean => run.value.status === "stopping";
+
 async function launch(what: Launch): Promise<void> {
   if (active.value) return;
   const { id, train, evaluation, sampling, resumed } = what;
@@ -113,6 +116,11 @@ async function launch(what: Launch): Promise<void> {
   addEventListener("beforeunload", askFirst);
   try {
     if (!(await take(id))) throw new Error("This run is running in another tab.");
+    // Stopped before the worker has been asked.
+    if (isStopping()) {
+      endUnbegun();
+      return;
+    }
     const report = await client().call("start", {
       options: { ...runOptions(id, what.settings, what.init), ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}) },
       train,
@@ -126,7 +134,7 @@ async function launch(what: Launch): Promise<void> {
     const last = steps.value.at(-1);
     run.value = {
       ...run.value,
-      status: run.value.status === "stopping" ? "stopping" : "training",
+      status: isStopping() ? "stopping" : "training",
       start: report,
       ...(last ? { last } : {}),
       ...(kept?.best ? { bestEvalLoss: kept.best.loss, bestStep: kept.best.step } : {}),
@@ -148,6 +156,10 @@ async function launch(what: Launch): Promise<void> {
     loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
   } catch (error) {
+    if (error instanceof EngineError && error.kind === "Cancelled") {
+      endUnbegun();
+      return;
+    }
     await fail(error instanceof EngineError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
   }
 }
@@ -327,6 +339,12 @@ function endRun(): void {
   awake = undefined;
   removeEventListener("beforeunload", askFirst);
   if (run.value.id !== undefined) void letGo(run.value.id);
+}
+
+/** As if it had never been asked for. */
+function endUnbegun(): void {
+  endRun();
+  run.value = { status: "idle" };
 }
 
 /** Asks before a run in progress is left. */
