@@ -7,6 +7,7 @@ import {
   active,
   bestAdapter,
   chosenAdapter,
+  chosenCopy,
   chosenSet,
   evalFile,
   evaluations,
@@ -31,6 +32,7 @@ import { client } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
 import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
 import { newEntry, samplingNow, type Beginning } from "./entry";
+import { keepFew } from "./loaded";
 import { addRun, changeRun, letGo, take } from "./history";
 import { loraOptions, trainOptions } from "./options";
 import type { Files } from "./store";
@@ -142,8 +144,8 @@ async function launch(what: Launch): Promise<void> {
     if (resumed) {
       const { kept, checkpoint, best } = resumed;
       const data = run.value.data ?? "";
-      savedAdapter.value = { files: adapterOf(checkpoint), step: report.step, complete: false, data };
-      bestAdapter.value = best && kept.best && { files: adapterOf(best), ...kept.best, complete: false, data };
+      savedAdapter.value = { run: id, files: adapterOf(checkpoint), step: report.step, complete: false, data };
+      bestAdapter.value = best && kept.best && { run: id, files: adapterOf(best), ...kept.best, complete: false, data };
       changeRun(id, { status: "training", settings: what.settings, total_steps: report.total_steps, ...curves(), seconds: clock.before });
     } else {
       bestAdapter.value = undefined;
@@ -155,6 +157,9 @@ async function launch(what: Launch): Promise<void> {
     const title = find(id)?.title ?? "This run";
     loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
+    chosenCopy.value = { which: "last" };
+    // A sweep keeps what it needs by itself.
+    if (!sweeping.value) await keepFew();
   } catch (error) {
     if (error instanceof EngineError && error.kind === "Cancelled") {
       endUnbegun();
@@ -297,12 +302,12 @@ function curves(): Pick<KeptRun, "steps" | "evaluations" | "samples" | "seconds"
 function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBest: boolean, change: Partial<KeptRun> = {}): void {
   const files = adapterOf(checkpoint);
   const data = run.value.data ?? "";
-  savedAdapter.value = { files, step, complete, data };
-  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  const best = isBest && loss !== undefined ? { step, loss } : undefined;
-  if (best) bestAdapter.value = { files, complete: false, data, ...best };
   const { id } = run.value;
   if (id === undefined) return;
+  savedAdapter.value = { run: id, files, step, complete, data };
+  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
+  const best = isBest && loss !== undefined ? { step, loss } : undefined;
+  if (best) bestAdapter.value = { run: id, files, complete: false, data, ...best };
   const all = { ...change, ...curves(), checkpoint: step, ...(best ? { best } : {}) };
   changeRun(id, all, {
     checkpoint,
