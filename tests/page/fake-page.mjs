@@ -1,4 +1,5 @@
 // The page with the fake engine, for tests of what the page does around the engine.
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { build, file, openPage, remove, serve } from "./harness.mjs";
 
@@ -40,4 +41,12 @@ export const example = (text) => `{"prompt":"Q: ","completion":"${text}"}\n`;
 export async function useFile(page, name, content) {
   await page.getByRole("radio", { name: /Your own file/ }).check();
   await page.getByLabel("Training file").setInputFiles(file(name, content));
+}
+
+/** The file behind a button, which is given as itself or by its name. */
+export async function download(page, button) {
+  const waiting = page.waitForEvent("download");
+  await (typeof button.click === "function" ? button : page.getByRole("button", { name: button })).click();
+  const saved = await waiting;
+  return { name: saved.suggestedFilename(), bytes: await readFile(await saved.path()) };
 }

@@ -1,8 +1,7 @@
 // Runs: their control, history, charts and samples, with the fake engine.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { download, example, fakePage, trainButton, useFile } from "./fake-page.mjs";
 import { file, loadModules, openPage, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
 
 const { built, onPage } = fakePage();
@@ -37,14 +36,6 @@ const done = (page) => train(page).getByText("Done.", { exact: true }).waitFor()
 async function samplesOff(page) {
   await page.getByText("Samples while training").click();
   await setNumber(page, "Sample every", 0);
-}
-
-/** The file behind a button, as text. */
-async function download(page, target) {
-  const waiting = page.waitForEvent("download");
-  await target.click();
-  const saved = await waiting;
-  return { name: saved.suggestedFilename(), bytes: await readFile(await saved.path()) };
 }
 
 async function csvOf(page, title) {
@@ -127,7 +118,7 @@ onPage("pauses, makes single steps and goes on, to the same losses", async (page
 
 onPage("stops while paused, resumes, and continues with more steps", async (page) => {
   await samplesOff(page);
-  await start(page, 30);
+  await start(page, 120);
   await button(page, "Pause").click();
   await page.getByText(/Paused at step \d+/).waitFor();
   await button(page, "Stop").click();
@@ -135,17 +126,17 @@ onPage("stops while paused, resumes, and continues with more steps", async (page
   const at = await stepNow(page);
   await button(page, `Resume at step ${at}`).click();
   await done(page);
-  assert.deepEqual(await losses(page), await uninterrupted(30));
+  assert.deepEqual(await losses(page), await uninterrupted(120));
   assert.equal(await page.getByRole("button", { name: /^Resume at/ }).count(), 0);
 
   await train(page).getByRole("button", { name: "Continue with more steps…" }).click();
   await page.getByLabel("More steps").fill("12");
   await button(page, "Continue").click();
-  await train(page).getByText("42 of 42", { exact: true }).waitFor();
+  await train(page).getByText("132 of 132", { exact: true }).waitFor();
   await done(page);
   const steps = (await losses(page)).map(([step]) => step);
-  assert.deepEqual(steps, Array.from({ length: 42 }, (_, i) => i + 1));
-  assert.match(await rowOf(page, "Plain answers, rank 16").textContent(), /finished.*42 of 42/);
+  assert.deepEqual(steps, Array.from({ length: 132 }, (_, i) => i + 1));
+  assert.match(await rowOf(page, "Plain answers, rank 16").textContent(), /finished.*132 of 132/);
   assert.equal(await runsPanel(page).locator("tbody tr").count(), 1);
 });
 
@@ -180,7 +171,7 @@ onPage("a tab that dies mid-run loses little: the run resumes to the same losses
   await openRun(page, "Plain answers, rank 4");
   assert.equal(await banner.count(), 0);
   const { name, bytes } = await download(page, button(page, "Download the last of step 60"));
-  assert.equal(name, "Plain-answers-rank-4-step-60.zip");
+  assert.equal(name, "story-model-built-in-plain-r4-step-60.zip");
   assert.deepEqual([...unzipSync(bytes)["adapter_model.safetensors"]], [1, 2, 3, 60]);
 });
 
@@ -273,6 +264,12 @@ onPage("runs are listed, sorted, renamed and deleted", async (page) => {
   await page.getByLabel("Name of the run").fill("<b>First</b>");
   await button(page, "Rename").click();
   await runsPanel(page).getByRole("button", { name: "<b>First</b>" }).waitFor();
+  // Two of one name could not be told apart.
+  await page.getByLabel("Name of the run").fill("Plain answers, rank 2");
+  await button(page, "Rename").click();
+  await runsPanel(page).getByRole("button", { name: "Plain answers, rank 2 (3)" }).waitFor();
+  await page.getByLabel("Name of the run").fill("<b>First</b>");
+  await button(page, "Rename").click();
   await button(page, "Compare with the last (step 4)").click();
   await page.getByRole("button", { name: "Generate" }).click();
   await page.locator(".side.tuned").getByText("100 tokens").first().waitFor();

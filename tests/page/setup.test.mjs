@@ -153,6 +153,21 @@ onPage("data is dropped or pasted, and its first rows are shown with what they a
   await page.getByText("Ready.").waitFor();
 });
 
+onPage("what of a drop is not taken is said", async (page) => {
+  const data = panel(page, "Data");
+  await drop(data, [["first.jsonl", example("a")], ["second.jsonl", example("b")]]);
+  await data.getByText("Only first.jsonl was taken, as training data. Choose held-out data below; not taken: second.jsonl.").waitFor();
+  await drop(data, [["third.jsonl", example("c")]]);
+  await data.getByText("Training data: third.jsonl").waitFor();
+  assert.equal(await data.getByText(/was taken/).count(), 0);
+  await setNumber(page, "Steps", 100_000);
+  await trainButton(page).click();
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await drop(data, [["fourth.jsonl", example("d")]]);
+  await data.getByText("fourth.jsonl was not taken: a run goes on. Drop it again afterwards.").waitFor();
+  await data.getByText("Training data: third.jsonl").waitFor();
+});
+
 onPage("conversations are shown as their turns, and mapped columns under their own names", async (page) => {
   const line = `${JSON.stringify({ q: "Why?", a: "So." })}\n`;
   await useFile(page, "named.jsonl", line);
@@ -304,6 +319,23 @@ onPage("the run file goes out and comes back", async (page) => {
     file("x.json", JSON.stringify({ postil: 1, data: { train: "mine.csv" }, train: { max_steps: 3 } })),
   );
   await page.getByText("The run’s data is mine.csv: choose this file under Data.").waitFor();
+});
+
+onPage("a run file says how the files that it names are read", async (page) => {
+  const asked = {
+    postil: 1,
+    data: { train: "./folder/mine.jsonl", format: "prompt-completion", columns: { prompt: "q", completion: "a" } },
+    train: { max_steps: 5 },
+  };
+  await page.getByLabel("Open a run file").setInputFiles(file("run.json", JSON.stringify(asked)));
+  await page.getByText("folder/mine.jsonl: choose this file under Data. It is then read as the run file says.").waitFor();
+  const row = '{"q":"Q: ","a":"x"}\n';
+  await useFile(page, "mine.jsonl", row);
+  await panel(page, "Data").getByText(/^1 example of/).waitFor();
+  assert.match(await page.getByRole("region", { name: "Take the settings along" }).textContent(), /run file/);
+  // Another file is read as it is.
+  await useFile(page, "other.jsonl", row);
+  await panel(page, "Data").getByText(/no record that can be trained on; its columns are q, a/).waitFor();
 });
 
 onPage("the command line and the script are shown and copied", async (page) => {

@@ -161,6 +161,7 @@ test("a run file comes back as it went, and what it has wrong is named", async (
   assert.deepEqual([file.model, file.init_adapter, file.lora], ["owner/name@rev", "mine", undefined]);
   const asked = readRun(writeRun(own), "run.json");
   assert.equal(asked.model, "owner/name@rev");
+  assert.deepEqual(asked.reading, { names: ["demo", "-held.csv"], format: "alpaca", columns: { instruction: "q" } });
   assert.match(asked.notes.join("\n"), /adapter mine[^]*\.\/demo and \.\/-held\.csv: choose these files under Data/);
 
   // What is left out has the command line's defaults.
@@ -169,10 +170,11 @@ test("a run file comes back as it went, and what it has wrong is named", async (
   assert.deepEqual([r, lora_alpha, max_length, per_device_train_batch_size], [8, 16, 1024, 4]);
   assert.deepEqual([warmup_steps, eval_steps, least.set, least.model], [20, 40, "", "demo"]);
   const odd = readRun(
-    '{"postil": 1, "model": "./base", "more": 1, "lora": {"r": -1, "use_dora": true}, "train": {"num_train_epochs": 2, "weight_decay": 0.1}}',
+    '{"postil": 1, "model": "./base", "more": 1, "lora": {"r": -1, "use_dora": true}, "train": {"num_train_epochs": 2, "weight_decay": 0.1, "save_steps": 5}, "data": {"train": "a.csv", "eval_split": 0.1, "format": "a b", "columns": {"prompt": 1}}}',
     "x",
   );
-  for (const part of ["more", "r -1", "use_dora", "epochs", "weight_decay", "./base"])
+  assert.equal(odd.reading, undefined);
+  for (const part of ["more", "save_steps", "data.eval_split", "data.format", "data.columns", "r -1", "use_dora", "epochs", "weight_decay", "./base"])
     assert.ok(
       odd.notes.some((note) => note.includes(part)),
       part,
@@ -184,6 +186,36 @@ test("a run file comes back as it went, and what it has wrong is named", async (
     ['{"postil": 2}', "version 2"],
   ]) {
     assert.throws(() => readRun(text, "x.json"), new RegExp(`x\\.json.*${reason}`));
+  }
+});
+
+test("every setting is in the address, the run file, the command line and the script", async () => {
+  const { DEFAULTS } = await load("state/settings.ts");
+  const { toHash } = await load("session/share.ts");
+  const { readRun, writeRun } = await load("session/run-file.ts");
+  const { commandLine } = await load("session/command.ts");
+  const { script } = await load("session/script.ts");
+  const others = { lr_scheduler_type: "linear", target_modules: ["k_proj"], rank_pattern: { k_proj: 3 }, alpha_pattern: { k_proj: 5 } };
+  const other = (name, value) => {
+    if (name in others) return others[name];
+    if (typeof value === "boolean") return !value;
+    return name === "lora_dropout" ? 0.1 : value + 1;
+  };
+  // With a chat's data, where only the assistant's turns can be trained on.
+  const forms = async (settings) => {
+    const whole = await description({ allModules: false, records: "messages" }, settings);
+    return {
+      hash: toHash({ settings: whole.settings }, ["k_proj", "q_proj", "v_proj"]),
+      run: writeRun(whole),
+      read: JSON.stringify(readRun(writeRun(whole), "x").settings),
+      command: commandLine(whole),
+      script: script(whole),
+    };
+  };
+  const before = await forms({});
+  for (const [name, value] of Object.entries(DEFAULTS)) {
+    const after = await forms({ [name]: other(name, value) });
+    for (const form of Object.keys(before)) assert.notEqual(after[form], before[form], `${name} is not in: ${form}`);
   }
 });
 

@@ -91,7 +91,7 @@ export interface Commands {
   data_columns: { args: { file: DataFile }; result: string[] };
   data_rows: { args: { file: DataFile; count: number }; result: FirstRows };
   count_parameters: { args: LoraOptions; result: ParameterCount };
-  /** What a run would take of the GPU's memory. */
+  /** What a run would take of the GPU's memory. A newer one that comes while it waits makes it fail with `Cancelled`. */
   plan_memory: { args: RunArguments; result: MemoryReport };
   /** The engine's adapters, by their ids. */
   adapters: { args: Record<never, never>; result: string[] };
@@ -112,7 +112,7 @@ export interface Commands {
   merge: { args: { adapter: AdapterFiles; name: string; folder?: FileSystemDirectoryHandle }; result: File | null };
   /** The steps follow by themselves. */
   start: { args: RunArguments & { samples?: SampleOptions }; result: StartReport };
-  /** Ends the run after the step in progress. */
+  /** Ends the run after the step in progress; a `start` that still waits fails with the kind `Cancelled`. */
   stop: { args: Record<never, never>; result: null };
   /** Holds the run after the step in progress; the event `paused` follows. */
   pause: { args: Record<never, never>; result: null };
@@ -127,7 +127,10 @@ export type Request = {
   [Name in CommandName]: { id: number; command: Name; args: Commands[Name]["args"] };
 }[CommandName];
 
-/** Ends the download, the merging or the text of command `cancel`; not queued. */
+/**
+ * Ends the download, the merging or the text of command `cancel`; one that still waits fails with the kind `Cancelled`.
+ * Not queued.
+ */
 export interface Cancel {
   cancel: number;
 }

@@ -203,15 +203,31 @@ const handlers: Handlers = {
 
 port.onmessage = ({ data }: MessageEvent<Request | Cancel>) => {
   if ("cancel" in data) {
-    cancelled.add(data.cancel);
-    downloads.get(data.cancel)?.abort();
+    if (!refuse(({ id }) => id === data.cancel)) {
+      cancelled.add(data.cancel);
+      downloads.get(data.cancel)?.abort();
+    }
     return;
   }
+  // A run that has not begun is stopped by not beginning it.
+  if (data.command === "stop") refuse(({ command }) => command === "start");
+  // Only the newest plan is of use.
+  if (data.command === "plan_memory") refuse(({ command }) => command === "plan_memory");
   // These go ahead of whatever waits.
   if (data.command === "stop" || data.command === "pause") queue.unshift(data);
   else queue.push(data);
   void pump();
 };
+
+/** Takes what still waits out of the queue, if there is any, and answers that it was cancelled. */
+function refuse(which: (request: Request) => boolean): boolean {
+  const refused = queue.filter(which);
+  for (const request of refused) {
+    queue.splice(queue.indexOf(request), 1);
+    send({ id: request.id, failure: { kind: "Cancelled", message: "It was cancelled before it began.", fatal: false } });
+  }
+  return refused.length > 0;
+}
 
 // What nobody awaits reaches the page as the worker's `error` event.
 self.addEventListener("unhandledrejection", ({ reason }) => {

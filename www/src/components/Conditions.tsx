@@ -80,6 +80,12 @@ export function Crashed({ failure }: { failure: PostilError }) {
           </button>
         )}
       </p>
+      {saved && (
+        <p class="hint">
+          Without the engine a written adapter cannot be checked. After a new start it can be downloaded under Download with
+          its check.
+        </p>
+      )}
     </article>
   );
 }

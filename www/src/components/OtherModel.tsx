@@ -5,6 +5,7 @@ import { bytes } from "../format";
 import { loadModel } from "../session/boot";
 import { deleteKept, fromFiles, fromHub, fromKept } from "../session/models";
 import { active, generating, hubAddress, hubToken, keptModels, model } from "../state";
+import { ConfirmDelete } from "./ConfirmDelete";
 import { FileField, TextField } from "./Fields";
 import { Notice } from "./Panel";
 import { Suggestions } from "./Suggestions";
@@ -93,22 +94,41 @@ function Kept({ models }: { models: readonly KeptModel[] }) {
       <h3>Kept in this browser</h3>
       <ul>
         {models.map((kept) => (
-          <li key={kept.id}>
-            <span class="kept-name">
-              {kept.name} <small>{describe(kept)}</small>
-            </span>
-            {kept.complete && (
-              <button type="button" aria-label={`Load ${kept.name}`} onClick={() => void loadModel(fromKept(kept))}>
-                Load
-              </button>
-            )}
-            <button type="button" aria-label={`Delete ${kept.name}`} onClick={() => void deleteKept(kept)}>
-              Delete
-            </button>
-          </li>
+          <KeptOne key={kept.id} kept={kept} />
         ))}
       </ul>
     </div>
+  );
+}
+
+function KeptOne({ kept }: { kept: KeptModel }) {
+  const deleting = useSignal(false);
+  return (
+    <li>
+      <span class="kept-name">
+        {kept.name} <small>{describe(kept)}</small>
+      </span>
+      {kept.complete && (
+        <button type="button" aria-label={`Load ${kept.name}`} onClick={() => void loadModel(fromKept(kept))}>
+          Load
+        </button>
+      )}
+      <button
+        type="button"
+        aria-label={`Delete ${kept.name}…`}
+        aria-expanded={deleting.value}
+        onClick={() => (deleting.value = !deleting.value)}
+      >
+        Delete…
+      </button>
+      {deleting.value && (
+        <ConfirmDelete
+          what={`Delete ${kept.name} from this browser? Its ${bytes(kept.bytes)} would have to be downloaded again.`}
+          onDelete={() => void deleteKept(kept)}
+          onKeep={() => (deleting.value = false)}
+        />
+      )}
+    </li>
   );
 }
 

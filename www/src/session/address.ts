@@ -6,6 +6,7 @@ import {
   chosenSet,
   dataSets,
   linked,
+  linkedReading,
   linkedSet,
   linkNotes,
   modelInfo,
@@ -83,7 +84,8 @@ async function adopt(
 export async function takeRunFile(file: File): Promise<void> {
   linkNotes.value = [];
   try {
-    const { model, set, settings: wanted, notes } = readRun(await file.text(), file.name);
+    const { model, set, reading, settings: wanted, notes } = readRun(await file.text(), file.name);
+    linkedReading.value = reading;
     if (model === "demo" && modelSource.value !== BUILT_IN) await loadModel(BUILT_IN);
     await adopt(model === "demo" ? undefined : model, set, wanted, notes);
   } catch (error) {

@@ -2,12 +2,15 @@
 import { fetchFile, PostilError, type DataFile } from "postil";
 import {
   OWN_FILES,
+  active,
   chat,
   chosenData,
   chosenSet,
   dataSets,
   dataSetsError,
+  dropNotice,
   evalFile,
+  linkedReading,
   linkedSet,
   linkNotes,
   type DataSet,
@@ -47,6 +50,7 @@ export async function loadDataSets(): Promise<void> {
 }
 
 export async function chooseSet(id: string): Promise<void> {
+  dropNotice.value = undefined;
   chosenData.value = id;
   trainFile.value = undefined;
   evalFile.value = undefined;
@@ -93,6 +97,7 @@ export function putData(set: string | undefined, train: DataFile, evaluation: Da
 
 export async function takeFile(role: "train" | "eval", file: File): Promise<void> {
   const target = role === "train" ? trainFile : evalFile;
+  dropNotice.value = undefined;
   if (chosenData.value !== OWN_FILES) chooseOwnFiles();
   if (file.size > MAX_DATA_BYTES) {
     const error = `${file.name} has ${Math.ceil(file.size / 2 ** 20)} MiB; the page takes up to ${MAX_DATA_BYTES / 2 ** 20} MiB. Split it.`;
@@ -102,11 +107,32 @@ export async function takeFile(role: "train" | "eval", file: File): Promise<void
   const mine = choice;
   const data = new Uint8Array(await file.arrayBuffer());
   if (mine !== choice) return;
-  const loaded: LoadedFile = { file: { name: file.name, data } };
+  const loaded: LoadedFile = { file: { name: file.name, data, ...readingOf(file.name) } };
   target.value = loaded;
   await inspect(target, loaded);
   const format = target.value?.report?.format ?? "";
   if (role === "train") chat.value = /chat|messages|sharegpt/i.test(format) && !!modelInfo.value?.has_chat_template;
+}
+
+/** How a run file that was opened wants a file of this name to be read. */
+function readingOf(name: string): Pick<DataFile, "format" | "columns"> {
+  const { names, format, columns } = linkedReading.value ?? { names: [] };
+  if (!names.includes(name)) return {};
+  return { ...(format === undefined ? {} : { format }), ...(columns ? { columns } : {}) };
+}
+
+/** Takes what was dropped, or says why not. */
+export async function dropData(files: readonly File[]): Promise<void> {
+  const [file, ...others] = files;
+  if (!file) return;
+  if (active.value) {
+    dropNotice.value = `${file.name} was not taken: a run goes on. Drop it again afterwards.`;
+    return;
+  }
+  await takeFile("train", file);
+  if (others.length === 0) return;
+  const names = others.map(({ name }) => cut(name)).join(", ");
+  dropNotice.value = `Only ${file.name} was taken, as training data. Choose held-out data below; not taken: ${cut(names, 200)}.`;
 }
 
 /** Kinds of text that can be pasted, by the ends of their files' names. */

@@ -1,7 +1,6 @@
 /** What the user takes away: the adapter, checked as written; the settings; the run's log. */
 import { zipAdapter, type AdapterFiles } from "postil";
 import {
-  bestAdapter,
   chosenSet,
   downloads,
   loadedAdapters,
@@ -29,10 +28,6 @@ const TOLERANCE = 1e-4;
 /** What the check asks where there is no prompt. */
 const ANY_PROMPT = "The";
 
-export type Which = "last" | "best";
-
-export const copyOf = (which: Which): SavedAdapter | undefined => (which === "best" ? bestAdapter.value : savedAdapter.value);
-
 /** A download's key in `downloads`. */
 export const keyOf = (format: AdapterFormat, copy: SavedAdapter) => `${format.id}/${fileName(copy, "")}`;
 
@@ -53,10 +48,7 @@ const slug = (text: string) =>
     .replace(/^[-.]+|[-.]+$/g, "");
 
 /** Writes the adapter, reads the written file back, has the engine load it afresh and compare, and then says so. */
-export async function downloadAdapter(format: AdapterFormat, which: Which): Promise<void> {
-  const copy = copyOf(which);
-  if (!copy) return;
-  const key = keyOf(format, copy);
+export async function downloadAdapter(format: AdapterFormat, copy: SavedAdapter, key = keyOf(format, copy)): Promise<void> {
   await reporting(key, async () => {
     const destination = await chooseDestination(fileName(copy, format.extension), format);
     if (!destination) return undefined;
@@ -66,7 +58,7 @@ export async function downloadAdapter(format: AdapterFormat, which: Which): Prom
     const { name: file } = destination;
     try {
       const read = await tuner().importAdapter(written, format.id, file);
-      const check = await compareLogits(which, copy, read);
+      const check = await compareLogits(copy, read);
       if ("reason" in check) {
         destination.deliver();
         return { name: "unchecked", file, ...check };
@@ -87,12 +79,11 @@ export async function downloadAdapter(format: AdapterFormat, which: Which): Prom
 type Check = { difference: number; against: "memory" | "copy" } | { reason: string };
 
 /** Against the adapter in the engine where it is still of the copy's step, otherwise against the copy on the page. */
-async function compareLogits(which: Which, copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
+async function compareLogits(copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
   const text = prompt.value.trim() || chosenSet.value?.prompts[0] || ANY_PROMPT;
   const { id, start, last } = run.value;
-  const isOfStep = !stepping.value && (last ?? start)?.step === copy.step;
-  const isThere = isOfStep && loadedAdapters.value.some((other) => other.id === id);
-  if (which === "last" && id !== undefined && isThere) {
+  const isOfStep = copy === savedAdapter.value && copy.run === id && !stepping.value && (last ?? start)?.step === copy.step;
+  if (isOfStep && loadedAdapters.value.some((other) => other.id === id)) {
     const { max_difference } = await tuner().checkAdapter(id, files, text);
     return { difference: max_difference, against: "memory" };
   }

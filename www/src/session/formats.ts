@@ -23,16 +23,18 @@ export interface AdapterFormat extends FileKind {
   refused?(): string | undefined;
 }
 
+export const PEFT: AdapterFormat = {
+  id: "peft",
+  title: "PEFT adapter",
+  hint: `A zip of ${CONFIG_NAME} and ${MODEL_NAME}. It loads unchanged in PEFT and in every program that takes PEFT’s adapters, this one too.`,
+  description: "PEFT adapter",
+  type: "application/zip",
+  extension: ".zip",
+  uses: (config, file) => [withPeft(config, file)],
+};
+
 export const FORMATS: readonly AdapterFormat[] = [
-  {
-    id: "peft",
-    title: "PEFT adapter",
-    hint: `A zip of ${CONFIG_NAME} and ${MODEL_NAME}. It loads unchanged in PEFT and in every program that takes PEFT’s adapters, this one too.`,
-    description: "PEFT adapter",
-    type: "application/zip",
-    extension: ".zip",
-    uses: (config, file) => [withPeft(config, file)],
-  },
+  PEFT,
   {
     id: "gguf",
     title: "GGUF adapter",

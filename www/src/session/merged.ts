@@ -1,7 +1,8 @@
 /** The base with an adapter merged into it: a model of its own. */
 import type { MergeArguments } from "postil";
+import type { SavedAdapter } from "../state";
 import { quote } from "./command";
-import { copyOf, fileName, report, type Which } from "./downloads";
+import { fileName, report } from "./downloads";
 import { tuner } from "./engine";
 import type { Use } from "./formats";
 import { saveFile } from "./save";
@@ -16,16 +17,11 @@ export const MERGED = "merged";
 
 export const hasFolders = (): boolean => (window as DirectoryPicker).showDirectoryPicker !== undefined;
 
-const nameOf = (which: Which): string => {
-  const copy = copyOf(which);
-  return copy ? fileName(copy, "-merged") : MERGED;
-};
+const nameOf = (copy: SavedAdapter): string => fileName(copy, "-merged");
 
 /** Asks for a place and writes the model there; without folders, as a zip among the downloads. */
-export async function writeMerged(which: Which): Promise<void> {
-  const copy = copyOf(which);
-  if (!copy) return;
-  const name = nameOf(which);
+export async function writeMerged(copy: SavedAdapter): Promise<void> {
+  const name = nameOf(copy);
   const { showDirectoryPicker } = window as DirectoryPicker;
   const merging = new AbortController();
   const { signal } = merging;
@@ -44,8 +40,8 @@ export async function writeMerged(which: Which): Promise<void> {
   }
 }
 
-export function mergedUses(which: Which): Use[] {
-  const folder = nameOf(which);
+export function mergedUses(copy: SavedAdapter): Use[] {
+  const folder = nameOf(copy);
   const note = hasFolders() ? {} : { note: "Unpack the zip first." };
   return [
     {

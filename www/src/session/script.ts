@@ -50,6 +50,7 @@ export function script(run: Description): string {
     max_grad_norm: 1.0,
     max_length: settings.max_length,
     packing: settings.packing,
+    ...(settings.group_by_length && !settings.packing ? { train_sampling_strategy: "group_by_length" } : {}),
     gradient_checkpointing: settings.gradient_checkpointing,
     ...(chat ? { assistant_only_loss: settings.assistant_only_loss } : {}),
     ...(held ? { eval_strategy: "steps", eval_steps: settings.eval_steps, eval_on_start: true } : {}),

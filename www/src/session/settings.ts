@@ -38,7 +38,7 @@ export function changeSettings(change: Partial<Settings>): void {
 }
 
 /**
- * Settings from an address, a run file or an adapter. What they ask for that the model does not have is left out, and
+ * Settings from an address, a run file, a kept run or an adapter. What they ask for that the model does not have is left out, and
  * named in what is given back.
  */
 export function applySettings(change: Partial<Settings>): string[] {

@@ -5,6 +5,7 @@ import {
   active,
   bestAdapter,
   chosenAdapter,
+  chosenCopy,
   chosenSet,
   evalFile,
   evaluations,
@@ -28,6 +29,7 @@ import { stayAwake, type Awake } from "./awake";
 import { tuner } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
 import { newEntry, samplingNow, type Beginning } from "./entry";
+import { keepFew } from "./loaded";
 import { addRun, changeRun, letGo, take } from "./history";
 import type { Files } from "./store";
 import { until } from "./until";
@@ -92,6 +94,9 @@ export async function goOnFrom(
   await launch({ id, settings: its, train, evaluation, sampling, resumed });
 }
 
+/** The status may have changed while something was waited for. */
+const isStopping = (): boolean => run.value.status === "stopping";
+
 async function launch(what: Launch): Promise<void> {
   if (active.value) return;
   const { id, train, evaluation, sampling, resumed } = what;
@@ -110,6 +115,11 @@ async function launch(what: Launch): Promise<void> {
   addEventListener("beforeunload", askFirst);
   try {
     if (!(await take(id))) throw new Error("This run is running in another tab.");
+    // Stopped before the engine has been asked.
+    if (isStopping()) {
+      endUnbegun();
+      return;
+    }
     current = tuner().train({
       ...what.settings,
       adapter: id,
@@ -128,7 +138,7 @@ async function launch(what: Launch): Promise<void> {
     const last = steps.value.at(-1);
     run.value = {
       ...run.value,
-      status: run.value.status === "stopping" ? "stopping" : "training",
+      status: isStopping() ? "stopping" : "training",
       start: report,
       ...(last ? { last } : {}),
       ...(kept?.best ? { bestEvalLoss: kept.best.loss, bestStep: kept.best.step } : {}),
@@ -136,8 +146,8 @@ async function launch(what: Launch): Promise<void> {
     if (resumed) {
       const { kept, checkpoint, best } = resumed;
       const data = run.value.data ?? "";
-      savedAdapter.value = { files: adapterOf(checkpoint), step: report.step, complete: false, data };
-      bestAdapter.value = best && kept.best && { files: adapterOf(best), ...kept.best, complete: false, data };
+      savedAdapter.value = { run: id, files: adapterOf(checkpoint), step: report.step, complete: false, data };
+      bestAdapter.value = best && kept.best && { run: id, files: adapterOf(best), ...kept.best, complete: false, data };
       changeRun(id, { status: "training", settings: what.settings, total_steps: report.total_steps, ...curves(), seconds: clock.before });
     } else {
       bestAdapter.value = undefined;
@@ -149,7 +159,14 @@ async function launch(what: Launch): Promise<void> {
     const title = find(id)?.title ?? "This run";
     loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
+    chosenCopy.value = { which: "last" };
+    // A sweep keeps what it needs by itself.
+    if (!sweeping.value) await keepFew();
   } catch (error) {
+    if (error instanceof PostilError && error.kind === "Cancelled") {
+      endUnbegun();
+      return;
+    }
     await fail(error instanceof PostilError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
   }
 }
@@ -279,12 +296,12 @@ function curves(): Pick<KeptRun, "steps" | "evaluations" | "samples" | "seconds"
 function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBest: boolean, change: Partial<KeptRun> = {}): void {
   const files = adapterOf(checkpoint);
   const data = run.value.data ?? "";
-  savedAdapter.value = { files, step, complete, data };
-  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  const best = isBest && loss !== undefined ? { step, loss } : undefined;
-  if (best) bestAdapter.value = { files, complete: false, data, ...best };
   const { id } = run.value;
   if (id === undefined) return;
+  savedAdapter.value = { run: id, files, step, complete, data };
+  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
+  const best = isBest && loss !== undefined ? { step, loss } : undefined;
+  if (best) bestAdapter.value = { run: id, files, complete: false, data, ...best };
   const all = { ...change, ...curves(), checkpoint: step, ...(best ? { best } : {}) };
   changeRun(id, all, {
     checkpoint,
@@ -321,6 +338,12 @@ function endRun(): void {
   awake = undefined;
   removeEventListener("beforeunload", askFirst);
   if (run.value.id !== undefined) void letGo(run.value.id);
+}
+
+/** As if it had never been asked for. */
+function endUnbegun(): void {
+  endRun();
+  run.value = { status: "idle" };
 }
 
 /** Asks before a run in progress is left. */

@@ -22,6 +22,9 @@ export interface LoadedFile {
   rows?: FirstRows;
 }
 
+/** What of a drop was not taken. */
+export const dropNotice = signal<string | undefined>(undefined);
+
 export const OWN_FILES = "own";
 
 export const dataSets = signal<DataSet[]>([]);

@@ -59,6 +59,8 @@ export const screenAwake = signal(false);
 
 /** The newest copy of the adapter on the page. */
 export interface SavedAdapter {
+  /** The id of the run it comes from. */
+  run: string;
   files: AdapterFiles;
   step: number;
   /** The run it comes from reached its end or was stopped. */

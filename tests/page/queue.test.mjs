@@ -1,0 +1,58 @@
+// Commands that wait for the worker: those that are overtaken by others are not done.
+import assert from "node:assert/strict";
+import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { panel, setNumber } from "./harness.mjs";
+
+const { onPage } = fakePage();
+
+const stopButton = (page) => page.getByRole("button", { name: "Stop", exact: true });
+
+/** The worker's plans under way, and those that wait: the fake engine takes 1.5 s for each. */
+const watched = () => {
+  window.plans = { asked: 0, refused: 0 };
+  const ids = new Set();
+  const Original = window.Worker;
+  window.Worker = class extends Original {
+    constructor(...args) {
+      super(...args);
+      this.addEventListener("message", ({ data }) => {
+        if (ids.has(data.id) && data.failure?.kind === "Cancelled") window.plans.refused++;
+      });
+    }
+    postMessage(message, ...rest) {
+      if (message.command === "plan_memory") {
+        ids.add(message.id);
+        window.plans.asked++;
+      }
+      super.postMessage(message, ...rest);
+    }
+  };
+};
+
+const plans = (page) => page.evaluate(() => ({ ...window.plans }));
+
+onPage("Stop before the run has begun takes it back, and the next one trains", async (page) => {
+  const before = (await plans(page)).asked;
+  await useFile(page, "slow-plan.jsonl", example("a"));
+  await setNumber(page, "Steps", 4);
+  await page.waitForFunction((before) => window.plans.asked > before, before);
+  await trainButton(page).click();
+  await stopButton(page).click();
+  await panel(page, "Train").getByText("Ready.").waitFor();
+  assert.equal(await page.locator(".run-name").count(), 0);
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  assert.equal(await page.locator(".run-name").count(), 1);
+}, { initScript: watched });
+
+onPage("of the plans that wait only the newest is made", async (page) => {
+  await useFile(page, "slow-plan.jsonl", example("a"));
+  const before = (await plans(page)).asked;
+  for (const [size, asked] of [[2, 1], [3, 2], [4, 3], [5, 4]]) {
+    await setNumber(page, "Batch size", size);
+    await page.waitForFunction((wanted) => window.plans.asked >= wanted, before + asked);
+  }
+  await page.getByText("330 MiB").first().waitFor();
+  const { asked, refused } = await plans(page);
+  assert.ok(refused >= 2 && refused < asked, `${refused} of ${asked} refused`);
+}, { initScript: watched });
