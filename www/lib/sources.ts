@@ -24,7 +24,8 @@ const here = import.meta.url;
 
 /** The built-in model: beside this module, or in the folder at `address`. */
 export function fromFolder(address: string | URL = new URL("demo/", here), name = "Story model, built in"): ModelSource {
-  const base = String(address);
+  // Seen from the page, not from the worker.
+  const base = new URL(address, globalThis.document?.baseURI).href;
   return { name, base: base.endsWith("/") ? base : `${base}/` };
 }
 
@@ -65,7 +66,9 @@ export async function fromFiles(chosen: readonly File[]): Promise<ModelSource> {
 export async function toSource(model: ModelInput, options: HubOptions): Promise<ModelSource> {
   if (model === "built-in") return fromFolder();
   if (typeof model === "string") return fromHub(model, options);
-  return Array.isArray(model) ? await fromFiles(model as readonly File[]) : (model as ModelSource);
+  if (Array.isArray(model)) return await fromFiles(model as readonly File[]);
+  const source = model as ModelSource;
+  return "base" in source ? fromFolder(source.base, source.name) : source;
 }
 
 /** Whether it begins as GGUF files do. */
