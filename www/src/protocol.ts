@@ -63,8 +63,8 @@ export interface SampleOptions {
 /** Every command: what it takes and what it gives back. */
 export interface Commands {
   create: { args: Record<never, never>; result: DeviceInfo };
-  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. */
-  set_memory_budget: { args: { bytes?: number }; result: null };
+  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. Gives back what that is. */
+  set_memory_budget: { args: { bytes?: number }; result: MemoryReport["budget"] };
   /** Failures of the kinds `Download`, `Cancelled` and `OverBudget` leave the model that was loaded before in place. */
   load_model: { args: { source: ModelSource }; result: ModelInfo };
   /** Models from the Hub that are kept in this browser. */

@@ -17,9 +17,8 @@ const TOO_LARGE = "too-large.jsonl";
 /** What a run takes beside its weights, for each example of a batch; half of it with checkpointing. */
 const EXAMPLE_BYTES = 64 * 2 ** 20;
 
-/** Planning it takes a while. */
-const SLOW_PLAN = "slow-plan.jsonl";
-const SLOW_PLAN_MS = 1500;
+/** Planning it takes as long as its name says. */
+const SLOW_PLAN = /^plan-(\d+)ms\.jsonl$/;
 
 /** What a checkpoint holds is not what the engine has. */
 const BENT = "bent.jsonl";
@@ -100,7 +99,10 @@ export class Engine {
   }
 
   async check_weights(bytes) {
-    return this.#exclusive(async () => this.#checkWeights(bytes));
+    return this.#exclusive(async () => {
+      this.#checkWeights(bytes);
+      return { work: "weights", items: [], total: bytes, peak: bytes, budget: this.#budget, fits: true, proposals: [], choice: null };
+    });
   }
 
   #checkWeights(bytes) {
@@ -111,7 +113,8 @@ export class Engine {
 
   async plan_memory({ train }, file) {
     return this.#exclusive(async () => {
-      if (file.name === SLOW_PLAN) await pause(SLOW_PLAN_MS);
+      const [, planMs] = SLOW_PLAN.exec(file.name) ?? [];
+      if (planMs) await pause(Number(planMs));
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "x [1024, 64] needs 4 GiB in one buffer, but 2 GiB are allowed");
       const peak = (changes) => {
         const { per_device_train_batch_size: size, gradient_checkpointing: again } = { ...train, ...changes };

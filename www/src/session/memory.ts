@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import type { MemoryReport } from "postil-engine";
 import { bytes } from "../format";
-import { active, evalFile, initAdapter, memoryBudget, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
+import { active, evalFile, initAdapter, memoryBudget, memoryLimit, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
 import { client } from "./engine";
 import { changeSettings, settle } from "./settings";
 import { runOptions } from "./training";
@@ -52,7 +52,7 @@ export async function allowMemory(gib: number | undefined): Promise<void> {
 
 /** A new engine knows nothing of what was allowed. */
 export async function sendBudget(gib = memoryBudget.value): Promise<void> {
-  await client().call("set_memory_budget", gib === undefined ? {} : { bytes: Math.max(0, Math.round(gib * GIB)) });
+  memoryLimit.value = await client().call("set_memory_budget", gib === undefined ? {} : { bytes: Math.max(0, Math.round(gib * GIB)) });
 }
 
 /** Changes the settings as a proposal says: by default as the one that costs least. */
@@ -78,7 +78,7 @@ export function describe(changes: MemoryReport["proposals"][number]["changes"]):
 }
 
 /** Where the budget comes from, and how sure that is. */
-export function budgetSource({ budget }: MemoryReport): string {
+export function budgetSource(budget: MemoryReport["budget"]): string {
   if (budget.source === "given") return "what you allow";
   return `an estimate, as browsers do not tell how much there is: ${budget.source}`;
 }
