@@ -20,6 +20,9 @@ const EXAMPLE_BYTES = 64 * 2 ** 20;
 /** Planning it takes as long as its name says. */
 const SLOW_PLAN = /^plan-(\d+)ms\.jsonl$/;
 
+/** Its model's tokenizer has no end token. */
+const NO_END = "no-end.jsonl";
+
 /** What a checkpoint holds is not what the engine has. */
 const BENT = "bent.jsonl";
 
@@ -233,7 +236,7 @@ export class Engine {
       truncated: texts.length > 1 && max_length < 30 ? 1 : 0,
       without_targets: 0,
       cut_away: 0,
-      duplicates: 0,
+      duplicates: texts.length - new Set(texts.map((pieces) => JSON.stringify(pieces))).size,
       // All but one of the records have 20 tokens, and that one 30.
       lengths: { min: 20, p5: 20, p25: 20, p50: 20, p75: 20, p95: 20, p99: 30, max: 30, mean: 20.5 },
       histogram: [
@@ -248,7 +251,10 @@ export class Engine {
       },
       target_tokens: total / 2,
       total_tokens: total,
-      warnings: skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : [],
+      warnings: [
+        ...(skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : []),
+        ...(name === NO_END ? ["the tokenizer names no end token: the model does not learn where to stop (fake)"] : []),
+      ],
       preview: texts.slice(0, 3),
     };
   }
