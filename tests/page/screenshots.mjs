@@ -25,8 +25,11 @@ async function shoot(viewport, colorScheme, prefix) {
   };
   const { page, close } = await openPage(server.url, { viewport, colorScheme });
   await page.getByText("Ready.").waitFor();
+  // It would stand in the middle of pictures that are higher than the window.
+  const unpin = () => page.locator(".path").evaluate((path) => (path.style.position = "static"));
   await panel(page, "Take the settings along").getByText("The same run in Python").waitFor();
   await whole(page, "arrival");
+  await unpin();
   await page.locator("details").evaluateAll((all) => all.forEach((part) => (part.open = true)));
   for (const title of PANELS) await one(page, title, "unfolded");
   await page.locator("details").evaluateAll((all) => all.forEach((part) => (part.open = false)));

@@ -23,6 +23,9 @@ const SLOW_PLAN = /^plan-(\d+)ms\.jsonl$/;
 /** Its model's tokenizer has no end token. */
 const NO_END = "no-end.jsonl";
 
+/** A store of this name keeps engines from being made. */
+const CREATE_FAILS = "create-fails";
+
 /** What a checkpoint holds is not what the engine has. */
 const BENT = "bent.jsonl";
 
@@ -85,6 +88,8 @@ export class Engine {
   #budget = { bytes: 2 ** 31, source: "the default for a fake GPU" };
 
   static async create() {
+    // A worker can be told nothing before it has begun, but it sees what the page has stored.
+    if (await caches.has(CREATE_FAILS)) throw failure("Internal", "the engine cannot be made (fake)");
     return new Engine();
   }
 
