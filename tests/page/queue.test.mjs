@@ -7,7 +7,7 @@ const { onPage } = fakePage();
 
 const stopButton = (page) => page.getByRole("button", { name: "Stop", exact: true });
 
-/** The worker's plans under way, and those that wait: the fake engine takes 1.5 s for each. */
+/** Counts the plans that the worker is asked for, and those that it leaves out. */
 const watched = () => {
   window.plans = { asked: 0, refused: 0 };
   const ids = new Set();
@@ -32,9 +32,10 @@ const watched = () => {
 const plans = (page) => page.evaluate(() => ({ ...window.plans }));
 
 onPage("Stop before the run has begun takes it back, and the next one trains", async (page) => {
-  const before = (await plans(page)).asked;
-  await useFile(page, "slow-plan.jsonl", example("a"));
   await setNumber(page, "Steps", 4);
+  await page.waitForTimeout(500);
+  const before = (await plans(page)).asked;
+  await useFile(page, "plan-8000ms.jsonl", example("a"));
   await page.waitForFunction((before) => window.plans.asked > before, before);
   await trainButton(page).click();
   await stopButton(page).click();
@@ -46,7 +47,7 @@ onPage("Stop before the run has begun takes it back, and the next one trains", a
 }, { initScript: watched });
 
 onPage("of the plans that wait only the newest is made", async (page) => {
-  await useFile(page, "slow-plan.jsonl", example("a"));
+  await useFile(page, "plan-1500ms.jsonl", example("a"));
   const before = (await plans(page)).asked;
   for (const [size, asked] of [[2, 1], [3, 2], [4, 3], [5, 4]]) {
     await setNumber(page, "Batch size", size);

@@ -63,7 +63,11 @@ onPage("models are suggested by size, and chosen by a press", async (page) => {
   await summary(page, "Use another model").click();
   await summary(page, "Small open models").click();
   const items = model.locator(".suggestions li");
-  // Once a plan has told what may be taken.
+  // Without data there is no plan, and none is needed.
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  await page.getByText("Choose the data to train on.").first().waitFor();
+  await page.getByText(/^Now 2\.0 GiB: an estimate/).waitFor();
+  await page.waitForTimeout(300);
   await items.getByText(/Probably trains on this device/).first().waitFor();
   const text = await items.allTextContents();
   assert.ok(
@@ -273,6 +277,38 @@ onPage("the address follows the settings, and a fresh page takes them from it", 
   await arrived.getByRole("button", { name: "Close" }).click();
   assert.equal(await arrived.count(), 0);
   assert.ok(!requests.some((url) => url.includes("#")));
+});
+
+onPage("an opened address also sets Compare, the sweep and the memory budget, and holds no prompt", async (page) => {
+  await page.evaluate(() => (location.hash = "#v=1&temperature=0&adapter_scale=0.5&sweep_ranks=2,64&memory_gib=1.5&top_k=-1"));
+  await page.getByText("top_k -1 was left out: it must be a whole number").waitFor();
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  const value = (label) => page.getByRole("spinbutton", { name: label, exact: true }).inputValue();
+  await page.getByText("Sampling").click();
+  assert.deepEqual([await value("Temperature"), await value("Memory budget (GiB)")], ["0", "1.5"]);
+  await page.getByText("50 %", { exact: true }).waitFor();
+  const ticked = panel(page, "Sweep").getByRole("group", { name: "Ranks" }).getByRole("checkbox", { checked: true });
+  assert.equal(await ticked.count(), 2);
+  await page.getByLabel("Prompt", { exact: true }).fill("a secret");
+  await setNumber(page, "Maximum tokens", 9);
+  await page.waitForFunction(() => location.hash.includes("max_new_tokens=9"));
+  assert.ok(!page.url().includes("secret"));
+});
+
+onPage("every control says what it is for, and another Hub is offered only where it can be asked", async (page) => {
+  await page.locator("details").evaluateAll((all) => all.forEach((part) => (part.open = true)));
+  await panel(page, "Sweep").getByLabel("Scaling").selectOption("one alpha for all");
+  const bare = await page
+    .locator("input:not([type=checkbox], [type=radio]), select, textarea")
+    .evaluateAll((all) =>
+      all
+        .filter((control) => !document.getElementById(control.getAttribute("aria-describedby"))?.textContent.trim())
+        .map((control) => control.labels[0]?.textContent ?? control.outerHTML.slice(0, 120)),
+    );
+  assert.deepEqual(bare, []);
+  await page.getByRole("group", { name: "Target modules" }).getByText(/Attention \(q, k, v, o\).*enough for a tone.*The rest \(gate, up, down\).*few examples/).waitFor();
+  assert.equal(await page.getByText("Another Hub").count(), 0);
 });
 
 onPage(

@@ -94,6 +94,36 @@ test("settings come back from the address as they went", async () => {
   assert.equal(fromHash("#v=1&r=6").settings.lora_alpha, 12);
 });
 
+test("what samples, Compare, a sweep and the memory budget are set to is in the address too", async () => {
+  const { fromHash, toHash } = await load("session/share.ts");
+  const { applyExtras, EXTRAS, extrasNow } = await load("session/extras.ts");
+  const other = {
+    sample_every: "5",
+    sample_tokens: "9",
+    temperature: "0",
+    top_k: "3",
+    top_p: "0.5",
+    max_new_tokens: "12",
+    generation_seed: "8",
+    adapter_scale: "1.25",
+    sweep_ranks: "2,64",
+    sweep_targets: "qv,attention",
+    sweep_alpha: "24",
+    memory_gib: "1.5",
+  };
+  assert.deepEqual(Object.keys(other), Object.keys(EXTRAS));
+  assert.deepEqual(extrasNow(), []);
+  const pairs = Object.entries(other);
+  assert.deepEqual(applyExtras(pairs), []);
+  assert.deepEqual(extrasNow(), pairs);
+  const hash = toHash({ settings: {}, extras: extrasNow() }, []);
+  const back = fromHash(hash);
+  assert.deepEqual([back.notes, back.extras], [[], pairs]);
+  const wrong = [["temperature", "hot"], ["top_p", "0"], ["sample_every", "1.5"], ["adapter_scale", "2"], ["sweep_ranks", "3"], ["sweep_targets", "x"], ["sweep_alpha", ""], ["memory_gib", "0"]];
+  assert.deepEqual(applyExtras(wrong).map((note) => note.split(" ")[0]), wrong.map(([name]) => name));
+  assert.deepEqual(extrasNow(), pairs);
+});
+
 test("what an address has wrong is left out and named", async () => {
   const { fromHash } = await load("session/share.ts");
   assert.equal(fromHash(""), undefined);

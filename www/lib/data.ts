@@ -1,7 +1,7 @@
 /** Data in the forms in which a program has them. */
 import { Client } from "./client";
 import type { DataFile } from "./engine";
-import { CancelledError, DataError, PostilError } from "./errors";
+import { CancelledError, ConfigError, DataError, PostilError } from "./errors";
 
 /**
  * A file as the engine reads it; a `File` of the user's; or records, which are read like the lines of a JSON Lines file
@@ -11,7 +11,8 @@ export type DataInput = DataFile | File | readonly object[];
 
 export async function toDataFile(input: DataInput): Promise<DataFile> {
   if (input instanceof File) return { name: input.name, data: new Uint8Array(await input.arrayBuffer()) };
-  if ("data" in input) return input;
+  if (typeof input === "object" && input !== null && "data" in input && input.data instanceof Uint8Array) return input;
+  if (!Array.isArray(input)) throw new ConfigError("Data is a File, { name, data } with data as a Uint8Array, or a list of records.");
   const lines = input.map((record) => `${JSON.stringify(record)}\n`);
   return { name: "records.jsonl", data: new TextEncoder().encode(lines.join("")) };
 }

@@ -80,8 +80,8 @@ export interface Commands {
   create: { args: { wasm?: string }; result: DeviceInfo };
   /** Reads a file to its end, in a worker that has been asked for nothing else; traps on some that are damaged. */
   check_data: { args: { file: DataFile; wasm?: string }; result: null };
-  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. */
-  set_memory_budget: { args: { bytes?: number }; result: null };
+  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. Gives back what that is. */
+  set_memory_budget: { args: { bytes?: number }; result: MemoryReport["budget"] };
   /** Failures of the kinds `Download`, `Cancelled` and `OverBudget` leave the model that was loaded before in place. */
   load_model: { args: { source: ModelSource }; result: ModelInfo };
   /** Models from the Hub that are kept in this browser. */

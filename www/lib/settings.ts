@@ -1,5 +1,6 @@
 /** The settings of an adapter and of its training, under Hugging Face's names (PEFT's LoraConfig, transformers' TrainingArguments, TRL's SFTConfig). */
 import type { LoraOptions, TrainOptions } from "./engine";
+import { ConfigError } from "./errors";
 
 /** All settings in one. */
 export type Settings = Required<LoraOptions> & Required<TrainOptions>;
@@ -32,6 +33,12 @@ const LORA_NAMES = ["r", "lora_alpha", "lora_dropout", "target_modules", "rank_p
 const TRAIN_NAMES = (Object.keys(DEFAULTS) as (keyof Settings)[]).filter(
   (name): name is keyof TrainOptions => !(LORA_NAMES as readonly string[]).includes(name),
 );
+
+/** Throws `ConfigError` for a name that is none of a setting's and none of `others`: what is misspelt would do nothing. */
+export function checkNames(given: object, others: readonly string[] = []): void {
+  const unknown = Object.keys(given).filter((name) => !Object.hasOwn(DEFAULTS, name) && !others.includes(name));
+  if (unknown.length > 0) throw new ConfigError(`There is no setting ${unknown.join(", ")}. Settings are ${Object.keys(DEFAULTS).join(", ")}.`);
+}
 
 /** The adapter's part, as the engine takes it. */
 export const loraOptions = (settings: Partial<Settings>): LoraOptions => pick(settings, LORA_NAMES);

@@ -18,7 +18,7 @@ import { CancelledError, ConfigError, PostilError } from "./errors";
 import { Generation } from "./generation";
 import type { CallEvent, DataOptions, KeptModel, Progress, RunArguments, SampleOptions } from "./protocol";
 import { Run, type RunEvent } from "./run";
-import { DEFAULTS, loraOptions, trainOptions, type Settings } from "./settings";
+import { checkNames, DEFAULTS, loraOptions, trainOptions, type Settings } from "./settings";
 import { toSource, type HubOptions, type ModelInput } from "./sources";
 import { requireGpu } from "./support";
 
@@ -86,6 +86,9 @@ export interface MergeArguments {
 }
 
 const DEFAULT_ADAPTER = "default";
+
+/** What a run is given beside its settings. */
+const RUN_NAMES = ["data", "evaluation", "adapter", "init_adapter", "checkpoint", "extend", "samples", "signal", "onEvent"] as const satisfies readonly (keyof TrainingArguments)[];
 
 /** Greedy: the likeliest token each time. */
 const GENERATE: Omit<GenerateOptions, "adapter"> = { max_new_tokens: 64, temperature: 0, top_k: 0, top_p: 1, seed: 0, chat: false };
@@ -161,9 +164,9 @@ export class Tuner {
     this.dispose();
   }
 
-  /** Bytes of GPU memory that may be taken; without a number, what the device is thought to have. */
-  async setMemoryBudget(bytes?: number): Promise<void> {
-    await this.client.call("set_memory_budget", bytes === undefined ? {} : { bytes });
+  /** Bytes of GPU memory that may be taken; without a number, what the device is thought to have. Gives what that is. */
+  async setMemoryBudget(bytes?: number): Promise<MemoryReport["budget"]> {
+    return await this.client.call("set_memory_budget", bytes === undefined ? {} : { bytes });
   }
 
   /**
@@ -222,6 +225,7 @@ export class Tuner {
 
   /** How many parameters an adapter would have on the loaded model. */
   async countParameters(settings: Partial<Settings>): Promise<ParameterCount> {
+    checkNames(settings);
     return await this.client.call("count_parameters", loraOptions(settings));
   }
 
@@ -249,7 +253,8 @@ export class Tuner {
    * steps. By default greedily, 64 tokens, with the newest run's adapter; `adapter: null` is the base alone.
    */
   generate({ prompt, signal, ...given }: GenerateArguments): Generation {
-    const options: GenerateOptions = { ...GENERATE, adapter: this.newest ?? null, ...given };
+    const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    const options: GenerateOptions = { ...GENERATE, adapter: this.newest ?? null, ...said };
     return new Generation((onText) => {
       const onEvent = (event: CallEvent) => event.event === "text" && onText(event.piece);
       return this.client.call("generate", { prompt, options }, { signal, onEvent });
@@ -322,6 +327,7 @@ export class Tuner {
 
   private async runArguments(run: TrainingArguments): Promise<RunArguments> {
     const { adapter = DEFAULT_ADAPTER, init_adapter, checkpoint, extend } = run;
+    checkNames(run, RUN_NAMES);
     const [train, evaluation] = await Promise.all([this.read(run.data), run.evaluation && this.read(run.evaluation)]);
     return {
       options: {

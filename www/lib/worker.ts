@@ -69,7 +69,8 @@ const handlers: Handlers = {
   },
   async set_memory_budget({ bytes }) {
     ready().set_memory_budget(bytes);
-    return null;
+    // Nothing fits every budget.
+    return (await ready().check_weights(0)).budget;
   },
   async load_model({ source }, id) {
     const download = new AbortController();

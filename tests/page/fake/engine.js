@@ -17,9 +17,14 @@ const TOO_LARGE = "too-large.jsonl";
 /** What a run takes beside its weights, for each example of a batch; half of it with checkpointing. */
 const EXAMPLE_BYTES = 64 * 2 ** 20;
 
-/** Planning it takes a while. */
-const SLOW_PLAN = "slow-plan.jsonl";
-const SLOW_PLAN_MS = 1500;
+/** Planning it takes as long as its name says. */
+const SLOW_PLAN = /^plan-(\d+)ms\.jsonl$/;
+
+/** Its model's tokenizer has no end token. */
+const NO_END = "no-end.jsonl";
+
+/** A store of this name keeps engines from being made. */
+const CREATE_FAILS = "create-fails";
 
 /** What a checkpoint holds is not what the engine has. */
 const BENT = "bent.jsonl";
@@ -83,6 +88,8 @@ export class Engine {
   #budget = { bytes: 2 ** 31, source: "the default for a fake GPU" };
 
   static async create() {
+    // A worker can be told nothing before it has begun, but it sees what the page has stored.
+    if (await caches.has(CREATE_FAILS)) throw failure("Internal", "the engine cannot be made (fake)");
     return new Engine();
   }
 
@@ -100,7 +107,10 @@ export class Engine {
   }
 
   async check_weights(bytes) {
-    return this.#exclusive(async () => this.#checkWeights(bytes));
+    return this.#exclusive(async () => {
+      this.#checkWeights(bytes);
+      return { work: "weights", items: [], total: bytes, peak: bytes, budget: this.#budget, fits: true, proposals: [], choice: null };
+    });
   }
 
   #checkWeights(bytes) {
@@ -111,7 +121,8 @@ export class Engine {
 
   async plan_memory({ train }, file) {
     return this.#exclusive(async () => {
-      if (file.name === SLOW_PLAN) await pause(SLOW_PLAN_MS);
+      const [, planMs] = SLOW_PLAN.exec(file.name) ?? [];
+      if (planMs) await pause(Number(planMs));
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "x [1024, 64] needs 4 GiB in one buffer, but 2 GiB are allowed");
       const peak = (changes) => {
         const { per_device_train_batch_size: size, gradient_checkpointing: again } = { ...train, ...changes };
@@ -230,7 +241,7 @@ export class Engine {
       truncated: texts.length > 1 && max_length < 30 ? 1 : 0,
       without_targets: 0,
       cut_away: 0,
-      duplicates: 0,
+      duplicates: texts.length - new Set(texts.map((pieces) => JSON.stringify(pieces))).size,
       // All but one of the records have 20 tokens, and that one 30.
       lengths: { min: 20, p5: 20, p25: 20, p50: 20, p75: 20, p95: 20, p99: 30, max: 30, mean: 20.5 },
       histogram: [
@@ -245,7 +256,10 @@ export class Engine {
       },
       target_tokens: total / 2,
       total_tokens: total,
-      warnings: skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : [],
+      warnings: [
+        ...(skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : []),
+        ...(name === NO_END ? ["the tokenizer names no end token: the model does not learn where to stop (fake)"] : []),
+      ],
       preview: texts.slice(0, 3),
     };
   }

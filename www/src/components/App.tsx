@@ -11,12 +11,13 @@ import { ResumeBanner } from "./ResumeBanner";
 import { TrainPanel } from "./TrainPanel";
 
 const below = () => import("./Below");
-const frame = (number: number, title: string) => () => (
+/** A panel that is still to come; a tall one keeps what stands below it out of sight until then. */
+const frame = (number: number, title: string, isTall = false) => () => (
   <Panel number={number} title={title}>
-    {null}
+    {isTall && <div class="to-come" />}
   </Panel>
 );
-const ComparePanel = later(() => below().then((panels) => panels.ComparePanel), frame(5, "Compare"));
+const ComparePanel = later(() => below().then((panels) => panels.ComparePanel), frame(5, "Compare", true));
 const DownloadPanel = later(() => below().then((panels) => panels.DownloadPanel), frame(6, "Download"));
 const RunsPanel = later(() => below().then((panels) => panels.RunsPanel), frame(7, "Runs"));
 const SweepPanel = later(() => below().then((panels) => panels.SweepPanel), frame(8, "Sweep"));

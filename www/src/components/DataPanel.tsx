@@ -78,7 +78,7 @@ function OwnFiles() {
         label="Training file"
         hint="JSON Lines, JSON, CSV, TSV, Parquet or plain text, with records of text, prompt and completion, chat messages, ShareGPT, or Alpaca."
         accept={ACCEPT}
-        onFiles={([file]) => file && void takeFile("train", file)}
+        onFiles={(files) => void dropData(files)}
       />
       <Paste />
       <FileField

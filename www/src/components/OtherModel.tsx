@@ -10,6 +10,9 @@ import { FileField, TextField } from "./Fields";
 import { Notice } from "./Panel";
 import { Suggestions } from "./Suggestions";
 
+/** Otherwise the page's policy blocks every server but the Hub. */
+const MAY_ASK_OTHERS = Boolean(import.meta.env.VITE_HUB_ADDRESS || import.meta.env.VITE_HUB_ORIGINS);
+
 /** Every other model than the built-in one: by name, kept from before, or from the user's disk. */
 export function OtherModel() {
   return (
@@ -69,15 +72,17 @@ function FromHub() {
         value={hubToken.value}
         onChange={(value) => (hubToken.value = value)}
       />
-      <details>
-        <summary>Another Hub</summary>
-        <TextField
-          label="Hub address"
-          hint="A server that answers as the Hub does. The page must have been built with leave to ask it."
-          value={hubAddress.value}
-          onChange={(value) => (hubAddress.value = value)}
-        />
-      </details>
+      {MAY_ASK_OTHERS && (
+        <details>
+          <summary>Another Hub</summary>
+          <TextField
+            label="Hub address"
+            hint="A server that answers as the Hub does, and that this page was built with leave to ask."
+            value={hubAddress.value}
+            onChange={(value) => (hubAddress.value = value)}
+          />
+        </details>
+      )}
       <div class="actions">
         <button type="submit" disabled={name.value.trim() === ""}>
           Load from the Hub

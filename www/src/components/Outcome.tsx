@@ -57,7 +57,7 @@ function outcome(state: DownloadState | undefined): string {
       return `✓ ${file}, checked: logits within ${difference.toExponential(1)} of those of ${other}.`;
     }
     case "merged":
-      return `✓ ${state.file}, checked: on the disk it is what was to be written, byte for byte.`;
+      return `✓ ${state.file}, checked: read back, it is byte for byte what was to be written. Its logits were not compared.`;
     case "saved":
       return `✓ ${state.file} is written.`;
     default:

@@ -50,9 +50,11 @@ export function RunDetails({ kept }: { kept: KeptRun }) {
           </button>
         ))}
       </p>
-      {there.map(([which]) => (
-        <Outcome key={which} state={downloads.value[keyOf(kept, which)]} />
-      ))}
+      <div class="kept-outcomes">
+        {there.map(([which]) => (
+          <Outcome key={which} state={downloads.value[keyOf(kept, which)]} />
+        ))}
+      </div>
       <p class="actions">
         {isUnfinished(kept) && (
           <button type="button" disabled={active.value || reason !== undefined} onClick={() => void resumeRun(kept.id)}>

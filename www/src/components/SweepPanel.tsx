@@ -152,7 +152,13 @@ function Alpha() {
         onChange={(value) => changePlan({ alpha: value === "twice" ? "twice" : settings.value.lora_alpha })}
       />
       {alpha !== "twice" && (
-        <NumberField label="Alpha for all runs" value={alpha} min={0} onChange={(value) => changePlan({ alpha: value })} />
+        <NumberField
+          label="Alpha for all runs"
+          hint="Larger ranks then act more gently: for comparing with runs of one alpha"
+          value={alpha}
+          min={0}
+          onChange={(value) => changePlan({ alpha: value })}
+        />
       )}
     </div>
   );

@@ -11,12 +11,11 @@ import {
   modelNotices,
   modelSource,
   phase,
-  memoryBudget,
   settings,
 } from "../state";
 import { inspectData, loadDataSets } from "./data";
 import { endTuner, tuner, useTuner } from "./engine";
-import { budgetBytes, sendBudget } from "./memory";
+import { sendBudget } from "./memory";
 import { fromHub, fromKept, listKept, sharedName } from "./models";
 import { applySettings, countParameters, dropAdapter } from "./settings";
 import { trainingCrashed } from "./training";
@@ -34,12 +33,10 @@ export async function start(): Promise<void> {
   model.value = NOT_YET;
   endTuner();
   try {
-    const allowed = memoryBudget.value;
-    const next = await Tuner.create({ memoryBudget: budgetBytes(allowed), onLost });
+    const next = await Tuner.create({ onLost });
     useTuner(next);
     device.value = next.device;
-    // It may have changed meanwhile.
-    if (memoryBudget.value !== allowed) await sendBudget();
+    await sendBudget();
   } catch (error) {
     if (error instanceof UnsupportedError && error.reason) phase.value = { name: "unsupported", reason: error.reason, message: error.message };
     else if (error instanceof PostilError && error.fatal) onLost(error);

@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import type { MemoryReport } from "postil";
 import { bytes } from "../format";
-import { active, evalFile, initAdapter, memoryBudget, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
+import { active, evalFile, initAdapter, memoryBudget, memoryLimit, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
 import { tuner } from "./engine";
 import { changeSettings, settle } from "./settings";
 
@@ -51,12 +51,9 @@ export async function allowMemory(gib: number | undefined): Promise<void> {
   if (phase.value.name === "ready") await sendBudget(gib);
 }
 
-export const budgetBytes = (gib: number | undefined): number | undefined =>
-  gib === undefined ? undefined : Math.max(0, Math.round(gib * GIB));
-
 /** A new engine knows nothing of what was allowed. */
 export async function sendBudget(gib = memoryBudget.value): Promise<void> {
-  await tuner().setMemoryBudget(budgetBytes(gib));
+  memoryLimit.value = await tuner().setMemoryBudget(gib === undefined ? undefined : Math.max(0, Math.round(gib * GIB)));
 }
 
 /** Changes the settings as a proposal says: by default as the one that costs least. */
@@ -82,7 +79,7 @@ export function describe(changes: MemoryReport["proposals"][number]["changes"]):
 }
 
 /** Where the budget comes from, and how sure that is. */
-export function budgetSource({ budget }: MemoryReport): string {
+export function budgetSource(budget: MemoryReport["budget"]): string {
   if (budget.source === "given") return "what you allow";
   return `an estimate, as browsers do not tell how much there is: ${budget.source}`;
 }

@@ -23,6 +23,9 @@ export const memoryPlan = signal<{ report?: MemoryReport; error?: string }>({});
 /** GiB of it that the user allows; nothing: what the engine thinks that there is. */
 export const memoryBudget = signal<number | undefined>(undefined);
 
+/** What may be taken, and where that number comes from; known as soon as there is an engine. */
+export const memoryLimit = signal<MemoryReport["budget"] | undefined>(undefined);
+
 /** An adapter the user brought, to start from and to compare with. */
 export interface InitAdapter {
   name: string;
