@@ -68,7 +68,8 @@ export class Run implements AsyncIterable<StepReport> {
     if (this.paused || this.over) return this.paused;
     const paused = this.nextPause();
     if (!this.isStarted) await this.started.catch(() => {});
-    if (!this.over) await this.client.call("pause", {});
+    // A worker that is gone ends the run, and with it the wait.
+    if (!this.over) await this.client.call("pause", {}).catch(() => {});
     return await paused;
   }
 
