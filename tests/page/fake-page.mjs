@@ -5,11 +5,12 @@ import { build, file, openPage, remove, serve } from "./harness.mjs";
 
 /** Builds and serves the page for the tests of one file; `onPage` runs a test on a fresh page that is ready to train. */
 export function fakePage() {
-  const built = { url: undefined };
+  const built = { url: undefined, folder: undefined };
   let folder;
   let server;
   before(async () => {
     folder = await build({ fake: true });
+    built.folder = folder;
     server = await serve([folder]);
     built.url = server.url;
   });

@@ -35,6 +35,7 @@ const TYPES = {
   ".js": "text/javascript",
   ".css": "text/css",
   ".svg": "image/svg+xml",
+  ".png": "image/png",
   ".json": "application/json",
   ".wasm": "application/wasm",
   ".webmanifest": "application/manifest+json",
@@ -75,19 +76,22 @@ export async function loadModules() {
   return Object.assign(load, { close: () => server.close() });
 }
 
-/** The built page's policy as a header too, as a good host sends it: workers do not inherit the page's. */
-async function pagePolicy(folders) {
+/** The headers that the built page asks its host for: workers do not inherit the page's policy. */
+async function pageHeaders(folders) {
   for (const folder of folders) {
-    const page = await readFile(join(folder, "index.html"), "utf8").catch(() => "");
-    const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(page)?.[1];
-    if (policy) return { "Content-Security-Policy": policy.replaceAll("&#39;", "'") };
+    const text = await readFile(join(folder, "_headers"), "utf8").catch(() => "");
+    const headers = Object.fromEntries([...text.matchAll(/^ +([\w-]+): (.+)$/gm)].map(([, name, value]) => [name, value]));
+    if (headers["Content-Security-Policy"]) return headers;
   }
-  throw new Error("the built page has no Content-Security-Policy");
+  throw new Error("the built page asks for no Content-Security-Policy");
 }
 
-/** Serves the first of `folders` that has a file, under `/some/where/`, by the built page's policy or another; everything else is 404. */
-export async function serve(folders, given) {
-  const policy = given ? { "Content-Security-Policy": given } : await pagePolicy(folders);
+/**
+ * Serves the first of `folders` that has a file, under `/some/where/`, with the headers that the built page asks for, or
+ * under another `policy`; everything else is 404.
+ */
+export async function serve(folders, policy) {
+  const headers = policy ? { "Content-Security-Policy": policy } : await pageHeaders(folders);
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const inside = path.startsWith("/some/where/") ? normalize(path.slice("/some/where/".length) || "index.html") : "..";
@@ -97,7 +101,7 @@ export async function serve(folders, given) {
       response.writeHead(200, {
         "Content-Type": TYPES[extname(inside)] ?? "application/octet-stream",
         "Content-Length": body.length,
-        ...policy,
+        ...headers,
       });
       response.end(body);
       return;

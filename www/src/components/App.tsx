@@ -1,4 +1,4 @@
-import { device, phase } from "../state";
+import { device, newVersion, phase } from "../state";
 import { AdapterPanel } from "./AdapterPanel";
 import { Arrived } from "./Arrived";
 import { Crashed, StartFailed, Unsupported } from "./Conditions";
@@ -40,6 +40,12 @@ export function App() {
         <Body />
       </main>
       <footer class="colophon">
+        {newVersion.value && (
+          <p role="status">
+            A newer version of this page is here. It is used once every tab of this one is closed; a run is never cut short
+            for it.
+          </p>
+        )}
         Your data, the model and the adapter stay in this browser; the page talks to no server but the one it came from
         and, when you ask for a model by name, the Hub.
       </footer>

@@ -9,5 +9,8 @@ export type Phase =
   | { name: "ready" }
   | { name: "crashed"; failure: PostilError };
 
+/** A newer page has been fetched, and waits until every tab of this one is closed. */
+export const newVersion = signal(false);
+
 export const phase = signal<Phase>({ name: "starting" });
 export const device = signal<DeviceInfo | undefined>(undefined);
