@@ -116,7 +116,8 @@ export async function serve(folders, policy) {
  * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
  * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
  * browser is no private one: such have little room for files. `initScript` runs before the page's own scripts.
- * `workerScript` runs before the worker's own. `serviceWorkers: "allow"` lets the page keep itself for use without a network; elsewhere that would be several MB a test.
+ * `workerScript` runs before the worker's own. `serviceWorkers: "allow"` lets the page keep itself for use without a
+ * network; elsewhere that would be several MB a test.
  */
 export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
