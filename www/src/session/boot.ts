@@ -3,6 +3,7 @@ import { Client, EngineError } from "../client";
 import type { Event, Failure, ModelSource } from "../protocol";
 import {
   chosenAdapter,
+  chosenCopy,
   device,
   keptModels,
   linked,
@@ -128,6 +129,7 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
 function forgetAdapter(): void {
   loadedAdapters.value = [];
   chosenAdapter.value = undefined;
+  chosenCopy.value = { which: "last" };
   dropAdapter();
 }
 

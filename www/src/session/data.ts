@@ -1,5 +1,5 @@
 /** Choosing data: the built-in sets or the user's files, and what the engine makes of them. */
-import type { DataFile } from "postil-engine";
+import type { DataFile, DataReport } from "postil-engine";
 import { download } from "../model-files";
 import {
   OWN_FILES,
@@ -21,7 +21,7 @@ import {
   settings,
   trainFile,
 } from "../state";
-import { EngineError } from "../client";
+import { EngineError, type Call } from "../client";
 import { cut } from "./check";
 import { client } from "./engine";
 import { harm } from "./probe";
@@ -198,7 +198,10 @@ export async function readAs(role: "train" | "eval", mapping: Mapping | undefine
   await inspect(target, loaded);
 }
 
-async function inspect(target: typeof trainFile, { file, columns: known }: LoadedFile): Promise<void> {
+/** The newest look at each file: what an older one that still waits would say is of no use. */
+const looks = new Map<typeof trainFile, Call<DataReport>>();
+
+async function inspect(target: typeof trainFile, { file, columns: known, rows: knownRows }: LoadedFile): Promise<void> {
   // The reports are in tokens: they need the model's tokenizer.
   if (!modelInfo.value || file.data.length === 0) return;
   const refusal = await harm(file);
@@ -208,7 +211,9 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
     return;
   }
   const { max_length, assistant_only_loss } = settings.value;
+  looks.get(target)?.cancel();
   const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
+  looks.set(target, report);
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
   const listed =
@@ -218,9 +223,11 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
           .call("data_columns", { file })
           .catch(() => [])
       : undefined);
-  const shown = client()
-    .call("data_rows", { file, count: SHOWN_ROWS })
-    .catch(() => undefined);
+  const shown =
+    knownRows ??
+    client()
+      .call("data_rows", { file, count: SHOWN_ROWS })
+      .catch(() => undefined);
   const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),
@@ -232,7 +239,7 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
     listed,
     shown,
   ]);
-  if (target.value?.file !== file) return;
+  if (target.value?.file !== file || looks.get(target) !== report) return;
   const { fatal, ...said } = { fatal: false, ...found };
   // What ended the engine once must not be what its successor begins with.
   target.value = { file: fatal ? unreadable(file) : file, ...said, ...(columns ? { columns } : {}), ...(rows ? { rows } : {}) };
