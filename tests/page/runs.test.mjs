@@ -1,7 +1,7 @@
 // Runs: their control and history, with the fake engine.
 import assert from "node:assert/strict";
 import { download, example, fakePage, trainButton, useFile } from "./fake-page.mjs";
-import { file, panel, setNumber, unnamed } from "./harness.mjs";
+import { file, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
 import { button, done, finish, losses, openRun, rank, rowOf, runsPanel, samplesOff, start, stepNow, train, uninterrupted } from "./runs-page.mjs";
 
 const { built, onPage } = fakePage();
