@@ -58,9 +58,8 @@ export async function smallRun(page, { steps, evalSteps = steps, tokens = 4 }) {
 }
 
 export async function saved(page, button) {
-  const waiting = page.waitForEvent("download");
-  await button.click();
-  return await readFile(await (await waiting).path());
+  const [download] = await Promise.all([page.waitForEvent("download"), button.click()]);
+  return await readFile(await download.path());
 }
 
 /** The adapter, once the page has checked the file that it wrote. */

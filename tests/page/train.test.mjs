@@ -5,8 +5,8 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { file, here, panel, remove, setNumber, unnamed } from "./harness.mjs";
-import { done, downloadAdapter, realPage, smallRun, trainButton } from "./real-page.mjs";
+import { file, here, panel, remove, setNumber, unnamed, unzipSync } from "./harness.mjs";
+import { done, downloadAdapter, realPage, saved, smallRun, trainButton } from "./real-page.mjs";
 
 const STEPS = 20;
 /** The longest that the page may not answer: shorter than what people take for a frozen page. */
@@ -138,7 +138,7 @@ onPage(
 );
 
 onPage("the merged model is a model of its own that writes what the adapter made of the base", async (page) => {
-  await smallRun(page, 6);
+  await smallRun(page, { steps: 6 });
   await setNumber(page, "Learning rate", 0.02);
   await setNumber(page, "Temperature", 0);
   await trainButton(page).click();
@@ -161,14 +161,12 @@ onPage("the merged model is a model of its own that writes what the adapter made
     await page.getByRole("button", { name: `Download ${kind} adapter` }).click();
     await page.getByRole("region", { name: `${kind} adapter` }).getByText(/checked: (same logits as|logits within)/).waitFor();
   }
-  const waiting = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Write merged model" }).click();
-  const files = unzipSync(await readFile(await (await waiting).path()));
+  const written = await saved(page, page.getByRole("button", { name: "Write merged model" }));
+  const files = unzipSync(written);
   await page.getByText("Use another model").click();
   const folder = Object.entries(files).map(([path, bytes]) => file(path.split("/").pop(), bytes));
   await page.getByLabel("Model files").setInputFiles(folder);
   await panel(page, "Model").getByText("Your model").waitFor();
-  await page.getByText("Ready.").waitFor();
   assert.deepEqual(await write(1), [tuned]);
 });
 
