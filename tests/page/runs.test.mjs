@@ -60,11 +60,11 @@ onPage("a tab that dies mid-run loses little: the run resumes to the same losses
   await page.getByText("Advanced").click();
   await setNumber(page, "Evaluate every", 5);
   await setNumber(page, "Rank", 4);
-  await start(page, 60);
+  await start(page, 300);
   await page.waitForFunction(() => parseInt(document.querySelector(".figures dd").textContent) >= 12);
   await page.reload();
   const banner = page.getByRole("region", { name: "Interrupted run" });
-  await banner.getByText(/Its state as of step \d+ of 60 is kept/).waitFor();
+  await banner.getByText(/Its state as of step \d+ of 300 is kept/).waitFor();
   assert.match(await rowOf(page, "Plain answers, rank 4").textContent(), /interrupted/);
   await page.getByText("Ready.").waitFor();
   const kept = Number(/as of step (\d+)/.exec(await banner.textContent())[1]);
@@ -75,7 +75,7 @@ onPage("a tab that dies mid-run loses little: the run resumes to the same losses
   // The page shows the run's settings.
   assert.equal(await rank(page), "4");
   await done(page);
-  assert.deepEqual(await losses(page), await uninterrupted(built.url, 60));
+  assert.deepEqual(await losses(page), await uninterrupted(built.url, 300));
   assert.match(await train(page).locator(".held-out").textContent(), /3\.0000 before training/);
   // It had no samples, whatever the page would write for a new run.
   assert.equal(await page.getByRole("region", { name: "Samples" }).count(), 0);
@@ -84,9 +84,9 @@ onPage("a tab that dies mid-run loses little: the run resumes to the same losses
   await page.getByText("Ready.").waitFor();
   await openRun(page, "Plain answers, rank 4");
   assert.equal(await banner.count(), 0);
-  const { name, bytes } = await download(page, button(page, "Download the last of step 60"));
-  assert.equal(name, "story-model-built-in-plain-r4-step-60.zip");
-  assert.deepEqual([...unzipSync(bytes)["adapter_model.safetensors"]], [1, 2, 3, 60]);
+  const { name, bytes } = await download(page, button(page, "Download the last of step 300"));
+  assert.equal(name, "story-model-built-in-plain-r4-step-300.zip");
+  assert.deepEqual([...unzipSync(bytes)["adapter_model.safetensors"]], [1, 2, 3, 300 % 256]);
 });
 
 onPage("a run on files of the user's resumes after the tab is gone, with its data", async (page) => {
