@@ -209,6 +209,8 @@ onPage("marks differences when asked, by more than colour, and copies texts", as
   assert.equal(await page.locator("mark.differs").count(), 0);
   const plain = await text(page, "tuned").textContent();
   await page.getByRole("checkbox", { name: "Mark differences" }).check();
+  // What finds them is fetched first.
+  await text(page, "tuned").locator("mark.differs").first().waitFor();
   const words = async (side) => await text(page, side).locator("mark.differs").allTextContents();
   assert.ok((await words("base")).some((word) => /only here: base/.test(word)), String(await words("base")));
   assert.ok((await words("tuned")).some((word) => /only here: verse/.test(word)), String(await words("tuned")));

@@ -10,6 +10,7 @@ const stopButton = (page) => page.getByRole("button", { name: "Stop", exact: tru
 /** Counts the plans that the worker is asked for, and those that it leaves out. */
 const watched = () => {
   window.plans = { asked: 0, refused: 0 };
+  window.commands = [];
   const ids = new Set();
   const Original = window.Worker;
   window.Worker = class extends Original {
@@ -20,6 +21,7 @@ const watched = () => {
       });
     }
     postMessage(message, ...rest) {
+      window.commands.push(message.command);
       if (message.command === "plan_memory") {
         ids.add(message.id);
         window.plans.asked++;
@@ -56,4 +58,16 @@ onPage("of the plans that wait only the newest is made", async (page) => {
   await page.getByText("330 MiB").first().waitFor();
   const { asked, refused } = await plans(page);
   assert.ok(refused >= 2 && refused < asked, `${refused} of ${asked} refused`);
+}, { initScript: watched });
+
+onPage("a setting that changes how data is read sends the file once, not for its rows and columns again", async (page) => {
+  await useFile(page, "mine.jsonl", example("a"));
+  await panel(page, "Data").getByText(/^1 example of/).waitFor();
+  await page.getByText("Advanced").click();
+  await page.evaluate(() => (window.commands.length = 0));
+  await setNumber(page, "Maximum length", 27);
+  await panel(page, "Data").getByText("maximum length of 27").first().waitFor();
+  const sent = await page.evaluate(() => window.commands.filter((command) => /data/.test(command)));
+  assert.deepEqual(sent, ["inspect_data"]);
+  assert.equal(await panel(page, "Data").getByText("The first 1 row").count(), 1);
 }, { initScript: watched });

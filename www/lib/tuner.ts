@@ -208,9 +208,10 @@ export class Tuner {
   }
 
   /** What the loaded model's tokenizer makes of data: counts, lengths, warnings, the first examples. */
-  async inspectData(data: DataInput, options: Partial<DataOptions> = {}): Promise<DataReport> {
-    const { max_length = DEFAULTS.max_length, assistant_only_loss = DEFAULTS.assistant_only_loss } = options;
-    return await this.client.call("inspect_data", { file: await this.read(data), options: { max_length, assistant_only_loss } });
+  async inspectData(data: DataInput, options: Partial<DataOptions> & { signal?: AbortSignal | undefined } = {}): Promise<DataReport> {
+    const { max_length = DEFAULTS.max_length, assistant_only_loss = DEFAULTS.assistant_only_loss, signal } = options;
+    const args = { file: await this.read(data), options: { max_length, assistant_only_loss } };
+    return await this.client.call("inspect_data", args, { signal });
   }
 
   /** The columns' own names; none for plain text. */

@@ -2,6 +2,7 @@
 import { fromFolder, PostilError, Tuner, UnsupportedError, type LoadProgress, type ModelSource } from "postil";
 import {
   chosenAdapter,
+  chosenCopy,
   device,
   keptModels,
   linked,
@@ -111,6 +112,7 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
 function forgetAdapter(): void {
   loadedAdapters.value = [];
   chosenAdapter.value = undefined;
+  chosenCopy.value = { which: "last" };
   dropAdapter();
 }
 

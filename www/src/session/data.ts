@@ -195,11 +195,17 @@ export async function readAs(role: "train" | "eval", mapping: Mapping | undefine
   await inspect(target, loaded);
 }
 
-async function inspect(target: typeof trainFile, { file, columns: known }: LoadedFile): Promise<void> {
+/** The newest look at each file: what an older one that still waits would say is of no use. */
+const looks = new Map<typeof trainFile, AbortController>();
+
+async function inspect(target: typeof trainFile, { file, columns: known, rows: knownRows }: LoadedFile): Promise<void> {
   // The reports are in tokens: they need the model's tokenizer.
   if (!modelInfo.value || file.data.length === 0) return;
   const { max_length, assistant_only_loss } = settings.value;
-  const report = tuner().inspectData(file, { max_length, assistant_only_loss });
+  looks.get(target)?.abort();
+  const look = new AbortController();
+  looks.set(target, look);
+  const report = tuner().inspectData(file, { max_length, assistant_only_loss, signal: look.signal });
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
   const listed =
@@ -209,9 +215,11 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
           .dataColumns(file)
           .catch(() => [])
       : undefined);
-  const shown = tuner()
-    .dataRows(file, SHOWN_ROWS)
-    .catch(() => undefined);
+  const shown =
+    knownRows ??
+    tuner()
+      .dataRows(file, SHOWN_ROWS)
+      .catch(() => undefined);
   const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),
@@ -223,7 +231,7 @@ async function inspect(target: typeof trainFile, { file, columns: known }: Loade
     listed,
     shown,
   ]);
-  if (target.value?.file !== file) return;
+  if (target.value?.file !== file || looks.get(target) !== look) return;
   const { fatal, ...said } = { fatal: false, ...found };
   // What ended the engine once must not be what its successor begins with.
   target.value = { file: fatal ? unreadable(file) : file, ...said, ...(columns ? { columns } : {}), ...(rows ? { rows } : {}) };
