@@ -1,6 +1,6 @@
 //! The facade that the page's worker calls: plain objects in and out, one call at a time. No logic.
 //!
-//! `www/src/engine.d.ts` has its types. Errors are JavaScript `Error` objects with a `kind`
+//! `www/lib/engine.d.ts` has its types. Errors are JavaScript `Error` objects with a `kind`
 //! ([`ErrorKind`](crate::ErrorKind)'s name).
 
 mod adapters;

@@ -35,6 +35,25 @@ function policy(overrides: Record<string, string> = {}): string {
     .join("; ");
 }
 
+/** As a header: with what a page cannot say of itself. A worker does not inherit the page's policy, either. */
+const HEADERS = {
+  "Content-Security-Policy": policy({ "frame-ancestors": "'none'" }),
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+};
+
+/** Writes the headers that a host should send as the file `_headers`, which several static hosts read. */
+function headersFile(): Plugin {
+  const lines = Object.entries(HEADERS).map(([name, value]) => `  ${name}: ${value}\n`);
+  return {
+    name: "headers-file",
+    apply: "build",
+    generateBundle() {
+      this.emitFile({ type: "asset", fileName: "_headers", source: `/*\n${lines.join("")}` });
+    },
+  };
+}
+
 /** Puts the policy into the page. The dev server adds styles inline and talks over a web socket. */
 function contentSecurityPolicy(): Plugin {
   let dev = false;
@@ -62,7 +81,7 @@ const offline = VitePWA({
   registerType: "prompt",
   injectRegister: "script-defer",
   workbox: {
-    globPatterns: ["**/*.{html,js,css,svg,wasm,json,jsonl,safetensors,webmanifest}"],
+    globPatterns: ["**/*.{html,js,css,svg,png,wasm,json,jsonl,safetensors,webmanifest}"],
     maximumFileSizeToCacheInBytes: 32 * 2 ** 20,
     cleanupOutdatedCaches: true,
   },
@@ -75,7 +94,12 @@ const offline = VitePWA({
     display: "standalone",
     background_color: "#f7f4ec",
     theme_color: "#f7f4ec",
-    icons: [{ src: "icon.svg", sizes: "any", type: "image/svg+xml" }],
+    icons: [
+      { src: "icon.svg", sizes: "any", type: "image/svg+xml" },
+      { src: "icon-192.png", sizes: "192x192", type: "image/png" },
+      { src: "icon-512.png", sizes: "512x512", type: "image/png" },
+      { src: "icon-maskable-512.png", sizes: "512x512", type: "image/png", purpose: "maskable" },
+    ],
   },
 });
 
@@ -85,9 +109,12 @@ export default defineConfig({
   base: "./",
   // One page: a missing file is a 404, not the page again.
   appType: "mpa",
-  plugins: [contentSecurityPolicy(), offline],
+  plugins: [contentSecurityPolicy(), headersFile(), offline],
   resolve: {
-    alias: { "postil-engine": fileURLToPath(new URL("pkg/postil.js", import.meta.url)) },
+    alias: {
+      "postil-engine": fileURLToPath(new URL("pkg/postil.js", import.meta.url)),
+      postil: fileURLToPath(new URL("lib/index.ts", import.meta.url)),
+    },
   },
   worker: { format: "es" },
   build: {
@@ -101,7 +128,6 @@ export default defineConfig({
   server: { host: "localhost" },
   preview: {
     host: "localhost",
-    // A worker does not inherit the page's policy: a host that can set headers should send it as one too.
-    headers: { "Content-Security-Policy": policy(), "X-Content-Type-Options": "nosniff" },
+    headers: HEADERS,
   },
 });

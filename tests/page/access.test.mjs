@@ -1,32 +1,13 @@
 // Access: axe finds nothing serious on any view, in light and dark, on a desktop and a phone; the keyboard's order is the page's.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { test } from "node:test";
+import { check } from "./axe.mjs";
 import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
-import { openPage, panel, setNumber, www } from "./harness.mjs";
+import { openPage, panel, setNumber } from "./harness.mjs";
 
 const { built, onPage } = fakePage();
-const axe = await readFile(createRequire(join(www, "package.json")).resolve("axe-core/axe.min.js"), "utf8");
-
 const ENDLESS = 1_000_000;
 const PHONE = { width: 375, height: 740 };
-
-/** What axe holds against the page as it is, in both colour schemes; and whether it is wider than its window. */
-async function check(page, view) {
-  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-    const grave = violations
-      .filter(({ impact }) => ["serious", "critical"].includes(impact))
-      .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 5).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
-    assert.deepEqual(grave, [], `${view}, ${colorScheme}`);
-  }
-  const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  assert.ok(wide <= window, `${view} is ${wide} wide in a window of ${window}`);
-}
 
 const openAll = (page) => page.evaluate(() => document.querySelectorAll("details").forEach((part) => (part.open = true)));
 

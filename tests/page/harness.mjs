@@ -35,6 +35,7 @@ const TYPES = {
   ".js": "text/javascript",
   ".css": "text/css",
   ".svg": "image/svg+xml",
+  ".png": "image/png",
   ".json": "application/json",
   ".wasm": "application/wasm",
   ".webmanifest": "application/manifest+json",
@@ -75,19 +76,22 @@ export async function loadModules() {
   return Object.assign(load, { close: () => server.close() });
 }
 
-/** The built page's policy as a header too, as a good host sends it: workers do not inherit the page's. */
-async function pagePolicy(folders) {
+/** The headers that the built page asks its host for: workers do not inherit the page's policy. */
+async function pageHeaders(folders) {
   for (const folder of folders) {
-    const page = await readFile(join(folder, "index.html"), "utf8").catch(() => "");
-    const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(page)?.[1];
-    if (policy) return { "Content-Security-Policy": policy.replaceAll("&#39;", "'") };
+    const text = await readFile(join(folder, "_headers"), "utf8").catch(() => "");
+    const headers = Object.fromEntries([...text.matchAll(/^ +([\w-]+): (.+)$/gm)].map(([, name, value]) => [name, value]));
+    if (headers["Content-Security-Policy"]) return headers;
   }
-  throw new Error("the built page has no Content-Security-Policy");
+  throw new Error("the built page asks for no Content-Security-Policy");
 }
 
-/** Serves the first of `folders` that has a file, under `/some/where/`; everything else is 404. */
-export async function serve(folders) {
-  const policy = await pagePolicy(folders);
+/**
+ * Serves the first of `folders` that has a file, under `/some/where/`, with the headers that the built page asks for, or
+ * under another `policy`; everything else is 404.
+ */
+export async function serve(folders, policy) {
+  const headers = policy ? { "Content-Security-Policy": policy } : await pageHeaders(folders);
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const inside = path.startsWith("/some/where/") ? normalize(path.slice("/some/where/".length) || "index.html") : "..";
@@ -97,7 +101,7 @@ export async function serve(folders) {
       response.writeHead(200, {
         "Content-Type": TYPES[extname(inside)] ?? "application/octet-stream",
         "Content-Length": body.length,
-        ...policy,
+        ...headers,
       });
       response.end(body);
       return;
@@ -112,11 +116,12 @@ export async function serve(folders) {
  * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
  * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
  * browser is no private one: such have little room for files. `initScript` runs before the page's own scripts.
- * `serviceWorkers: "allow"` lets the page keep itself for use without a network; elsewhere that would be several MB a test.
+ * `workerScript` runs before the worker's own. `serviceWorkers: "allow"` lets the page keep itself for use without a
+ * network; elsewhere that would be several MB a test.
  */
 export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
-  const { origins = [], expected, profile, initScript, serviceWorkers = "block" } = options;
+  const { origins = [], expected, profile, initScript, workerScript, serviceWorkers = "block" } = options;
   const launch = {
     executablePath: BROWSER.path,
     args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
@@ -148,6 +153,12 @@ export async function openPage(url, options = {}) {
     delete window.showDirectoryPicker;
   });
   if (initScript) await context.addInitScript(initScript);
+  if (workerScript) {
+    await context.route(/\/worker(-[^/]*)?\.js$/, async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `${workerScript};\n${await response.text()}` });
+    });
+  }
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   page.on("console", (message) => {
@@ -166,6 +177,29 @@ export async function openPage(url, options = {}) {
       assert.deepEqual(problems, []);
     },
   };
+}
+
+/** For `workerScript`: keeps the GPU device as `lastDevice`, so that a test can end it as a driver's reset would. */
+export const KEEPS_DEVICE = `const ask = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (...options) { return (self.lastDevice = await ask.apply(this, options)); }`;
+
+/** For `workerScript`: keeps WebAssembly's memory, which never shrinks, as `wasmMemory`. */
+export const KEEPS_MEMORY = `for (const name of ["instantiate", "instantiateStreaming"]) {
+  const make = WebAssembly[name];
+  WebAssembly[name] = async (...given) => {
+    const made = await make.apply(WebAssembly, given);
+    self.wasmMemory = (made.instance ?? made).exports.memory;
+    return made;
+  };
+}`;
+
+/** Resolves when the page has so many workers, which end a moment after they are told to. */
+export async function hasWorkers(page, count) {
+  const patience = performance.now() + PATIENCE_MS;
+  while (page.workers().length !== count) {
+    assert.ok(performance.now() < patience, `the page has ${page.workers().length} workers, not ${count}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 export async function remove(folder) {

@@ -7,7 +7,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { build, file, here, openPage, panel, remove, serve, setNumber, www } from "./harness.mjs";
+import { build, file, here, KEEPS_MEMORY, openPage, panel, remove, serve, setNumber, www } from "./harness.mjs";
 import { startHub } from "./hub-server.mjs";
 
 /** A software GPU on a busy machine: minutes, not seconds. */
@@ -102,7 +102,7 @@ test("models from the Hub, from a folder and from the browser's files; a step of
     [SMALL_REPO]: served(join(www, "public", "demo")),
     [GGUF.repo]: { [GGUF.file]: readFileSync(join(here, "../host/fixtures/gguf", GGUF.file)) },
   });
-  const options = { origins: hub.origins, expected: /Failed to load resource|net::ERR/, profile: join(root, "profile") };
+  const options = { origins: hub.origins, expected: /Failed to load resource|net::ERR/, profile: join(root, "profile"), workerScript: KEEPS_MEMORY };
   const opened = await openPage(server.url, options);
   const { page } = opened;
   page.setDefaultTimeout(TIMEOUT);
@@ -115,7 +115,7 @@ test("models from the Hub, from a folder and from the browser's files; a step of
     await model.locator(".model-name, .notice.error").filter({ hasText: new RegExp(`^${name}$|Error`) }).waitFor();
     assert.equal(await model.locator(".model-name").textContent(), name, await model.textContent());
     assert.match(await model.locator(".facts").textContent(), facts);
-    const bytes = await page.workers()[0].evaluate(() => self.wasmMemoryBytes());
+    const bytes = await page.workers()[0].evaluate(() => self.wasmMemory.buffer.byteLength);
     t.diagnostic(`${name}: ${(bytes / 1e6).toFixed(0)} MB of WebAssembly memory`);
     assert.ok(bytes > 0 && bytes < MOST_WASM_BYTES, `${bytes} bytes of WebAssembly memory`);
   };

@@ -127,7 +127,9 @@ onPage("a model is downloaded once, kept, listed, and deleted", async (page, hub
   await says(page, /cannot be reached.* The copy kept in this browser is used/);
   await loaded(page, weights);
 
-  await page.getByRole("button", { name: `Delete ${REPO}`, exact: true }).click();
+  await page.getByRole("button", { name: `Delete ${REPO}…`, exact: true }).click();
+  await page.getByText(`Delete ${REPO} from this browser?`).waitFor();
+  await page.getByRole("button", { name: "Delete for good" }).click();
   await kept.waitFor({ state: "detached" });
   await ask(page, REPO);
   await says(page, /cannot be reached/);

@@ -63,7 +63,11 @@ onPage("models are suggested by size, and chosen by a press", async (page) => {
   await summary(page, "Use another model").click();
   await summary(page, "Small open models").click();
   const items = model.locator(".suggestions li");
-  // Once a plan has told what may be taken.
+  // Without data there is no plan, and none is needed.
+  await page.getByRole("radio", { name: /Your own file/ }).check();
+  await page.getByText("Choose the data to train on.").first().waitFor();
+  await page.getByText(/^Now 2\.0 GiB: an estimate/).waitFor();
+  await page.waitForTimeout(300);
   await items.getByText(/Probably trains on this device/).first().waitFor();
   const text = await items.allTextContents();
   assert.ok(
@@ -151,6 +155,21 @@ onPage("data is dropped or pasted, and its first rows are shown with what they a
   await rows.getByText(long.trim()).waitFor();
   await data.getByText(/There are only 4 examples: enough to try things out/).waitFor();
   await page.getByText("Ready.").waitFor();
+});
+
+onPage("what of a drop is not taken is said", async (page) => {
+  const data = panel(page, "Data");
+  await drop(data, [["first.jsonl", example("a")], ["second.jsonl", example("b")]]);
+  await data.getByText("Only first.jsonl was taken, as training data. Choose held-out data below; not taken: second.jsonl.").waitFor();
+  await drop(data, [["third.jsonl", example("c")]]);
+  await data.getByText("Training data: third.jsonl").waitFor();
+  assert.equal(await data.getByText(/was taken/).count(), 0);
+  await setNumber(page, "Steps", 100_000);
+  await trainButton(page).click();
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await drop(data, [["fourth.jsonl", example("d")]]);
+  await data.getByText("fourth.jsonl was not taken: a run goes on. Drop it again afterwards.").waitFor();
+  await data.getByText("Training data: third.jsonl").waitFor();
 });
 
 onPage("conversations are shown as their turns, and mapped columns under their own names", async (page) => {
@@ -260,6 +279,38 @@ onPage("the address follows the settings, and a fresh page takes them from it", 
   assert.ok(!requests.some((url) => url.includes("#")));
 });
 
+onPage("an opened address also sets Compare, the sweep and the memory budget, and holds no prompt", async (page) => {
+  await page.evaluate(() => (location.hash = "#v=1&temperature=0&adapter_scale=0.5&sweep_ranks=2,64&memory_gib=1.5&top_k=-1"));
+  await page.getByText("top_k -1 was left out: it must be a whole number").waitFor();
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  const value = (label) => page.getByRole("spinbutton", { name: label, exact: true }).inputValue();
+  await page.getByText("Sampling").click();
+  assert.deepEqual([await value("Temperature"), await value("Memory budget (GiB)")], ["0", "1.5"]);
+  await page.getByText("50 %", { exact: true }).waitFor();
+  const ticked = panel(page, "Sweep").getByRole("group", { name: "Ranks" }).getByRole("checkbox", { checked: true });
+  assert.equal(await ticked.count(), 2);
+  await page.getByLabel("Prompt", { exact: true }).fill("a secret");
+  await setNumber(page, "Maximum tokens", 9);
+  await page.waitForFunction(() => location.hash.includes("max_new_tokens=9"));
+  assert.ok(!page.url().includes("secret"));
+});
+
+onPage("every control says what it is for, and another Hub is offered only where it can be asked", async (page) => {
+  await page.locator("details").evaluateAll((all) => all.forEach((part) => (part.open = true)));
+  await panel(page, "Sweep").getByLabel("Scaling").selectOption("one alpha for all");
+  const bare = await page
+    .locator("input:not([type=checkbox], [type=radio]), select, textarea")
+    .evaluateAll((all) =>
+      all
+        .filter((control) => !document.getElementById(control.getAttribute("aria-describedby"))?.textContent.trim())
+        .map((control) => control.labels[0]?.textContent ?? control.outerHTML.slice(0, 120)),
+    );
+  assert.deepEqual(bare, []);
+  await page.getByRole("group", { name: "Target modules" }).getByText(/Attention \(q, k, v, o\).*enough for a tone.*The rest \(gate, up, down\).*few examples/).waitFor();
+  assert.equal(await page.getByText("Another Hub").count(), 0);
+});
+
 onPage(
   "a link to a model on the Hub asks before it loads",
   async (page, { requests }) => {
@@ -304,6 +355,23 @@ onPage("the run file goes out and comes back", async (page) => {
     file("x.json", JSON.stringify({ postil: 1, data: { train: "mine.csv" }, train: { max_steps: 3 } })),
   );
   await page.getByText("The run’s data is mine.csv: choose this file under Data.").waitFor();
+});
+
+onPage("a run file says how the files that it names are read", async (page) => {
+  const asked = {
+    postil: 1,
+    data: { train: "./folder/mine.jsonl", format: "prompt-completion", columns: { prompt: "q", completion: "a" } },
+    train: { max_steps: 5 },
+  };
+  await page.getByLabel("Open a run file").setInputFiles(file("run.json", JSON.stringify(asked)));
+  await page.getByText("folder/mine.jsonl: choose this file under Data. It is then read as the run file says.").waitFor();
+  const row = '{"q":"Q: ","a":"x"}\n';
+  await useFile(page, "mine.jsonl", row);
+  await panel(page, "Data").getByText(/^1 example of/).waitFor();
+  assert.match(await page.getByRole("region", { name: "Take the settings along" }).textContent(), /run file/);
+  // Another file is read as it is.
+  await useFile(page, "other.jsonl", row);
+  await panel(page, "Data").getByText(/no record that can be trained on; its columns are q, a/).waitFor();
 });
 
 onPage("the command line and the script are shown and copied", async (page) => {

@@ -94,6 +94,36 @@ test("settings come back from the address as they went", async () => {
   assert.equal(fromHash("#v=1&r=6").settings.lora_alpha, 12);
 });
 
+test("what samples, Compare, a sweep and the memory budget are set to is in the address too", async () => {
+  const { fromHash, toHash } = await load("session/share.ts");
+  const { applyExtras, EXTRAS, extrasNow } = await load("session/extras.ts");
+  const other = {
+    sample_every: "5",
+    sample_tokens: "9",
+    temperature: "0",
+    top_k: "3",
+    top_p: "0.5",
+    max_new_tokens: "12",
+    generation_seed: "8",
+    adapter_scale: "1.25",
+    sweep_ranks: "2,64",
+    sweep_targets: "qv,attention",
+    sweep_alpha: "24",
+    memory_gib: "1.5",
+  };
+  assert.deepEqual(Object.keys(other), Object.keys(EXTRAS));
+  assert.deepEqual(extrasNow(), []);
+  const pairs = Object.entries(other);
+  assert.deepEqual(applyExtras(pairs), []);
+  assert.deepEqual(extrasNow(), pairs);
+  const hash = toHash({ settings: {}, extras: extrasNow() }, []);
+  const back = fromHash(hash);
+  assert.deepEqual([back.notes, back.extras], [[], pairs]);
+  const wrong = [["temperature", "hot"], ["top_p", "0"], ["sample_every", "1.5"], ["adapter_scale", "2"], ["sweep_ranks", "3"], ["sweep_targets", "x"], ["sweep_alpha", ""], ["memory_gib", "0"]];
+  assert.deepEqual(applyExtras(wrong).map((note) => note.split(" ")[0]), wrong.map(([name]) => name));
+  assert.deepEqual(extrasNow(), pairs);
+});
+
 test("what an address has wrong is left out and named", async () => {
   const { fromHash } = await load("session/share.ts");
   assert.equal(fromHash(""), undefined);
@@ -161,6 +191,7 @@ test("a run file comes back as it went, and what it has wrong is named", async (
   assert.deepEqual([file.model, file.init_adapter, file.lora], ["owner/name@rev", "mine", undefined]);
   const asked = readRun(writeRun(own), "run.json");
   assert.equal(asked.model, "owner/name@rev");
+  assert.deepEqual(asked.reading, { names: ["demo", "-held.csv"], format: "alpaca", columns: { instruction: "q" } });
   assert.match(asked.notes.join("\n"), /adapter mine[^]*\.\/demo and \.\/-held\.csv: choose these files under Data/);
 
   // What is left out has the command line's defaults.
@@ -169,10 +200,11 @@ test("a run file comes back as it went, and what it has wrong is named", async (
   assert.deepEqual([r, lora_alpha, max_length, per_device_train_batch_size], [8, 16, 1024, 4]);
   assert.deepEqual([warmup_steps, eval_steps, least.set, least.model], [20, 40, "", "demo"]);
   const odd = readRun(
-    '{"postil": 1, "model": "./base", "more": 1, "lora": {"r": -1, "use_dora": true}, "train": {"num_train_epochs": 2, "weight_decay": 0.1}}',
+    '{"postil": 1, "model": "./base", "more": 1, "lora": {"r": -1, "use_dora": true}, "train": {"num_train_epochs": 2, "weight_decay": 0.1, "save_steps": 5}, "data": {"train": "a.csv", "eval_split": 0.1, "format": "a b", "columns": {"prompt": 1}}}',
     "x",
   );
-  for (const part of ["more", "r -1", "use_dora", "epochs", "weight_decay", "./base"])
+  assert.equal(odd.reading, undefined);
+  for (const part of ["more", "save_steps", "data.eval_split", "data.format", "data.columns", "r -1", "use_dora", "epochs", "weight_decay", "./base"])
     assert.ok(
       odd.notes.some((note) => note.includes(part)),
       part,
@@ -184,6 +216,36 @@ test("a run file comes back as it went, and what it has wrong is named", async (
     ['{"postil": 2}', "version 2"],
   ]) {
     assert.throws(() => readRun(text, "x.json"), new RegExp(`x\\.json.*${reason}`));
+  }
+});
+
+test("every setting is in the address, the run file, the command line and the script", async () => {
+  const { DEFAULTS } = await load("state/settings.ts");
+  const { toHash } = await load("session/share.ts");
+  const { readRun, writeRun } = await load("session/run-file.ts");
+  const { commandLine } = await load("session/command.ts");
+  const { script } = await load("session/script.ts");
+  const others = { lr_scheduler_type: "linear", target_modules: ["k_proj"], rank_pattern: { k_proj: 3 }, alpha_pattern: { k_proj: 5 } };
+  const other = (name, value) => {
+    if (name in others) return others[name];
+    if (typeof value === "boolean") return !value;
+    return name === "lora_dropout" ? 0.1 : value + 1;
+  };
+  // With a chat's data, where only the assistant's turns can be trained on.
+  const forms = async (settings) => {
+    const whole = await description({ allModules: false, records: "messages" }, settings);
+    return {
+      hash: toHash({ settings: whole.settings }, ["k_proj", "q_proj", "v_proj"]),
+      run: writeRun(whole),
+      read: JSON.stringify(readRun(writeRun(whole), "x").settings),
+      command: commandLine(whole),
+      script: script(whole),
+    };
+  };
+  const before = await forms({});
+  for (const [name, value] of Object.entries(DEFAULTS)) {
+    const after = await forms({ [name]: other(name, value) });
+    for (const form of Object.keys(before)) assert.notEqual(after[form], before[form], `${name} is not in: ${form}`);
   }
 });
 

@@ -4,7 +4,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openPage, panel, remove, setNumber } from "./harness.mjs";
+import { KEEPS_DEVICE, openPage, panel, remove, setNumber } from "./harness.mjs";
 import { done, downloadAdapter, realPage, saved, smallRun, TIMEOUT, trainButton } from "./real-page.mjs";
 
 const { built, onPage } = realPage();
@@ -190,24 +190,12 @@ onPage("one page: train, type meanwhile, compare, pause, sweep, drop", async (pa
   });
 });
 
-/** Lets a test end the GPU device of the worker, as a driver's reset would. */
-async function keepDevice(context) {
-  const patch = `const ask = GPUAdapter.prototype.requestDevice;
-    GPUAdapter.prototype.requestDevice = async function (...options) { return (self.lastDevice = await ask.apply(this, options)); };\n`;
-  await context.route(/\/worker-[^/]*\.js$/, async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: patch + (await response.text()) });
-  });
-}
-
 let profile;
 before(async () => (profile = await mkdtemp(join(tmpdir(), "postil-profile-"))));
 after(async () => await remove(profile));
 
 test("a tab that is killed and a device that is lost cost a run nothing but time", { timeout: TIMEOUT }, async () => {
-  const { page: first, context, problems, close } = await openPage(built.url, { profile });
-  await keepDevice(context);
-  await first.reload();
+  const { page: first, context, problems, close } = await openPage(built.url, { profile, workerScript: KEEPS_DEVICE });
   await first.getByText("Ready.").waitFor();
   await smallRun(first, RUN);
   await trainButton(first).click();

@@ -130,6 +130,23 @@ onPage("each run is one of the history's, whose adapter can be compared with", a
   await page.locator(".side.tuned").getByText(/4 tokens/).waitFor();
 });
 
+onPage("a sweep's table is there on the next visit", async (page) => {
+  await setNumber(page, "Steps", 4);
+  await chooseRanks(page, [4, 8]);
+  await page.locator("summary").getByText("Start from an existing adapter").click();
+  const config = JSON.stringify({ r: 4, lora_alpha: 8, target_modules: ["q_proj"] });
+  await page.getByLabel("Adapter files").setInputFiles([file("adapter_config.json", config), file("mine.safetensors", "abcd")]);
+  await sweepPanel(page).getByText("Every run of a sweep begins with a new adapter, not with mine.safetensors.").waitFor();
+  await startButton(page).click();
+  await sweepPanel(page).getByText(/^Take rank 8/).waitFor();
+  const before = await rows(page).allTextContents();
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  await sweepPanel(page).getByText(/^Take rank 8/).waitFor();
+  assert.deepEqual(await rows(page).allTextContents(), before);
+  await sweepPanel(page).getByText("The sweep is from an earlier visit; its adapters are among the runs.").waitFor();
+});
+
 onPage("tries ranks on several sets of targets, with one alpha for all", async (page) => {
   await setNumber(page, "Steps", 2);
   await chooseRanks(page, [4, 16]);
@@ -203,6 +220,51 @@ onPage("a run that fails does not end the sweep, a crash does", async (page) => 
     (await rows(page).locator("td:last-child").allTextContents()).map((state) => state.split(",")[0]),
     ["failed", "left out"],
   );
+});
+
+onPage("what a sweep leaves is the best copy of the best run, also where its loss rose again", async (page) => {
+  await page.getByText("Advanced").click();
+  await setNumber(page, "Evaluate every", 2);
+  await page.getByText("Sampling").first().click();
+  await setNumber(page, "Maximum tokens", 4);
+  await useFile(page, "overfitted.jsonl", example("a"));
+  await page.getByLabel("Held-out file (optional)").setInputFiles(file("eval.jsonl", example("b")));
+  await setNumber(page, "Steps", 8);
+  await chooseRanks(page, [4, 8]);
+  await startButton(page).click();
+  await sweepPanel(page).getByText(/^Take rank 8/).waitFor();
+  const options = page.getByRole("combobox", { name: "Adapter", exact: true }).locator("optgroup[label=Loaded] option");
+  await options.filter({ hasText: "best" }).waitFor({ state: "attached" });
+  assert.deepEqual(await options.allTextContents(), ["Sweep: rank 8, all linear, best, step 4"]);
+  await page.getByLabel("Prompt", { exact: true }).fill("step?");
+  await panel(page, "Compare").getByRole("button", { name: "Generate" }).click();
+  await page.locator(".side.tuned").getByText("step 4", { exact: true }).waitFor();
+  assert.ok(await page.getByRole("radio", { name: /^The best: step 4/ }).isChecked());
+  const zip = page.waitForEvent("download");
+  await page.getByRole("button", { name: /^Download PEFT adapter/ }).click();
+  const files = unzipSync(await readFile(await (await zip).path()));
+  assert.equal(files["adapter_model.safetensors"].at(-1), 4);
+});
+
+onPage("the adapters of runs that fail or are stopped do not stay on the GPU", async (page) => {
+  const options = page.getByRole("combobox", { name: "Adapter", exact: true }).locator("optgroup[label=Loaded] option");
+  await useFile(page, "not-finite.jsonl", example("a"));
+  await page.getByLabel("Held-out file (optional)").setInputFiles(file("eval.jsonl", example("b")));
+  await panel(page, "Data").getByText("Held-out data").waitFor();
+  await setNumber(page, "Steps", 5);
+  await chooseRanks(page, [4, 8]);
+  await startButton(page).click();
+  await rows(page).nth(1).getByText(/^failed/).waitFor();
+  await startButton(page).and(page.locator(":enabled")).waitFor();
+  assert.deepEqual(await options.allTextContents(), []);
+  await page.getByRole("radio", { name: /Plain/ }).check();
+  await setNumber(page, "Steps", 200);
+  await startButton(page).and(page.locator(":enabled")).click();
+  await sweepPanel(page).getByText(/^Run 2 of 2/).waitFor();
+  await sweepPanel(page).getByText(/about .* left/).waitFor();
+  await sweepPanel(page).getByRole("button", { name: "Stop now" }).click();
+  await startButton(page).and(page.locator(":enabled")).waitFor();
+  assert.deepEqual(await options.allTextContents(), ["Sweep: rank 4, all linear (2)"]);
 });
 
 onPage("says that it needs held-out data", async (page) => {

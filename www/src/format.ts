@@ -1,5 +1,5 @@
 /** Numbers as people read them. */
-import type { Progress } from "./protocol";
+import type { Progress } from "postil";
 
 const whole = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });

@@ -1,6 +1,8 @@
 // Stands in for the WebAssembly module where a test needs an error, or a pace, that the real one cannot show on demand.
 // The training file's name asks for it; see `MISHAPS`.
 
+import { columnsOf, failure, firstRows, inspect } from "./data.js";
+
 const MISHAPS = {
   "not-finite.jsonl": () => failure("NotFinite", "the loss is not a finite number at step 3; lower learning_rate (now 0.001)"),
   "device-lost.jsonl": () => failure("Device", "the GPU device was lost: driver restarted"),
@@ -17,6 +19,12 @@ const TOO_LARGE = "too-large.jsonl";
 /** What a run takes beside its weights, for each example of a batch; half of it with checkpointing. */
 const EXAMPLE_BYTES = 64 * 2 ** 20;
 
+/** Planning it takes as long as its name says. */
+const SLOW_PLAN = /^plan-(\d+)ms\.jsonl$/;
+
+/** A store of this name keeps engines from being made. */
+const CREATE_FAILS = "create-fails";
+
 /** What a checkpoint holds is not what the engine has. */
 const BENT = "bent.jsonl";
 
@@ -24,10 +32,6 @@ const BENT = "bent.jsonl";
 const OVERFITTED = "overfitted.jsonl";
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function failure(kind, message) {
-  return Object.assign(new Error(message), { kind });
-}
 
 export default async function init() {
   return {};
@@ -79,6 +83,8 @@ export class Engine {
   #budget = { bytes: 2 ** 31, source: "the default for a fake GPU" };
 
   static async create() {
+    // A worker can be told nothing before it has begun, but it sees what the page has stored.
+    if (await caches.has(CREATE_FAILS)) throw failure("Internal", "the engine cannot be made (fake)");
     return new Engine();
   }
 
@@ -96,7 +102,10 @@ export class Engine {
   }
 
   async check_weights(bytes) {
-    return this.#exclusive(async () => this.#checkWeights(bytes));
+    return this.#exclusive(async () => {
+      this.#checkWeights(bytes);
+      return { work: "weights", items: [], total: bytes, peak: bytes, budget: this.#budget, fits: true, proposals: [], choice: null };
+    });
   }
 
   #checkWeights(bytes) {
@@ -107,6 +116,8 @@ export class Engine {
 
   async plan_memory({ train }, file) {
     return this.#exclusive(async () => {
+      const [, planMs] = SLOW_PLAN.exec(file.name) ?? [];
+      if (planMs) await pause(Number(planMs));
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "x [1024, 64] needs 4 GiB in one buffer, but 2 GiB are allowed");
       const peak = (changes) => {
         const { per_device_train_batch_size: size, gradient_checkpointing: again } = { ...train, ...changes };
@@ -150,99 +161,19 @@ export class Engine {
     return { refused_formats: {}, ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
 
-  data_columns({ name, data }) {
+  data_columns(file) {
     this.#alone();
-    if (/\.txt$/.test(name)) return [];
-    try {
-      return Object.keys(JSON.parse(new TextDecoder().decode(data).split("\n")[0]));
-    } catch {
-      return [];
-    }
+    return columnsOf(file);
   }
 
-  data_rows({ name, data }, count) {
+  data_rows(file, count) {
     this.#alone();
-    const lines = new TextDecoder().decode(data).split("\n");
-    if (/\.txt$/.test(name)) return { columns: ["text"], rows: [[lines.join("\n")]] };
-    const rows = lines
-      .flatMap((line) => {
-        try {
-          return [JSON.parse(line)];
-        } catch {
-          return [];
-        }
-      })
-      .slice(0, count);
-    const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-    const cell = (value = "") => (typeof value === "string" ? value : JSON.stringify(value));
-    return { columns, rows: rows.map((row) => columns.map((column) => cell(row[column]))) };
+    return firstRows(file, count);
   }
 
-  inspect_data({ name, data, format, columns }, { max_length, assistant_only_loss }) {
+  inspect_data(file, options) {
     this.#alone();
-    if (name === "inspected-trap.jsonl") throw new WebAssembly.RuntimeError("unreachable");
-    if (name === "damaged.parquet") throw failure("Internal", "the engine was given a file that it cannot survive");
-    if (/\.parquet$/.test(name)) throw failure("Data", `${name}: no Parquet in this fake`);
-    if (format && format !== "prompt-completion") throw failure("Data", `${name}: no ${format} in this fake`);
-    const lines = new TextDecoder().decode(data).split("\n");
-    const skipped = [];
-    const texts = [];
-    for (const [index, line] of lines.entries()) {
-      if (line.trim() === "") continue;
-      try {
-        const row = JSON.parse(line);
-        if (row.messages && assistant_only_loss && !row.messages.some(({ role }) => role === "assistant")) {
-          throw failure("Data", `${name}: none of 1 record has a token to train on: 1 has no assistant turn`);
-        }
-        // Known by their names, as the engine knows some.
-        if (row.question && row.answer) columns ??= { prompt: "question", completion: "answer" };
-        const read = (field) => row[columns?.[field] ?? field] ?? (row.messages && "turns");
-        const [prompt, completion] = [read("prompt"), read("completion")];
-        if (completion === undefined) {
-          throw failure("Data", `${name}: no record that can be trained on; its columns are ${Object.keys(row).join(", ")}`);
-        }
-        texts.push([
-          { text: prompt, trained: false },
-          { text: completion, trained: true },
-        ]);
-      } catch (error) {
-        if (error.kind) throw error;
-        skipped.push({ line: index + 1, reason: "not a JSON object" });
-      }
-    }
-    if (texts.length === 0) throw failure("Data", `${name}: no line holds an example; line 1: not a JSON object`);
-    const total = texts.length * 20;
-    return {
-      file_format: "JSON Lines",
-      format: "prompt/completion",
-      columns: columns ?? {},
-      unit: "line",
-      records: texts.length,
-      skipped: { count: skipped.length, first: skipped },
-      refused: { count: 0, first: [] },
-      examples: texts.length,
-      limit: max_length,
-      truncated: texts.length > 1 && max_length < 30 ? 1 : 0,
-      without_targets: 0,
-      cut_away: 0,
-      duplicates: 0,
-      // All but one of the records have 20 tokens, and that one 30.
-      lengths: { min: 20, p5: 20, p25: 20, p50: 20, p75: 20, p95: 20, p99: 30, max: 30, mean: 20.5 },
-      histogram: [
-        { from: 20, to: 24, examples: Math.max(1, texts.length - 1) },
-        { from: 25, to: 29, examples: 0 },
-        { from: 30, to: 34, examples: texts.length > 1 ? 1 : 0 },
-      ],
-      packing: {
-        rows: Math.ceil(total / max_length),
-        max_length,
-        efficiency: total / (Math.ceil(total / max_length) * max_length),
-      },
-      target_tokens: total / 2,
-      total_tokens: total,
-      warnings: skipped.length > 0 ? [`${skipped.length} of ${lines.length} lines were skipped`] : [],
-      preview: texts.slice(0, 3),
-    };
+    return inspect(file, options);
   }
 
   count_parameters({ r, lora_alpha, target_modules, rank_pattern = {} }) {

@@ -1,8 +1,7 @@
 import { useId } from "preact/hooks";
-import { bringAdapter, changeTo, copyId, copyTitle } from "../session/adapters";
+import { bringAdapter, changeTo, keptCopies } from "../session/adapters";
 import { chooseScale } from "../session/compare";
-import { isOf } from "../session/resume";
-import { adapterError, adapterLoaded, adapterScale, chosenAdapter, loadedAdapters, modelInfo, run, runs } from "../state";
+import { adapterError, adapterLoaded, adapterScale, chosenAdapter, loadedAdapters, modelInfo, run } from "../state";
 import { FileField } from "./Fields";
 import { Notice } from "./Panel";
 
@@ -35,7 +34,9 @@ export function AdapterChoice() {
 function Chosen() {
   const id = useId();
   const loaded = loadedAdapters.value;
-  const kept = copies().filter((copy) => !loaded.some((other) => other.id === copy.id));
+  const isHere = (id: string) => loaded.some((other) => other.id === id);
+  // The last state of the run that the page has is in the engine under the run's own id.
+  const kept = keptCopies().filter((copy) => !isHere(copy.id) && !(copy.which === "last" && copy.run === run.value.id && isHere(copy.run)));
   const empty = loaded.length === 0 && kept.length === 0;
   return (
     <div class="field">
@@ -72,21 +73,6 @@ function Chosen() {
       </small>
     </div>
   );
-}
-
-/** What the kept runs of this model have besides what is loaded. */
-function copies(): { id: string; title: string }[] {
-  const info = modelInfo.value;
-  if (!info) return [];
-  return runs.value
-    .filter(({ model }) => isOf(info, model))
-    .flatMap((kept) => {
-      const { id, checkpoint, best } = kept;
-      const isLoaded = loadedAdapters.value.some((other) => other.id === id) && id === run.value.id;
-      const last = checkpoint !== undefined && !isLoaded ? [{ id: copyId(id, "last", checkpoint), title: copyTitle(kept, "last") }] : [];
-      const isOther = best && best.step !== checkpoint;
-      return [...last, ...(isOther ? [{ id: copyId(id, "best", best.step), title: copyTitle(kept, "best") }] : [])];
-    });
 }
 
 function Strength() {

@@ -1,6 +1,6 @@
 import { bytes, compact, count, percent, plural } from "../format";
 import { changeSettings, chooseAlpha, dropAdapter, takeAdapter } from "../session/settings";
-import { active, generating, initAdapter, initAdapterError, modelInfo, parameterCount, settings, targetSets } from "../state";
+import { aboutModules, active, generating, initAdapter, initAdapterError, modelInfo, parameterCount, settings, targetSets } from "../state";
 import { FileField, FormId, NumberField } from "./Fields";
 import { LayerRanks } from "./LayerRanks";
 import { LowRank } from "./LowRank";
@@ -76,9 +76,7 @@ function Modules() {
   return (
     <fieldset class="modules">
       <legend>Target modules</legend>
-      <p class="hint">
-        The layers that get an adapter. All linear ones learn most; attention alone is smaller, and enough for a tone.
-      </p>
+      <p class="hint">The layers that get an adapter: with all of them it learns most. {aboutModules(names).join(" ")}</p>
       <p class="presets">
         {targetSets(names).map(({ id, title, target_modules }) => (
           <button

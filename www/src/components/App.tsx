@@ -1,4 +1,4 @@
-import { device, phase } from "../state";
+import { device, newVersion, phase } from "../state";
 import { AdapterPanel } from "./AdapterPanel";
 import { Arrived } from "./Arrived";
 import { Crashed, StartFailed, Unsupported } from "./Conditions";
@@ -11,12 +11,13 @@ import { ResumeBanner } from "./ResumeBanner";
 import { TrainPanel } from "./TrainPanel";
 
 const below = () => import("./Below");
-const frame = (number: number, title: string) => () => (
+/** A panel that is still to come; a tall one keeps what stands below it out of sight until then. */
+const frame = (number: number, title: string, isTall = false) => () => (
   <Panel number={number} title={title}>
-    {null}
+    {isTall && <div class="to-come" />}
   </Panel>
 );
-const ComparePanel = later(() => below().then((panels) => panels.ComparePanel), frame(5, "Compare"));
+const ComparePanel = later(() => below().then((panels) => panels.ComparePanel), frame(5, "Compare", true));
 const DownloadPanel = later(() => below().then((panels) => panels.DownloadPanel), frame(6, "Download"));
 const RunsPanel = later(() => below().then((panels) => panels.RunsPanel), frame(7, "Runs"));
 const SweepPanel = later(() => below().then((panels) => panels.SweepPanel), frame(8, "Sweep"));
@@ -39,6 +40,12 @@ export function App() {
         <Body />
       </main>
       <footer class="colophon">
+        {newVersion.value && (
+          <p role="status">
+            A newer version of this page is here. It is used once every tab of this one is closed; a run is never cut short
+            for it.
+          </p>
+        )}
         Your data, the model and the adapter stay in this browser; the page talks to no server but the one it came from
         and, when you ask for a model by name, the Hub.
       </footer>

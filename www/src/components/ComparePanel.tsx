@@ -205,13 +205,21 @@ function SamplingFields() {
         />
         <NumberField
           label="Maximum tokens"
+          hint="Of an answer; more if texts break off"
           value={now.max_new_tokens}
           min={1}
           max={modelInfo.value?.max_position_embeddings ?? 1}
           step={1}
           onChange={(value) => change({ max_new_tokens: value })}
         />
-        <NumberField label="Seed" value={now.seed} min={0} step={1} onChange={(value) => change({ seed: value })} />
+        <NumberField
+          label="Seed"
+          hint="Another one: another text; the same: the same text"
+          value={now.seed}
+          min={0}
+          step={1}
+          onChange={(value) => change({ seed: value })}
+        />
       </div>
     </details>
   );

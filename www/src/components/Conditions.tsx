@@ -1,17 +1,9 @@
 /** What the page shows when it cannot show its work. */
 import { start } from "../session/boot";
 import { saveUnchecked } from "../session/downloads";
-import type { Failure } from "../protocol";
-import { bestAdapter, run, savedAdapter, type Unsupported as Reason } from "../state";
+import type { NoGpuReason, PostilError } from "postil";
+import { bestAdapter, run, savedAdapter } from "../state";
 import { Notice } from "./Panel";
-
-const REASONS: Record<Reason, string> = {
-  insecure:
-    "Browsers give a page the GPU only over a secure connection. Open this page over https://, or from localhost.",
-  "no-webgpu": "Postil computes on the GPU through WebGPU, and this browser does not have it.",
-  "no-adapter":
-    "This browser has WebGPU but offers no GPU to it. The graphics driver may be too old or blocked, or hardware acceleration may be switched off in the browser's settings.",
-};
 
 const BROWSERS = [
   ["Chrome and Edge", "Windows, macOS, ChromeOS and Android; Linux with some GPUs"],
@@ -19,12 +11,11 @@ const BROWSERS = [
   ["Firefox 141 and newer", "Windows; from 145 on also Macs with Apple silicon"],
 ];
 
-export function Unsupported({ reason, message }: { reason: Reason; message: string | undefined }) {
+export function Unsupported({ reason, message }: { reason: NoGpuReason; message: string }) {
   return (
     <article class="explanation">
       <h2>This browser cannot train here</h2>
-      <p>{REASONS[reason]}</p>
-      {message && <p class="detail">{message}</p>}
+      <p>{message}</p>
       {reason !== "insecure" && (
         <>
           <h3>Browsers with WebGPU</h3>
@@ -62,7 +53,7 @@ const WHY: Record<string, string> = {
   OutOfMemory: "The GPU’s memory ran out, and what was on the GPU is lost. ",
 };
 
-export function Crashed({ failure }: { failure: Failure }) {
+export function Crashed({ failure }: { failure: PostilError }) {
   const saved = savedAdapter.value;
   const best = bestAdapter.value;
   const lost = run.value.status === "failed";
@@ -89,6 +80,12 @@ export function Crashed({ failure }: { failure: Failure }) {
           </button>
         )}
       </p>
+      {saved && (
+        <p class="hint">
+          Without the engine a written adapter cannot be checked. After a new start it can be downloaded under Download with
+          its check.
+        </p>
+      )}
     </article>
   );
 }

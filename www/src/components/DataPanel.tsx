@@ -1,5 +1,5 @@
-import { chooseOwnFiles, chooseSet, dropEvalFile, takeFile } from "../session/data";
-import { active, chosenData, dataSets, dataSetsError, evalFile, OWN_FILES, trainFile } from "../state";
+import { chooseOwnFiles, chooseSet, dropData, dropEvalFile, takeFile } from "../session/data";
+import { active, chosenData, dataSets, dataSetsError, dropNotice, evalFile, OWN_FILES, trainFile } from "../state";
 import { FileField } from "./Fields";
 import { FileReport } from "./FileReport";
 import { Paste } from "./Paste";
@@ -11,7 +11,7 @@ const ACCEPT = ".jsonl,.json,.csv,.tsv,.parquet,.txt";
 export function DataPanel() {
   const own = chosenData.value === OWN_FILES;
   return (
-    <Panel number={2} title="Data" onDrop={drop}>
+    <Panel number={2} title="Data" onDrop={({ files }) => void dropData([...files])}>
       <fieldset class="data-sets" disabled={active.value}>
         <legend class="sr-only">Data set</legend>
         {dataSets.value.length === 0 && !dataSetsError.value && <Expected />}
@@ -32,16 +32,12 @@ export function DataPanel() {
         />
       </fieldset>
       {dataSetsError.value && <Notice kind="warning">{dataSetsError.value}</Notice>}
+      {dropNotice.value && <Notice kind="warning">{dropNotice.value}</Notice>}
       {own && <OwnFiles />}
       {trainFile.value ? <FileReport loaded={trainFile.value} role="train" /> : !own && <div class="file-report" />}
       {evalFile.value && <FileReport loaded={evalFile.value} role="eval" />}
     </Panel>
   );
-}
-
-function drop({ files }: DataTransfer) {
-  const [file] = files;
-  if (file && !active.value) void takeFile("train", file);
 }
 
 /** The room of the sets that the page brings, while their list is on its way. */
@@ -82,7 +78,7 @@ function OwnFiles() {
         label="Training file"
         hint="JSON Lines, JSON, CSV, TSV, Parquet or plain text, with records of text, prompt and completion, chat messages, ShareGPT, or Alpaca."
         accept={ACCEPT}
-        onFiles={([file]) => file && void takeFile("train", file)}
+        onFiles={(files) => void dropData(files)}
       />
       <Paste />
       <FileField

@@ -1,34 +1,28 @@
-import { useSignal } from "@preact/signals";
 import { bytes, loss, progressText } from "../format";
-import {
-  copyOf,
-  downloadAdapter,
-  downloadFile,
-  fileName,
-  keyOf,
-  LOGS,
-  RUN_FILE,
-  type PlainFile,
-  type Which,
-} from "../session/downloads";
+import { chooseCopy, keptCopies } from "../session/adapters";
+import { downloadAdapter, downloadFile, fileName, keyOf, LOGS, RUN_FILE, type PlainFile } from "../session/downloads";
 import { hasFolders, MERGED, mergedUses, writeMerged } from "../session/merged";
-import { FORMATS, type AdapterFormat, type Use } from "../session/formats";
-import { bestAdapter, downloads, modelInfo, savedAdapter, steps, type DownloadState } from "../state";
+import { FORMATS, PEFT, type AdapterFormat, type Use } from "../session/formats";
+import { bestAdapter, chosenCopy, copyError, copyToTake, downloads, find, modelInfo, savedAdapter, steps, type SavedAdapter } from "../state";
 import { CopyButton } from "./CopyButton";
+import { SelectField } from "./Fields";
+import { DownloadButton, Outcome } from "./Outcome";
 import { Notice, Panel } from "./Panel";
 
 export function DownloadPanel() {
-  const which = useSignal<Which>("last");
-  const shown = copyOf(which.value) ? which.value : "last";
+  const copy = copyToTake.value;
+  const isOwn = copy !== undefined && copy.run === savedAdapter.value?.run;
   return (
     <Panel number={6} title="Download">
-      {savedAdapter.value ? (
+      <RunChoice />
+      {copyError.value && <Notice kind="error">{copyError.value}</Notice>}
+      {copy ? (
         <>
-          <Copies which={shown} onChoose={(chosen) => (which.value = chosen)} />
+          {isOwn && <Copies />}
           {FORMATS.map((format) => (
-            <AdapterEntry key={format.id} format={format} which={shown} />
+            <AdapterEntry key={format.id} format={format} copy={copy} />
           ))}
-          <MergedEntry which={shown} />
+          <MergedEntry copy={copy} />
         </>
       ) : (
         <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT, llama.cpp, Ollama and mlx-lm.</p>
@@ -39,11 +33,34 @@ export function DownloadPanel() {
   );
 }
 
+/** Whose adapter: the run's that the page has, or a kept one's. */
+function RunChoice() {
+  const own = savedAdapter.value;
+  const others = keptCopies().filter(({ run }) => run !== own?.run);
+  if (others.length === 0) return null;
+  const { run, which } = chosenCopy.value;
+  const chosen = others.find((copy) => copy.run === run && copy.which === which);
+  const first = own ? (find(own.run)?.title ?? "the run of this visit") : "choose one";
+  return (
+    <SelectField
+      label="Adapter of"
+      hint="Any run of this model that is kept in this browser."
+      value={chosen?.id ?? ""}
+      options={[["", first], ...others.map(({ id, title }) => [id, title] as const)]}
+      onChange={(id) => {
+        const copy = others.find((other) => other.id === id);
+        void chooseCopy(copy ? { run: copy.run, which: copy.which } : { which: "last" });
+      }}
+    />
+  );
+}
+
 /** The last adapter, or the one with the lowest held-out loss. */
-function Copies({ which, onChoose }: { which: Which; onChoose: (which: Which) => void }) {
+function Copies() {
   const last = savedAdapter.value;
   const best = bestAdapter.value;
   if (!last) return null;
+  const which = copyToTake.value === best ? "best" : "last";
   const newer = last.complete ? "" : "; a newer one follows as training goes on";
   if (!best || best.step === last.step) {
     return (
@@ -63,7 +80,7 @@ function Copies({ which, onChoose }: { which: Which; onChoose: (which: Which) =>
       <legend>Which adapter</legend>
       {choices.map(([value, label]) => (
         <label class="check" key={value}>
-          <input type="radio" name="copy" value={value} checked={which === value} onChange={() => onChoose(value)} />
+          <input type="radio" name="copy" value={value} checked={which === value} onChange={() => void chooseCopy({ which: value })} />
           {label}
         </label>
       ))}
@@ -71,9 +88,7 @@ function Copies({ which, onChoose }: { which: Which; onChoose: (which: Which) =>
   );
 }
 
-function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }) {
-  const copy = copyOf(which);
-  if (!copy) return null;
+function AdapterEntry({ format, copy }: { format: AdapterFormat; copy: SavedAdapter }) {
   const refused = format.refused?.();
   if (refused !== undefined) return <Refused title={format.title} reason={refused} />;
   const state = downloads.value[keyOf(format, copy)];
@@ -83,10 +98,10 @@ function AdapterEntry({ format, which }: { format: AdapterFormat; which: Which }
       <h3>{format.title}</h3>
       <p class="hint">{format.hint}</p>
       <DownloadButton
-        primary={format === FORMATS[0]}
+        primary={format === PEFT}
         label={`Download ${format.title} (${format.extension.slice(1)}, about ${bytes(copy.files.config.length + copy.files.model.length)})`}
         state={state}
-        onClick={() => void downloadAdapter(format, which)}
+        onClick={() => void downloadAdapter(format, copy)}
       />
       <Outcome state={state} />
       <Uses list={format.uses(copy.files.config, state && "file" in state ? state.file : name)} />
@@ -104,7 +119,7 @@ function Refused({ title, reason }: { title: string; reason: string }) {
 }
 
 /** The base with the adapter in it. */
-function MergedEntry({ which }: { which: Which }) {
+function MergedEntry({ copy }: { copy: SavedAdapter }) {
   const info = modelInfo.value;
   if (!info) return null;
   const title = "Merged model";
@@ -119,7 +134,7 @@ function MergedEntry({ which }: { which: Which }) {
         base, for programs that know no adapters. {hasFolders() ? "Written to a new folder where you choose." : "A zip."}{" "}
         Training waits meanwhile.
       </p>
-      <DownloadButton label="Write merged model" state={state} onClick={() => void writeMerged(which)} />
+      <DownloadButton label="Write merged model" state={state} onClick={() => void writeMerged(copy)} />
       {state?.name === "merging" && (
         <>
           <label class="loading">
@@ -135,7 +150,7 @@ function MergedEntry({ which }: { which: Which }) {
         </>
       )}
       <Outcome state={state} />
-      <Uses list={mergedUses(which)} />
+      <Uses list={mergedUses(copy)} />
     </section>
   );
 }
@@ -152,69 +167,6 @@ function PlainEntry({ file }: { file: PlainFile }) {
       <Outcome state={state} />
     </section>
   );
-}
-
-interface DownloadButtonProps {
-  label: string;
-  primary?: boolean;
-  state: DownloadState | undefined;
-  onClick: () => void;
-}
-
-function DownloadButton({ label, primary = false, state, onClick }: DownloadButtonProps) {
-  const busy = state?.name === "writing" || state?.name === "checking" || state?.name === "merging";
-  return (
-    <p class="actions">
-      <button
-        type="button"
-        class={primary ? "primary" : undefined}
-        // Not `disabled`: that would take the focus away.
-        aria-disabled={busy}
-        onClick={() => {
-          if (!busy) onClick();
-        }}
-      >
-        {label}
-      </button>
-    </p>
-  );
-}
-
-function Outcome({ state }: { state: DownloadState | undefined }) {
-  return (
-    <>
-      <p class="outcome" role="status">
-        {outcome(state)}
-      </p>
-      {state?.name === "failed" && <Notice kind="error">{state.message}</Notice>}
-      {state?.name === "unchecked" && (
-        <Notice kind="warning">
-          {state.file} is written but not checked, because the adapter does not load on this model: {state.reason}
-        </Notice>
-      )}
-    </>
-  );
-}
-
-function outcome(state: DownloadState | undefined): string {
-  switch (state?.name) {
-    case "writing":
-      return "Writing…";
-    case "checking":
-      return "Checking the written file: reading it back, loading it, comparing logits…";
-    case "checked": {
-      const { file, difference, against } = state;
-      const other = against === "memory" ? "the adapter in memory" : "the run’s copy";
-      if (difference === 0) return `✓ ${file}, checked: same logits as ${other}.`;
-      return `✓ ${file}, checked: logits within ${difference.toExponential(1)} of those of ${other}.`;
-    }
-    case "merged":
-      return `✓ ${state.file}, checked: on the disk it is what was to be written, byte for byte.`;
-    case "saved":
-      return `✓ ${state.file} is written.`;
-    default:
-      return "";
-  }
 }
 
 function Uses({ list }: { list: readonly Use[] }) {

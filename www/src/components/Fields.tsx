@@ -184,7 +184,7 @@ export function FileField({
   const over = useSignal(false);
   const take = (list: FileList | null | undefined) => {
     const files = [...(list ?? [])];
-    if (files.length > 0) onFiles(multiple ? files : files.slice(0, 1));
+    if (files.length > 0) onFiles(files);
   };
   const drop = dropsElsewhere
     ? {}

@@ -1,8 +1,8 @@
-import type { DataReport, Rejected } from "postil-engine";
+import type { DataReport, Rejected } from "postil";
 import { count, plural } from "../format";
 import { chosenData, OWN_FILES, settings, type LoadedFile } from "../state";
 import { ColumnMap } from "./ColumnMap";
-import { Lengths } from "./Lengths";
+import { LengthNumbers, Lengths } from "./Lengths";
 import { Notice, Warnings } from "./Panel";
 import { RowsTable } from "./RowsTable";
 import { TokenPreview } from "./TokenPreview";
@@ -30,6 +30,7 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           <Rows rejected={report.skipped} unit={report.unit} what="skipped" />
           <Rows rejected={report.refused} unit={report.unit} what="refused by the chat template" />
           <Warnings list={[...report.warnings, ...(role === "train" ? advice(report) : [])]} />
+          {role === "train" && <Lengths report={report} />}
           {role === "train" && report.preview.length > 0 && <TokenPreview examples={report.preview} />}
           {loaded.rows && (
             <RowsTable rows={loaded.rows} format={report.format} columns={report.columns} isOpen={isOwn && role === "train"} />
@@ -37,7 +38,7 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           <details class="in-numbers" open={isOwn && role === "train"}>
             <summary>In numbers</summary>
             <Counts report={report} isPackable={role === "train"} />
-            {role === "train" && <Lengths report={report} />}
+            {role === "train" && <LengthNumbers report={report} />}
           </details>
         </>
       )}

@@ -84,6 +84,7 @@ function Add() {
       <div class="fields">
         <NumberField
           label="From layer"
+          hint="The first of them; 0 is next to the text"
           value={from.value}
           min={0}
           max={last}
@@ -92,6 +93,7 @@ function Add() {
         />
         <NumberField
           label="To layer"
+          hint="The last of them, itself included"
           value={to.value}
           min={0}
           max={last}
@@ -100,6 +102,7 @@ function Add() {
         />
         <NumberField
           label="Their rank"
+          hint="Less where little has to change"
           value={rank.value}
           min={1}
           step={1}

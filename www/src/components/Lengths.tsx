@@ -1,12 +1,6 @@
-import type { DataReport } from "postil-engine";
+import type { DataReport } from "postil";
 import { count, plural } from "../format";
-
-const WIDTH = 320;
-const HEIGHT = 80;
-/** Between bars. */
-const GAP = 2;
-/** Of a bar that counts anything. */
-const LEAST_HEIGHT = 2;
+import { later } from "./later";
 
 const PERCENTILES = [
   ["Shortest", "min"],
@@ -19,14 +13,32 @@ const PERCENTILES = [
   ["Longest", "max"],
 ] as const;
 
-/** How long the records are against the maximum length: drawn, and as numbers. */
+const LengthsPlot = later(
+  () => import("./LengthsPlot").then(({ LengthsPlot }) => LengthsPlot),
+  () => <div class="lengths-plot" />,
+);
+
+/** How long the records are against the maximum length. */
 export function Lengths({ report }: { report: DataReport }) {
-  const { histogram, lengths } = report;
+  const { histogram, lengths, limit } = report;
   if (histogram.length === 0) return null;
+  const isCut = limit < lengths.max;
   return (
     <figure class="lengths">
-      <figcaption>Tokens of each record, before cutting (mean {lengths.mean.toFixed(1)})</figcaption>
-      <Drawing report={report} />
+      <figcaption>
+        Tokens of each record, before cutting (mean {lengths.mean.toFixed(1)});{" "}
+        {isCut ? "dashed: the" : "all are within the"} maximum length of {count(limit)}
+      </figcaption>
+      <LengthsPlot report={report} label={describe(report)} />
+    </figure>
+  );
+}
+
+/** The same in numbers. */
+export function LengthNumbers({ report: { histogram, lengths } }: { report: DataReport }) {
+  if (histogram.length === 0) return null;
+  return (
+    <>
       <dl class="facts percentiles">
         {PERCENTILES.map(([term, name]) => (
           <div key={name}>
@@ -56,46 +68,6 @@ export function Lengths({ report }: { report: DataReport }) {
           </table>
         </div>
       </details>
-    </figure>
-  );
-}
-
-function Drawing({ report }: { report: DataReport }) {
-  const { histogram, limit } = report;
-  const first = histogram[0]!.from;
-  const end = histogram[histogram.length - 1]!.to + 1;
-  const most = Math.max(1, ...histogram.map(({ examples }) => examples));
-  const at = (tokens: number) => ((tokens - first) / (end - first)) * WIDTH;
-  const cut = limit + 1 < end && limit + 1 > first ? at(limit + 1) : undefined;
-  return (
-    <>
-      <svg
-        class="histogram"
-        role="img"
-        aria-label={describe(report)}
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        preserveAspectRatio="none"
-      >
-        {histogram.map(({ from, to, examples }) => {
-          const height = examples === 0 ? 0 : Math.max(LEAST_HEIGHT, (examples / most) * HEIGHT);
-          return (
-            <rect
-              key={from}
-              class={from > limit ? "bar over" : "bar"}
-              x={at(from) + GAP / 2}
-              y={HEIGHT - height}
-              width={Math.max(1, at(to + 1) - at(from) - GAP)}
-              height={height}
-            />
-          );
-        })}
-        {cut !== undefined && <line class="limit" x1={cut} x2={cut} y1={0} y2={HEIGHT} />}
-      </svg>
-      <p class="histogram-ends" aria-hidden="true">
-        <span>{count(first)}</span>
-        <span>{cut === undefined ? `maximum length ${count(limit)}` : `dashed: maximum length ${count(limit)}`}</span>
-        <span>{count(end - 1)}</span>
-      </p>
     </>
   );
 }

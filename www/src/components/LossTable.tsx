@@ -1,4 +1,4 @@
-import type { StepReport } from "postil-engine";
+import type { StepReport } from "postil";
 import { useSignal } from "@preact/signals";
 import { bytes, loss, rate, scientific } from "../format";
 import { steps } from "../state";

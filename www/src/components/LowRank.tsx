@@ -1,4 +1,4 @@
-import type { ModuleCount } from "postil-engine";
+import type { ModuleCount } from "postil";
 import { useSignal } from "@preact/signals";
 import { count, percent } from "../format";
 import { SelectField } from "./Fields";
@@ -22,6 +22,7 @@ export function LowRank({ modules }: { modules: readonly ModuleCount[] }) {
     <figure class="low-rank">
       <SelectField
         label="Picture of"
+        hint="The module whose numbers are drawn"
         value={key(shown)}
         options={modules.map((module) => [key(module), key(module)] as const)}
         onChange={(value) => (chosen.value = value)}

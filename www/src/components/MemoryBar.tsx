@@ -1,8 +1,8 @@
 import { useId } from "preact/hooks";
-import type { MemoryReport } from "postil-engine";
+import type { MemoryReport } from "postil";
 import { bytes } from "../format";
 import { allowMemory, budgetSource, describe, GIB, makeItFit, shortage } from "../session/memory";
-import { active, memoryBudget, memoryPlan } from "../state";
+import { active, memoryBudget, memoryLimit, memoryPlan } from "../state";
 import { NumberField } from "./Fields";
 import { Notice } from "./Panel";
 
@@ -26,7 +26,7 @@ export function MemoryBar() {
         <p role="status">{report && <Verdict report={report} />}</p>
       </div>
       <Bar report={report} />
-      <Budget report={report} />
+      <Budget />
       {error && <Notice kind="error">{error}</Notice>}
       {report && !report.fits && !active.value && <Shortage report={report} />}
       <Parts report={report} />
@@ -72,18 +72,19 @@ function Parts({ report }: { report: MemoryReport | undefined }) {
   );
 }
 
-function Budget({ report }: { report: MemoryReport | undefined }) {
+function Budget() {
   const chosen = memoryBudget.value;
+  const limit = memoryLimit.value;
   return (
     <fieldset class="memory-budget" disabled={active.value}>
       <legend class="sr-only">GPU memory that may be taken</legend>
       <NumberField
         label="Memory budget (GiB)"
-        hint={report ? `Now ${bytes(report.budget.bytes)}: ${budgetSource(report)}` : "What training may take"}
+        hint={limit ? `Now ${bytes(limit.bytes)}: ${budgetSource(limit)}` : "What training may take"}
         value={chosen ?? Number.NaN}
         min={0}
         isOptional
-        placeholder={report ? (report.budget.bytes / GIB).toFixed(1) : ""}
+        placeholder={limit ? (limit.bytes / GIB).toFixed(1) : ""}
         onChange={(gib) => void allowMemory(Number.isNaN(gib) ? undefined : gib)}
       />
     </fieldset>

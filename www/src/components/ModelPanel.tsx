@@ -1,4 +1,4 @@
-import type { ModelInfo } from "postil-engine";
+import type { ModelInfo } from "postil";
 import { compact, count, progressText } from "../format";
 import { BUILT_IN, loadModel } from "../session/boot";
 import { dropModel } from "../session/dropped";

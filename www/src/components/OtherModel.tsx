@@ -1,14 +1,17 @@
 import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
-import type { KeptModel } from "../hub/cache";
+import type { KeptModel, ModelSource } from "postil";
 import { bytes } from "../format";
-import type { ModelSource } from "../protocol";
 import { loadModel } from "../session/boot";
 import { deleteKept, fromFiles, fromHub, fromKept } from "../session/models";
 import { active, generating, hubAddress, hubToken, keptModels, model } from "../state";
+import { ConfirmDelete } from "./ConfirmDelete";
 import { FileField, TextField } from "./Fields";
 import { Notice } from "./Panel";
 import { Suggestions } from "./Suggestions";
+
+/** Otherwise the page's policy blocks every server but the Hub. */
+const MAY_ASK_OTHERS = Boolean(import.meta.env.VITE_HUB_ADDRESS || import.meta.env.VITE_HUB_ORIGINS);
 
 /** Every other model than the built-in one: by name, kept from before, or from the user's disk. */
 export function OtherModel() {
@@ -69,15 +72,17 @@ function FromHub() {
         value={hubToken.value}
         onChange={(value) => (hubToken.value = value)}
       />
-      <details>
-        <summary>Another Hub</summary>
-        <TextField
-          label="Hub address"
-          hint="A server that answers as the Hub does. The page must have been built with leave to ask it."
-          value={hubAddress.value}
-          onChange={(value) => (hubAddress.value = value)}
-        />
-      </details>
+      {MAY_ASK_OTHERS && (
+        <details>
+          <summary>Another Hub</summary>
+          <TextField
+            label="Hub address"
+            hint="A server that answers as the Hub does, and that this page was built with leave to ask."
+            value={hubAddress.value}
+            onChange={(value) => (hubAddress.value = value)}
+          />
+        </details>
+      )}
       <div class="actions">
         <button type="submit" disabled={name.value.trim() === ""}>
           Load from the Hub
@@ -94,22 +99,41 @@ function Kept({ models }: { models: readonly KeptModel[] }) {
       <h3>Kept in this browser</h3>
       <ul>
         {models.map((kept) => (
-          <li key={kept.id}>
-            <span class="kept-name">
-              {kept.name} <small>{describe(kept)}</small>
-            </span>
-            {kept.complete && (
-              <button type="button" aria-label={`Load ${kept.name}`} onClick={() => void loadModel(fromKept(kept))}>
-                Load
-              </button>
-            )}
-            <button type="button" aria-label={`Delete ${kept.name}`} onClick={() => void deleteKept(kept)}>
-              Delete
-            </button>
-          </li>
+          <KeptOne key={kept.id} kept={kept} />
         ))}
       </ul>
     </div>
+  );
+}
+
+function KeptOne({ kept }: { kept: KeptModel }) {
+  const deleting = useSignal(false);
+  return (
+    <li>
+      <span class="kept-name">
+        {kept.name} <small>{describe(kept)}</small>
+      </span>
+      {kept.complete && (
+        <button type="button" aria-label={`Load ${kept.name}`} onClick={() => void loadModel(fromKept(kept))}>
+          Load
+        </button>
+      )}
+      <button
+        type="button"
+        aria-label={`Delete ${kept.name}…`}
+        aria-expanded={deleting.value}
+        onClick={() => (deleting.value = !deleting.value)}
+      >
+        Delete…
+      </button>
+      {deleting.value && (
+        <ConfirmDelete
+          what={`Delete ${kept.name} from this browser? Its ${bytes(kept.bytes)} would have to be downloaded again.`}
+          onDelete={() => void deleteKept(kept)}
+          onKeep={() => (deleting.value = false)}
+        />
+      )}
+    </li>
   );
 }
 

@@ -39,6 +39,7 @@ export function Paste() {
         </div>
         <SelectField
           label="Read the text as"
+          hint="To be changed if the guess is wrong"
           value={chosen.value}
           options={[
             ["", isEmpty ? "what it looks like" : `what it looks like: ${KINDS[found]}`],

@@ -13,9 +13,7 @@ export function RankSlider() {
   const place = r >= 1 ? (above < 0 ? RANKS.length - 1 : above) : 0;
   return (
     <div class="field rank-slider">
-      <label for={id}>
-        Size <span class="hint">drag from 1 to 256</span>
-      </label>
+      <label for={id}>Size</label>
       <input
         id={id}
         type="range"
@@ -24,8 +22,12 @@ export function RankSlider() {
         step={1}
         value={place}
         aria-valuetext={`rank ${r}`}
+        aria-describedby={`${id}-hint`}
         onInput={({ currentTarget }) => changeSettings({ r: RANKS[Number(currentTarget.value)]! })}
       />
+      <small id={`${id}-hint`} class="hint">
+        From rank 1 to 256: the more, the more it can learn, and the larger its file.
+      </small>
     </div>
   );
 }

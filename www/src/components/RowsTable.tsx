@@ -1,4 +1,4 @@
-import type { FirstRows } from "postil-engine";
+import type { FirstRows } from "postil";
 import { useSignal } from "@preact/signals";
 import { plural } from "../format";
 import { fieldOf } from "./ColumnMap";

@@ -1,11 +1,15 @@
 import { useId, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { bytes, duration, scientific } from "../format";
-import { downloadRunAdapter, useRunAdapter, type Which } from "../session/adapters";
+import { copyOfRun, useRunAdapter } from "../session/adapters";
+import { downloadAdapter } from "../session/downloads";
+import { PEFT } from "../session/formats";
 import { judge } from "../session/health";
 import { renameRun, removeRun } from "../session/history";
-import { applySettings, isUnfinished, obstacle, resumeRun } from "../session/resume";
-import { active, bytesOf, elsewhere, run, runsError, type KeptRun } from "../state";
+import { isUnfinished, obstacle, resumeRun, takeSettings } from "../session/resume";
+import { active, bytesOf, downloads, elsewhere, run, runsError, type KeptRun, type Which } from "../state";
+import { ConfirmDelete } from "./ConfirmDelete";
+import { Outcome } from "./Outcome";
 import { Notice, Warnings } from "./Panel";
 import { MoreSteps } from "./RunControl";
 import { Samples } from "./Samples";
@@ -41,11 +45,16 @@ export function RunDetails({ kept }: { kept: KeptRun }) {
           </button>
         ))}
         {there.map(([which, name, step]) => (
-          <button type="button" key={`save ${which}`} onClick={() => attempt(() => downloadRunAdapter(kept.id, which))}>
+          <button type="button" key={`save ${which}`} onClick={() => attempt(() => save(kept, which))}>
             Download the {name} of step {step}
           </button>
         ))}
       </p>
+      <div class="kept-outcomes">
+        {there.map(([which]) => (
+          <Outcome key={which} state={downloads.value[keyOf(kept, which)]} />
+        ))}
+      </div>
       <p class="actions">
         {isUnfinished(kept) && (
           <button type="button" disabled={active.value || reason !== undefined} onClick={() => void resumeRun(kept.id)}>
@@ -62,7 +71,7 @@ export function RunDetails({ kept }: { kept: KeptRun }) {
             Continue with more steps…
           </button>
         )}
-        <button type="button" disabled={active.value} onClick={() => applySettings(kept.id)}>
+        <button type="button" disabled={active.value} onClick={() => takeSettings(kept.id)}>
           Apply its settings
         </button>
         <button type="button" disabled={isOn || isAway} aria-expanded={deleting.value} onClick={() => (deleting.value = !deleting.value)}>
@@ -70,11 +79,28 @@ export function RunDetails({ kept }: { kept: KeptRun }) {
         </button>
       </p>
       {adding.value && !active.value && <MoreSteps kept={kept} onDone={() => (adding.value = false)} />}
-      {deleting.value && <ConfirmDelete kept={kept} onKeep={() => (deleting.value = false)} />}
+      {deleting.value && (
+        <ConfirmDelete
+          what={`Delete “${kept.title}” with its curves and adapters? They cannot be brought back.`}
+          onDelete={() =>
+            attempt(async () => {
+              if (!(await removeRun(kept.id))) throw new Error("This run is running in another tab.");
+            })
+          }
+          onKeep={() => (deleting.value = false)}
+        />
+      )}
       <Rename kept={kept} />
       {kept.samples.length > 0 && <Samples prompts={kept.sampling?.prompts ?? []} samples={kept.samples} />}
     </div>
   );
+}
+
+const keyOf = (kept: KeptRun, which: Which) => `kept/${kept.id}/${which}`;
+
+/** As a PEFT adapter, checked as in Download, which has the other formats. */
+async function save(kept: KeptRun, which: Which): Promise<void> {
+  await downloadAdapter(PEFT, await copyOfRun(kept.id, which), keyOf(kept, which));
 }
 
 function attempt(act: () => Promise<void>): void {
@@ -105,29 +131,6 @@ function Facts({ kept }: { kept: KeptRun }) {
         </div>
       ))}
     </dl>
-  );
-}
-
-function ConfirmDelete({ kept, onKeep }: { kept: KeptRun; onKeep: () => void }) {
-  return (
-    <div class="confirm" role="group" aria-label="Confirm deletion">
-      <p>Delete “{kept.title}” with its curves and adapters? They cannot be brought back.</p>
-      <p class="actions">
-        <button
-          type="button"
-          onClick={() =>
-            attempt(async () => {
-              if (!(await removeRun(kept.id))) throw new Error("This run is running in another tab.");
-            })
-          }
-        >
-          Delete for good
-        </button>
-        <button type="button" onClick={onKeep}>
-          Keep
-        </button>
-      </p>
-    </div>
   );
 }
 

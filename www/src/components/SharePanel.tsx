@@ -16,8 +16,9 @@ export function SharePanel() {
   return (
     <Panel number={9} title="Take the settings along">
       <p>
-        The page’s address holds all settings: a bookmark keeps them, and whoever opens the link has the same. It never
-        holds data, file names or tokens.
+        The page’s address holds every setting: of the run and its samples, of Compare, of the sweep, and the memory
+        budget. A bookmark keeps them, and whoever opens the link has the same. It never holds data, prompts, file names or
+        tokens.
       </p>
       {run ? <Ways run={run} /> : <p class="hint">There is something to take along once there is a model and data.</p>}
       <fieldset class="bare" disabled={active.value || generating.value}>

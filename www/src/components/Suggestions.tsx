@@ -1,6 +1,6 @@
-import { SUGGESTIONS, leastMemory, type Suggestion } from "../hub/suggestions";
+import { SUGGESTIONS, leastMemory, type Suggestion } from "../suggestions";
 import { bytes, compact } from "../format";
-import { keptModels, memoryPlan } from "../state";
+import { keptModels, memoryLimit } from "../state";
 
 /** Models worth beginning with, with what they cost. */
 export function Suggestions({ onChoose }: { onChoose: (suggestion: Suggestion) => void }) {
@@ -36,7 +36,7 @@ function describe({ parameters, bytes: size, licence, gated }: Suggestion): stri
 }
 
 function verdict(suggestion: Suggestion): string {
-  const [least, budget] = [leastMemory(suggestion), memoryPlan.value.report?.budget.bytes];
+  const [least, budget] = [leastMemory(suggestion), memoryLimit.value?.bytes];
   const needs = `needs about ${bytes(least)} of GPU memory`;
   if (budget === undefined) return `Training ${needs}.`;
   if (least <= budget) return `✓ Probably trains on this device: ${needs}.`;

@@ -7,6 +7,7 @@ import {
   AS_SET,
   downloads,
   evalFile,
+  initAdapter,
   modelInfo,
   RANKS,
   settings,
@@ -50,6 +51,9 @@ export function SweepPanel() {
           <Targets />
           <Alpha />
         </fieldset>
+        {initAdapter.value && (
+          <Notice kind="note">Every run of a sweep begins with a new adapter, not with {initAdapter.value.name}.</Notice>
+        )}
         <p class="actions">
           <StartStop
             running={sweeping.value}
@@ -148,7 +152,13 @@ function Alpha() {
         onChange={(value) => changePlan({ alpha: value === "twice" ? "twice" : settings.value.lora_alpha })}
       />
       {alpha !== "twice" && (
-        <NumberField label="Alpha for all runs" value={alpha} min={0} onChange={(value) => changePlan({ alpha: value })} />
+        <NumberField
+          label="Alpha for all runs"
+          hint="Larger ranks then act more gently: for comparing with runs of one alpha"
+          value={alpha}
+          min={0}
+          onChange={(value) => changePlan({ alpha: value })}
+        />
       )}
     </div>
   );
@@ -174,7 +184,7 @@ const pointOf = ({ status, r, evalLoss, trainable }: SweepRow): Point[] =>
   status === "done" && evalLoss !== undefined && trainable !== undefined ? [{ r, loss: evalLoss, parameters: trainable }] : [];
 
 function Results() {
-  const { rows, status } = sweep.value;
+  const { rows, status, isOld } = sweep.value;
   const titles = [...new Set(rows.map(({ targets }) => targets.title))];
   const curves = titles
     .map((title): Curve => ({ title, points: rows.filter(({ targets }) => targets.title === title).flatMap(pointOf) }))
@@ -212,7 +222,10 @@ function Results() {
       <SweepCsv />
       {taken && (
         <p class="hint">
-          Held-out loss is the lowest of each run. Compare and Download have the adapter with the lowest loss of all.
+          Held-out loss is the lowest of each run.{" "}
+          {isOld
+            ? "The sweep is from an earlier visit; its adapters are among the runs."
+            : "Compare and Download have the adapter with the lowest loss of all."}
         </p>
       )}
     </div>

@@ -1,8 +1,7 @@
-import { useEffect, useRef } from "preact/hooks";
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
+import type uPlot from "uplot";
 import { compact, loss } from "../format";
 import type { Point } from "../session/elbow";
+import { usePlot, type Look } from "./charts/usePlot";
 
 const HEIGHT = 220;
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
@@ -25,29 +24,8 @@ const LABELS = { r: "rank", parameters: "trainable parameters" };
 
 /** Held-out loss against the rank or the parameters, both on a logarithmic axis. */
 export function SweepPlot({ curves, by, marked }: SweepPlotProps) {
-  const holder = useRef<HTMLDivElement>(null);
-  const key = JSON.stringify([curves, marked]);
-
-  useEffect(() => {
-    const element = holder.current;
-    if (!element) return;
-    let plot: uPlot | undefined;
-    const make = () => {
-      plot?.destroy();
-      plot = new uPlot(options(element, curves, by), columns(curves, by, marked), element);
-    };
-    make();
-    const resize = new ResizeObserver(() => plot?.setSize({ width: element.clientWidth, height: HEIGHT }));
-    resize.observe(element);
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    dark.addEventListener("change", make);
-    return () => {
-      dark.removeEventListener("change", make);
-      resize.disconnect();
-      plot?.destroy();
-    };
-  }, [key, by]);
-
+  const key = JSON.stringify([curves, by, marked]);
+  const holder = usePlot(key, HEIGHT, (look) => [options(look, curves, by), columns(curves, by, marked)]);
   return <div ref={holder} class="sweep-plot" role="img" aria-label={describe(curves, by, marked)} />;
 }
 
@@ -57,15 +35,7 @@ function columns(curves: readonly Curve[], by: "r" | "parameters", marked: Point
   return [x, ...lines, x.map((at) => (marked && marked[by] === at ? marked.loss : undefined))];
 }
 
-function options(element: HTMLElement, curves: readonly Curve[], by: "r" | "parameters"): uPlot.Options {
-  const style = getComputedStyle(element);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
-  const axis: uPlot.Axis = {
-    stroke: colour("--soft"),
-    font: "12px system-ui, sans-serif",
-    grid: { stroke: colour("--line"), width: 1 },
-    ticks: { stroke: colour("--line"), width: 1 },
-  };
+function options({ axis, colour }: Look, curves: readonly Curve[], by: "r" | "parameters"): Omit<uPlot.Options, "width" | "height"> {
   const colours = [colour("--plot-held"), colour("--plot-train"), colour("--mark-line"), colour("--soft")];
   const x: uPlot.Axis = {
     ...axis,
@@ -79,10 +49,6 @@ function options(element: HTMLElement, curves: readonly Curve[], by: "r" | "para
     values: (_, splits) => splits.map((value) => (by === "r" ? String(value) : compact(value))),
   };
   return {
-    width: Math.max(1, element.clientWidth),
-    height: HEIGHT,
-    legend: { show: false },
-    cursor: { show: false },
     scales: {
       x: { time: false, distr: 3, log: 2, range: (_, low, high) => [(low ?? 1) / 1.3, (high ?? 2) * 1.3] },
       y: { range: (_, low, high) => padded(low ?? 0, high ?? 1) },

@@ -1,4 +1,4 @@
-import type { PreviewPiece } from "postil-engine";
+import type { PreviewPiece } from "postil";
 import { useSignal } from "@preact/signals";
 
 /** The first examples as the model will see them, with what is trained on marked. */

@@ -1,21 +1,56 @@
 /** Adapters in the engine: of kept runs, and brought by the user. */
-import type { AdapterFiles } from "postil-engine";
-import { active, adapterError, bestAdapter, chosenAdapter, find, loadedAdapters, modelInfo, run, type InitAdapter, type KeptRun } from "../state";
-import { adapterOf, readAdapter, zipAdapter } from "./adapter";
+import { adapterOf, readAdapter, type AdapterFiles } from "postil";
+import {
+  active,
+  adapterError,
+  bestAdapter,
+  chosenAdapter,
+  chosenCopy,
+  copyError,
+  find,
+  keptCopy,
+  loadedAdapters,
+  modelInfo,
+  run,
+  runs,
+  type InitAdapter,
+  type KeptRun,
+  type SavedAdapter,
+  type Which,
+} from "../state";
 import { chooseAdapter, rewriteTuned } from "./compare";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import { filesOf } from "./history";
+import { copyId, copyOfId, keepFew } from "./loaded";
 import { isOf } from "./resume";
-import { saveFile } from "./save";
-
-export type Which = "last" | "best";
 
 /** What a run's copy is called. */
 export const copyTitle = (kept: KeptRun, which: Which) =>
   `${kept.title}, ${which === "best" ? `best, step ${kept.best?.step}` : `step ${kept.checkpoint}`}`;
 
-/** The engine's id of a run's copy of a step: of the run that is under way another one can follow. */
-export const copyId = (run: string, which: Which, step: number | undefined) => `${run}/${which}/${step}`;
+export interface Copy {
+  /** The engine's id of it. */
+  id: string;
+  run: string;
+  which: Which;
+  title: string;
+}
+
+/** The copies that the kept runs of the loaded model have. */
+export function keptCopies(): Copy[] {
+  const info = modelInfo.value;
+  if (!info) return [];
+  return runs.value
+    .filter(({ model }) => isOf(info, model))
+    .flatMap((kept) => {
+      const copy = (which: Which): Copy => ({ id: copyId(kept.id, which, stepOf(kept, which)), run: kept.id, which, title: copyTitle(kept, which) });
+      const hasLast = kept.checkpoint !== undefined;
+      const hasBest = kept.best !== undefined && kept.best.step !== kept.checkpoint;
+      return [...(hasLast ? [copy("last")] : []), ...(hasBest ? [copy("best")] : [])];
+    });
+}
+
+const stepOf = (kept: KeptRun, which: Which) => (which === "best" ? kept.best?.step : kept.checkpoint);
 
 /**
  * Loads a kept run's adapter into the engine and chooses it. The one of the run that is under way is there already.
@@ -31,13 +66,13 @@ export async function useRunAdapter(id: string, which: Which): Promise<void> {
   if (!modelInfo.value || !isOf(modelInfo.value, kept.model)) {
     throw new Error(`“${kept.title}” was trained on ${kept.model.info.name}. Load that model first.`);
   }
-  const step = which === "best" ? kept.best?.step : kept.checkpoint;
-  const engineId = copyId(id, which, step);
+  const engineId = copyId(id, which, stepOf(kept, which));
   if (!loadedAdapters.value.some((other) => other.id === engineId)) {
-    await client().call("load_adapter", { id: engineId, adapter: await runAdapter(id, which) });
+    await tuner().loadAdapter(engineId, await runAdapter(id, which));
     loadedAdapters.value = [...loadedAdapters.value, { id: engineId, title: copyTitle(kept, which) }];
   }
   chosenAdapter.value = engineId;
+  await keepFew();
 }
 
 /** A kept run's adapter: its last state, or the one with the lowest held-out loss. */
@@ -49,23 +84,42 @@ export async function runAdapter(id: string, which: Which): Promise<AdapterFiles
   return adapterOf(files);
 }
 
-export async function downloadRunAdapter(id: string, which: Which): Promise<void> {
-  const adapter = await runAdapter(id, which);
+/** A kept run's adapter as it can be taken away. */
+export async function copyOfRun(id: string, which: Which): Promise<SavedAdapter> {
+  const files = await runAdapter(id, which);
   const kept = find(id);
-  const step = which === "best" ? kept?.best?.step : kept?.checkpoint;
-  const name = (kept?.title ?? "").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
-  saveFile(zipAdapter(adapter), `${name || "adapter"}-step-${step}.zip`);
+  const step = kept && stepOf(kept, which);
+  if (!kept || step === undefined) throw new Error("This run is not kept any more.");
+  const complete = kept.status === "finished" || kept.status === "stopped";
+  return { run: id, files, step, complete, data: kept.data.set ?? kept.data.train.name };
+}
+
+/** Chooses what Download takes: of the run that the page has, or of a kept one. */
+export async function chooseCopy(choice: typeof chosenCopy.value): Promise<void> {
+  chosenCopy.value = choice;
+  keptCopy.value = undefined;
+  copyError.value = undefined;
+  if (choice.run === undefined) return;
+  try {
+    const copy = await copyOfRun(choice.run, choice.which);
+    if (chosenCopy.value === choice) keptCopy.value = copy;
+  } catch (error) {
+    if (chosenCopy.value === choice) copyError.value = error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** Takes an adapter from the user and chooses it for comparing. The engine checks that it fits the model. */
 export async function loadBrought(files: File[]): Promise<InitAdapter> {
-  const adapter = await readAdapter(files);
+  const adapter = { name: nameOf(files), files: await readAdapter(files) };
   const id = `brought/${adapter.name}`;
-  await client().call("load_adapter", { id, adapter: adapter.files });
+  await tuner().loadAdapter(id, adapter.files);
   loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title: adapter.name }];
   chosenAdapter.value = id;
   return adapter;
 }
+
+/** After the zip, or the file with the weights. */
+const nameOf = (files: readonly File[]) => (files.find(({ name }) => name.endsWith(".safetensors")) ?? files[0])?.name ?? "";
 
 /** Compares with the adapter of this id: one that is loaded, or a run's copy. */
 export async function changeTo(id: string): Promise<void> {
@@ -74,8 +128,8 @@ export async function changeTo(id: string): Promise<void> {
     chooseAdapter(id);
     return;
   }
-  const [, ofRun, which] = /^(.+)\/(last|best)\/\d+$/.exec(id) ?? [];
-  if (ofRun && which) await rewriteAfter(() => useRunAdapter(ofRun, which as Which));
+  const copy = copyOfId(id);
+  if (copy) await rewriteAfter(() => useRunAdapter(copy.run, copy.which));
 }
 
 /** Takes an adapter for comparing only. */

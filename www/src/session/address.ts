@@ -6,8 +6,10 @@ import {
   chosenSet,
   dataSets,
   linked,
+  linkedReading,
   linkedSet,
   linkNotes,
+  memoryBudget,
   modelInfo,
   modelSource,
   settings,
@@ -15,7 +17,9 @@ import {
 } from "../state";
 import { BUILT_IN, loadModel } from "./boot";
 import { chooseSet } from "./data";
+import { allowMemory } from "./memory";
 import { sharedName } from "./models";
+import { applyExtras, extrasNow } from "./extras";
 import { readRun } from "./run-file";
 import { applySettings } from "./settings";
 import { fromHash, toHash } from "./share";
@@ -29,7 +33,7 @@ export function arrive(): void {
   if (!arrival) return;
   linked.value = { model: arrival.model, settings: arrival.settings };
   linkedSet.value = arrival.data;
-  linkNotes.value = arrival.notes;
+  linkNotes.value = [...arrival.notes, ...applyExtras(arrival.extras ?? [])];
   settings.value = { ...settings.value, ...arrival.settings };
 }
 
@@ -45,7 +49,11 @@ export function followAddress(): void {
     const arrival = fromHash(location.hash);
     if (!arrival) return;
     if (active.value) linkNotes.value = ["A run is going on: the settings in the address were not read."];
-    else void adopt(arrival.model, arrival.data, arrival.settings, arrival.notes);
+    else {
+      const notes = [...arrival.notes, ...applyExtras(arrival.extras ?? [])];
+      void allowMemory(memoryBudget.value);
+      void adopt(arrival.model, arrival.data, arrival.settings, notes);
+    }
   });
 }
 
@@ -55,7 +63,7 @@ export function currentHash(): string | undefined {
   if (!source || !info) return undefined;
   const model = linked.value?.model ?? sharedName(source);
   const set = linkedSet.value ?? (chosenData.value === dataSets.value[0]?.id ? undefined : chosenSet.value?.id);
-  const hash = toHash({ model, data: set, settings: settings.value }, info.target_modules);
+  const hash = toHash({ model, data: set, settings: settings.value, extras: extrasNow() }, info.target_modules);
   return /^#v=\d+$/.test(hash) ? location.pathname + location.search : hash;
 }
 
@@ -83,7 +91,8 @@ async function adopt(
 export async function takeRunFile(file: File): Promise<void> {
   linkNotes.value = [];
   try {
-    const { model, set, settings: wanted, notes } = readRun(await file.text(), file.name);
+    const { model, set, reading, settings: wanted, notes } = readRun(await file.text(), file.name);
+    linkedReading.value = reading;
     if (model === "demo" && modelSource.value !== BUILT_IN) await loadModel(BUILT_IN);
     await adopt(model === "demo" ? undefined : model, set, wanted, notes);
   } catch (error) {

@@ -1,8 +1,8 @@
 /** Starting up: what the browser has, the worker, the model. And starting again after a crash. */
-import { Client, EngineError } from "../client";
-import type { Event, Failure, ModelSource } from "../protocol";
+import { fromFolder, PostilError, Tuner, UnsupportedError, type LoadProgress, type ModelSource } from "postil";
 import {
   chosenAdapter,
+  chosenCopy,
   device,
   keptModels,
   linked,
@@ -13,17 +13,15 @@ import {
   modelSource,
   phase,
   settings,
-  type Unsupported,
 } from "../state";
 import { inspectData, loadDataSets } from "./data";
-import { client, useClient } from "./engine";
+import { endTuner, tuner, useTuner } from "./engine";
 import { sendBudget } from "./memory";
-import { onMerging } from "./merged";
 import { fromHub, fromKept, listKept, sharedName } from "./models";
 import { applySettings, countParameters, dropAdapter } from "./settings";
-import { onTrainingEvent, trainingCrashed } from "./training";
+import { trainingCrashed } from "./training";
 
-export const BUILT_IN: ModelSource = { name: "Story model, built in", base: new URL("demo/", document.baseURI).href };
+export const BUILT_IN: ModelSource = fromFolder(new URL("demo/", document.baseURI));
 
 const NOT_YET = { name: "loading", title: "", stage: "download", progress: { done: 0, total: 0 } } as const;
 
@@ -34,22 +32,16 @@ export async function start(): Promise<void> {
   phase.value = { name: "starting" };
   // What the page shows meanwhile needs an engine that has a model.
   model.value = NOT_YET;
-  const reason = await missing();
-  if (reason) {
-    phase.value = { name: "unsupported", reason };
-    return;
-  }
-  useClient(new Client(onEvent, onCrash));
+  endTuner();
   try {
-    device.value = await client().call("create", {});
+    const next = await Tuner.create({ onLost });
+    useTuner(next);
+    device.value = next.device;
     await sendBudget();
   } catch (error) {
-    if (error instanceof EngineError && error.fatal) return;
-    const message = error instanceof Error ? error.message : String(error);
-    phase.value =
-      error instanceof EngineError && error.kind === "NoGpu"
-        ? { name: "unsupported", reason: "no-adapter", message }
-        : { name: "failed", message };
+    if (error instanceof UnsupportedError && error.reason) phase.value = { name: "unsupported", reason: error.reason, message: error.message };
+    else if (error instanceof PostilError && error.fatal) onLost(error);
+    else phase.value = { name: "failed", message: error instanceof Error ? error.message : String(error) };
     return;
   }
   phase.value = { name: "ready" };
@@ -71,27 +63,19 @@ export async function loadLinked(): Promise<void> {
   else await loadModel(source);
 }
 
-/** Asked of the browser itself, before anything large is downloaded. */
-async function missing(): Promise<Unsupported | undefined> {
-  if (!isSecureContext) return "insecure";
-  const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
-  if (!gpu) return "no-webgpu";
-  const adapter = await gpu.requestAdapter().catch(() => null);
-  return adapter ? undefined : "no-adapter";
-}
-
 /** With `isFirst`, settings that came by the address go on waiting for their model; otherwise the user chose another. */
 export async function loadModel(source: ModelSource, isFirst = false): Promise<void> {
   const [before, chosenBefore] = [model.value, chosen];
   chosen = source;
-  const call = client().call("load_model", { source });
+  const loading = new AbortController();
+  const { signal } = loading;
   const nothing = { done: 0, total: 0 };
   // Only what comes from the network takes long enough to be cancelled.
-  const cancel = "hub" in source ? { cancel: call.cancel } : {};
+  const cancel = "hub" in source ? { cancel: () => loading.abort() } : {};
   model.value = { name: "loading", title: source.name, stage: "download", progress: nothing, ...cancel };
   modelNotices.value = [];
   try {
-    const info = await call;
+    const info = await tuner().loadModel(source, { signal, onProgress, onNotice });
     forgetAdapter();
     const still = settings.value.target_modules.filter((name) => info.target_modules.includes(name));
     settings.value = {
@@ -106,8 +90,8 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
       linkNotes.value = [...linkNotes.value, ...applySettings(wanted.settings)];
     if (!isFirst || wanted?.model === sharedName(source)) linked.value = undefined;
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const kind = error instanceof EngineError ? error.kind : "";
+    const message = signal.aborted ? "Loading was cancelled." : error instanceof Error ? error.message : String(error);
+    const kind = signal.aborted ? "Cancelled" : error instanceof PostilError ? error.kind : "";
     const text = kind === "OverBudget" ? `${message} (Memory budget, under Train).` : message;
     if (["Download", "Cancelled", "OverBudget"].includes(kind) && before.name === "loaded") {
       chosen = chosenBefore;
@@ -128,32 +112,19 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
 function forgetAdapter(): void {
   loadedAdapters.value = [];
   chosenAdapter.value = undefined;
+  chosenCopy.value = { which: "last" };
   dropAdapter();
 }
 
-function onEvent(event: Event): void {
-  switch (event.event) {
-    case "download":
-    case "upload":
-      if (model.value.name === "loading") {
-        const { event: stage, ...progress } = event;
-        model.value = { ...model.value, stage, progress };
-      }
-      return;
-    case "merging":
-      onMerging(event);
-      return;
-    case "notice":
-      modelNotices.value = [...modelNotices.value, { kind: "note", text: event.text }];
-      return;
-    case "text":
-      return;
-    default:
-      onTrainingEvent(event);
-  }
+function onProgress({ stage, ...progress }: LoadProgress): void {
+  if (model.value.name === "loading") model.value = { ...model.value, stage, progress };
 }
 
-function onCrash(failure: Failure): void {
+function onNotice(text: string): void {
+  modelNotices.value = [...modelNotices.value, { kind: "note", text }];
+}
+
+function onLost(failure: PostilError): void {
   trainingCrashed(failure);
   loadedAdapters.value = [];
   phase.value = { name: "crashed", failure };

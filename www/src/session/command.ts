@@ -39,7 +39,9 @@ export function commandLine(run: Description): string {
     ["--eval-steps", `${settings.eval_steps}`],
     ["--seed", `${settings.seed}`],
   );
+  // Packed rows are of one length already: the program takes one of the two.
   if (settings.packing) options.push(["--packing"]);
+  else if (settings.group_by_length) options.push(["--group-by-length"]);
   if (settings.gradient_checkpointing) options.push(["--gradient-checkpointing"]);
   if (!settings.assistant_only_loss) options.push(["--train-on-all"]);
   options.push(["--out", "adapter"]);

@@ -1,6 +1,5 @@
 /** The base and the tuned model on the same prompts, one text after the other. */
-import type { GenerateReport, Prompt } from "postil-engine";
-import { EngineError, type Call } from "../client";
+import { PostilError, type Generation, type Prompt } from "postil";
 import {
   adapterLoaded,
   adapterScale,
@@ -24,7 +23,7 @@ import {
   type Side,
   type Turn,
 } from "../state";
-import { client } from "./engine";
+import { tuner } from "./engine";
 
 /** Prompts of a built-in set that are shown by themselves after a run. */
 const SAMPLES = 3;
@@ -42,7 +41,7 @@ interface Task {
 let nextId = 1;
 let queue: Task[] = [];
 /** The text being written; `dropped` when another takes its place. */
-let writing: { task: Task; call: Call<GenerateReport>; dropped: boolean } | undefined;
+let writing: { task: Task; text: Generation; dropped: boolean } | undefined;
 let settling: { task: Task; timer: ReturnType<typeof setTimeout> } | undefined;
 
 const isChat = () => chat.value && modelInfo.value?.has_chat_template === true;
@@ -89,7 +88,7 @@ export function stopGenerating(): void {
     update(settling.task, { status: "stopped" });
     settling = undefined;
   }
-  writing?.call.cancel();
+  writing?.text.stop();
 }
 
 /** The newest answer is written again at once: it is what the person looks at while they move the slider. */
@@ -113,7 +112,7 @@ export function rewriteTuned(): void {
   if (queue.some((other) => same(other, task))) return;
   if (writing && same(writing.task, task)) {
     writing.dropped = true;
-    writing.call.cancel();
+    writing.text.stop();
   }
   if (settling) {
     clearTimeout(settling.timer);
@@ -207,14 +206,15 @@ async function write(task: Task): Promise<void> {
   writingNews.value = "";
   let written = "";
   put(task, { ...waiting(), ...(title === undefined ? {} : { by: { title, scale } }) });
-  const call = client().call("generate", { prompt: asked(comparison, task), options }, (piece) => {
-    written += piece;
-    if (!mine.dropped) update(task, { status: "writing", text: written });
-  });
-  const mine = { task, call, dropped: false };
+  const text = tuner().generate({ ...options, prompt: asked(comparison, task) });
+  const mine = { task, text, dropped: false };
   writing = mine;
   try {
-    const report = await call;
+    for await (const piece of text) {
+      written += piece;
+      if (!mine.dropped) update(task, { status: "writing", text: written });
+    }
+    const report = await text.report;
     if (mine.dropped) return;
     const status = report.stopped === "caller" ? "stopped" : "done";
     update(task, { status, text: report.text, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
@@ -222,7 +222,7 @@ async function write(task: Task): Promise<void> {
   } catch (error) {
     update(task, { status: "failed", error: error instanceof Error ? error.message : String(error) });
     // The others would fail in the same way.
-    if (error instanceof EngineError) stopGenerating();
+    if (error instanceof PostilError) stopGenerating();
   } finally {
     writing = undefined;
   }

@@ -1,14 +1,16 @@
 /** Choosing data: the built-in sets or the user's files, and what the engine makes of them. */
-import type { DataFile } from "postil-engine";
-import { download } from "../model-files";
+import { fetchFile, PostilError, type DataFile } from "postil";
 import {
   OWN_FILES,
+  active,
   chat,
   chosenData,
   chosenSet,
   dataSets,
   dataSetsError,
+  dropNotice,
   evalFile,
+  linkedReading,
   linkedSet,
   linkNotes,
   type DataSet,
@@ -18,10 +20,8 @@ import {
   settings,
   trainFile,
 } from "../state";
-import { EngineError } from "../client";
 import { cut } from "./check";
-import { client } from "./engine";
-import { harm } from "./probe";
+import { tuner } from "./engine";
 
 /** Larger files belong in the command-line program: a page holds them in memory more than once. */
 const MAX_DATA_BYTES = 256 * 2 ** 20;
@@ -36,7 +36,7 @@ let choice = 0;
 
 export async function loadDataSets(): Promise<void> {
   try {
-    dataSets.value = JSON.parse(await (await download(INDEX)).text()) as DataSet[];
+    dataSets.value = JSON.parse(await (await fetchFile(INDEX)).text()) as DataSet[];
   } catch (error) {
     dataSetsError.value = `The built-in data sets are not available. ${error instanceof Error ? error.message : ""}`;
     return;
@@ -50,6 +50,7 @@ export async function loadDataSets(): Promise<void> {
 }
 
 export async function chooseSet(id: string): Promise<void> {
+  dropNotice.value = undefined;
   chosenData.value = id;
   trainFile.value = undefined;
   evalFile.value = undefined;
@@ -73,7 +74,7 @@ export async function chooseSet(id: string): Promise<void> {
 }
 
 async function fetchData(path: string): Promise<DataFile> {
-  const blob = await download(new URL(path, INDEX));
+  const blob = await fetchFile(new URL(path, INDEX));
   return { name: path, data: new Uint8Array(await blob.arrayBuffer()) };
 }
 
@@ -96,6 +97,7 @@ export function putData(set: string | undefined, train: DataFile, evaluation: Da
 
 export async function takeFile(role: "train" | "eval", file: File): Promise<void> {
   const target = role === "train" ? trainFile : evalFile;
+  dropNotice.value = undefined;
   if (chosenData.value !== OWN_FILES) chooseOwnFiles();
   if (file.size > MAX_DATA_BYTES) {
     const error = `${file.name} has ${Math.ceil(file.size / 2 ** 20)} MiB; the page takes up to ${MAX_DATA_BYTES / 2 ** 20} MiB. Split it.`;
@@ -105,11 +107,32 @@ export async function takeFile(role: "train" | "eval", file: File): Promise<void
   const mine = choice;
   const data = new Uint8Array(await file.arrayBuffer());
   if (mine !== choice) return;
-  const loaded: LoadedFile = { file: { name: file.name, data } };
+  const loaded: LoadedFile = { file: { name: file.name, data, ...readingOf(file.name) } };
   target.value = loaded;
   await inspect(target, loaded);
   const format = target.value?.report?.format ?? "";
   if (role === "train") chat.value = /chat|messages|sharegpt/i.test(format) && !!modelInfo.value?.has_chat_template;
+}
+
+/** How a run file that was opened wants a file of this name to be read. */
+function readingOf(name: string): Pick<DataFile, "format" | "columns"> {
+  const { names, format, columns } = linkedReading.value ?? { names: [] };
+  if (!names.includes(name)) return {};
+  return { ...(format === undefined ? {} : { format }), ...(columns ? { columns } : {}) };
+}
+
+/** Takes what was dropped, or says why not. */
+export async function dropData(files: readonly File[]): Promise<void> {
+  const [file, ...others] = files;
+  if (!file) return;
+  if (active.value) {
+    dropNotice.value = `${file.name} was not taken: a run goes on. Drop it again afterwards.`;
+    return;
+  }
+  await takeFile("train", file);
+  if (others.length === 0) return;
+  const names = others.map(({ name }) => cut(name)).join(", ");
+  dropNotice.value = `Only ${file.name} was taken, as training data. Choose held-out data below; not taken: ${cut(names, 200)}.`;
 }
 
 /** Kinds of text that can be pasted, by the ends of their files' names. */
@@ -172,41 +195,43 @@ export async function readAs(role: "train" | "eval", mapping: Mapping | undefine
   await inspect(target, loaded);
 }
 
-async function inspect(target: typeof trainFile, { file, columns: known }: LoadedFile): Promise<void> {
+/** The newest look at each file: what an older one that still waits would say is of no use. */
+const looks = new Map<typeof trainFile, AbortController>();
+
+async function inspect(target: typeof trainFile, { file, columns: known, rows: knownRows }: LoadedFile): Promise<void> {
   // The reports are in tokens: they need the model's tokenizer.
   if (!modelInfo.value || file.data.length === 0) return;
-  const refusal = await harm(file);
-  if (target.value?.file !== file) return;
-  if (refusal) {
-    target.value = { file: unreadable(file), error: refusal };
-    return;
-  }
   const { max_length, assistant_only_loss } = settings.value;
-  const report = client().call("inspect_data", { file, options: { max_length, assistant_only_loss } });
+  looks.get(target)?.abort();
+  const look = new AbortController();
+  looks.set(target, look);
+  const report = tuner().inspectData(file, { max_length, assistant_only_loss, signal: look.signal });
   // The built-in sets need no mapping. Why a file cannot be read is in its report.
   const isOwn = chosenData.value === OWN_FILES;
   const listed =
     known ??
     (isOwn
-      ? client()
-          .call("data_columns", { file })
+      ? tuner()
+          .dataColumns(file)
           .catch(() => [])
       : undefined);
-  const shown = client()
-    .call("data_rows", { file, count: SHOWN_ROWS })
-    .catch(() => undefined);
+  const shown =
+    knownRows ??
+    tuner()
+      .dataRows(file, SHOWN_ROWS)
+      .catch(() => undefined);
   const [found, columns, rows] = await Promise.all([
     report.then(
       (report) => ({ report }),
       (error: unknown) => ({
         error: error instanceof Error ? error.message : String(error),
-        fatal: error instanceof EngineError && error.fatal,
+        fatal: error instanceof PostilError && error.fatal,
       }),
     ),
     listed,
     shown,
   ]);
-  if (target.value?.file !== file) return;
+  if (target.value?.file !== file || looks.get(target) !== look) return;
   const { fatal, ...said } = { fatal: false, ...found };
   // What ended the engine once must not be what its successor begins with.
   target.value = { file: fatal ? unreadable(file) : file, ...said, ...(columns ? { columns } : {}), ...(rows ? { rows } : {}) };

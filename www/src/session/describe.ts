@@ -1,7 +1,7 @@
 /** The run that the page would start, in words for other programs. */
 import { type LoadedFile, chosenSet, initAdapter, modelInfo, modelSource, settings, trainFile, evalFile } from "../state";
 import { BUILT_IN } from "./boot";
-import type { ModelSource } from "../protocol";
+import type { ModelSource } from "postil";
 import type { Description, FileUse } from "./description";
 import { sharedName } from "./models";
 

@@ -1,5 +1,5 @@
 /** A run in the words that the run file, the command line and the script have in common. */
-import type { DataFile } from "postil-engine";
+import type { DataFile } from "postil";
 import type { DataSet, Settings } from "../state";
 
 /** A file by its name, and as what it is read. */

@@ -1,7 +1,6 @@
 /** What the user takes away: the adapter, checked as written; the settings; the run's log. */
-import type { AdapterFiles } from "postil-engine";
+import { zipAdapter, type AdapterFiles } from "postil";
 import {
-  bestAdapter,
   chosenSet,
   downloads,
   loadedAdapters,
@@ -15,9 +14,9 @@ import {
   type DownloadState,
   type SavedAdapter,
 } from "../state";
-import { readBase, zipAdapter } from "./adapter";
+import { readBase } from "./adapter";
 import { csv } from "../csv";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import type { AdapterFormat } from "./formats";
 import { chooseDestination, saveFile, type FileKind } from "./save";
 import { describeRun } from "./describe";
@@ -28,10 +27,6 @@ const TOLERANCE = 1e-4;
 
 /** What the check asks where there is no prompt. */
 const ANY_PROMPT = "The";
-
-export type Which = "last" | "best";
-
-export const copyOf = (which: Which): SavedAdapter | undefined => (which === "best" ? bestAdapter.value : savedAdapter.value);
 
 /** A download's key in `downloads`. */
 export const keyOf = (format: AdapterFormat, copy: SavedAdapter) => `${format.id}/${fileName(copy, "")}`;
@@ -53,20 +48,17 @@ const slug = (text: string) =>
     .replace(/^[-.]+|[-.]+$/g, "");
 
 /** Writes the adapter, reads the written file back, has the engine load it afresh and compare, and then says so. */
-export async function downloadAdapter(format: AdapterFormat, which: Which): Promise<void> {
-  const copy = copyOf(which);
-  if (!copy) return;
-  const key = keyOf(format, copy);
+export async function downloadAdapter(format: AdapterFormat, copy: SavedAdapter, key = keyOf(format, copy)): Promise<void> {
   await reporting(key, async () => {
     const destination = await chooseDestination(fileName(copy, format.extension), format);
     if (!destination) return undefined;
     report(key, { name: "writing" });
-    const written = await destination.write(await format.write(copy.files));
+    const written = await destination.write(await tuner().exportAdapter({ adapter: copy.files, format: format.id }));
     report(key, { name: "checking" });
     const { name: file } = destination;
     try {
-      const read = await format.read(file, written);
-      const check = await compareLogits(which, copy, read);
+      const read = await tuner().importAdapter(written, format.id, file);
+      const check = await compareLogits(copy, read);
       if ("reason" in check) {
         destination.deliver();
         return { name: "unchecked", file, ...check };
@@ -87,26 +79,25 @@ export async function downloadAdapter(format: AdapterFormat, which: Which): Prom
 type Check = { difference: number; against: "memory" | "copy" } | { reason: string };
 
 /** Against the adapter in the engine where it is still of the copy's step, otherwise against the copy on the page. */
-async function compareLogits(which: Which, copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
+async function compareLogits(copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
   const text = prompt.value.trim() || chosenSet.value?.prompts[0] || ANY_PROMPT;
   const { id, start, last } = run.value;
-  const isOfStep = !stepping.value && (last ?? start)?.step === copy.step;
-  const isThere = isOfStep && loadedAdapters.value.some((other) => other.id === id);
-  if (which === "last" && id !== undefined && isThere) {
-    const { max_difference } = await client().call("check_adapter", { id, files, prompt: text });
+  const isOfStep = copy === savedAdapter.value && copy.run === id && !stepping.value && (last ?? start)?.step === copy.step;
+  if (isOfStep && loadedAdapters.value.some((other) => other.id === id)) {
+    const { max_difference } = await tuner().checkAdapter(id, files, text);
     return { difference: max_difference, against: "memory" };
   }
   const own = `copy/${crypto.randomUUID()}`;
   try {
-    await client().call("load_adapter", { id: own, adapter: copy.files });
+    await tuner().loadAdapter(own, copy.files);
   } catch (error) {
     return { reason: messageOf(error) };
   }
   try {
-    const { max_difference } = await client().call("check_adapter", { id: own, files, prompt: text });
+    const { max_difference } = await tuner().checkAdapter(own, files, text);
     return { difference: max_difference, against: "copy" };
   } finally {
-    await client().call("drop_adapter", { id: own });
+    await tuner().dropAdapter(own);
   }
 }
 

@@ -1,15 +1,19 @@
-/** The one worker of the page. */
-import type { Client } from "../client";
+/** The one engine of the page. */
+import type { Tuner } from "postil";
 
-let current: Client | undefined;
+let current: Tuner | undefined;
 
-export function client(): Client {
-  if (!current) throw new Error("The worker has not been started.");
+export function tuner(): Tuner {
+  if (!current) throw new Error("The engine has not been started.");
   return current;
 }
 
-/** Ends the worker there was, and everything it held on the GPU. */
-export function useClient(next: Client): void {
-  current?.terminate();
+export function useTuner(next: Tuner): void {
+  endTuner();
   current = next;
+}
+
+/** Ends the engine there is, and everything it holds on the GPU. What is asked of it then fails. */
+export function endTuner(): void {
+  current?.dispose();
 }

@@ -1,6 +1,6 @@
 /** What a run begins with: its samples' prompts, and its entry among the runs that are kept. */
-import type { DataFile, StartReport } from "postil-engine";
-import type { SampleOptions } from "../protocol";
+import type { DataFile, SampleOptions, StartReport } from "postil";
+import { freeTitle } from "./history";
 import {
   chat,
   chosenSet,
@@ -9,7 +9,6 @@ import {
   modelInfo,
   modelSource,
   prompt,
-  runs,
   sampleSettings,
   type KeptData,
   type KeptRun,
@@ -53,7 +52,7 @@ export function newEntry(what: Beginning, { total_steps, examples, warnings }: S
   const { name, device_type } = device.value ?? { name: "", device_type: "" };
   return {
     id,
-    title: newTitle(what.title ?? `${set?.title ?? train.name}, rank ${settings.r}`),
+    title: freeTitle(what.title ?? `${set?.title ?? train.name}, rank ${settings.r}`),
     created: Date.now(),
     model: { info: modelInfo.value!, ...(source ? { source } : {}) },
     data: {
@@ -76,14 +75,6 @@ export function newEntry(what: Beginning, { total_steps, examples, warnings }: S
     secondsHidden: 0,
     bytes: {},
   };
-}
-
-function newTitle(title: string): string {
-  const taken = new Set(runs.value.map((kept) => kept.title));
-  if (!taken.has(title)) return title;
-  let number = 2;
-  while (taken.has(`${title} (${number})`)) number++;
-  return `${title} (${number})`;
 }
 
 const described = ({ data: _, ...rest }: DataFile): KeptData => rest;

@@ -1,9 +1,8 @@
-/** The forms in which an adapter can be taken away: those that the engine writes. */
-import type { AdapterFiles } from "postil-engine";
+/** The forms in which an adapter can be taken away, and how other programs use them. */
+import { CONFIG_NAME, MLX_NAME, MODEL_NAME, type AdapterFormat as FormatId } from "postil";
 import { modelInfo } from "../state";
-import { CONFIG_NAME, MODEL_NAME, readBase, unzipAdapter, unzipPair, zipAdapter, zipPair } from "./adapter";
+import { readBase } from "./adapter";
 import { quote } from "./command";
-import { client } from "./engine";
 import type { FileKind } from "./save";
 
 /** How another program uses a file. */
@@ -15,32 +14,27 @@ export interface Use {
 }
 
 export interface AdapterFormat extends FileKind {
-  id: string;
+  id: FormatId;
   title: string;
   hint: string;
-  write(files: AdapterFiles): Promise<Blob>;
-  /** The adapter in a file that `write` made: what the check loads. */
-  read(name: string, file: Blob): Promise<AdapterFiles>;
   /** For the adapter with this configuration, in a file of this name. */
   uses(config: Uint8Array, file: string): Use[];
   /** Why it cannot be written for the loaded model. */
   refused?(): string | undefined;
 }
 
-const MLX_NAME = "adapters.safetensors";
+export const PEFT: AdapterFormat = {
+  id: "peft",
+  title: "PEFT adapter",
+  hint: `A zip of ${CONFIG_NAME} and ${MODEL_NAME}. It loads unchanged in PEFT and in every program that takes PEFT’s adapters, this one too.`,
+  description: "PEFT adapter",
+  type: "application/zip",
+  extension: ".zip",
+  uses: (config, file) => [withPeft(config, file)],
+};
 
 export const FORMATS: readonly AdapterFormat[] = [
-  {
-    id: "peft",
-    title: "PEFT adapter",
-    hint: `A zip of ${CONFIG_NAME} and ${MODEL_NAME}. It loads unchanged in PEFT and in every program that takes PEFT’s adapters, this one too.`,
-    description: "PEFT adapter",
-    type: "application/zip",
-    extension: ".zip",
-    write: async (files) => zipAdapter(files),
-    read: unzipAdapter,
-    uses: (config, file) => [withPeft(config, file)],
-  },
+  PEFT,
   {
     id: "gguf",
     title: "GGUF adapter",
@@ -48,8 +42,6 @@ export const FORMATS: readonly AdapterFormat[] = [
     description: "GGUF adapter",
     type: "application/octet-stream",
     extension: ".gguf",
-    write: async (adapter) => new Blob([await client().call("adapter_to_gguf", { adapter })]),
-    read: async (_, file) => await client().call("adapter_from_gguf", { bytes: new Uint8Array(await file.arrayBuffer()) }),
     uses: withGguf,
     refused: () => modelInfo.value?.refused_formats.gguf,
   },
@@ -60,14 +52,6 @@ export const FORMATS: readonly AdapterFormat[] = [
     description: "mlx adapter",
     type: "application/zip",
     extension: ".mlx.zip",
-    async write(adapter) {
-      const { config, adapters } = await client().call("adapter_to_mlx", { adapter });
-      return zipPair([CONFIG_NAME, config], [MLX_NAME, adapters]);
-    },
-    async read(name, file) {
-      const [config, adapters] = await unzipPair(name, file, [CONFIG_NAME, MLX_NAME]);
-      return await client().call("adapter_from_mlx", { files: { config, adapters } });
-    },
     uses: (config, file) => [withMlx(config, file)],
   },
 ];

@@ -12,6 +12,7 @@ import {
   storageUse,
   type FileSet,
   type KeptRun,
+  type Sweep,
 } from "../state";
 import { claim, freed, type Release } from "./locks";
 import { Store, type Files } from "./store";
@@ -226,13 +227,37 @@ export async function filesOf(id: string, set: FileSet): Promise<Files | undefin
   return await attempt((store) => store.files(id, set));
 }
 
+/** Whether a run's newest adapter can be read again after it is gone from everywhere else. */
+export async function isStored(id: string): Promise<boolean> {
+  await settled();
+  return find(id)?.checkpoint !== undefined && !unkept.has(id) && !ahead.has(id);
+}
+
 /** Keeps the files of a run that goes on at hand. */
 export function hold(id: string, sets: Sets): void {
   atHand = { id, sets };
 }
 
 export function renameRun(id: string, title: string): void {
-  if (title.trim() !== "") changeRun(id, { title: title.trim() });
+  if (title.trim() !== "") changeRun(id, { title: freeTitle(title.trim(), id) });
+}
+
+/** The title, with a number behind it if another run than `own` has it. */
+export function freeTitle(title: string, own?: string): string {
+  const taken = new Set(runs.value.filter(({ id }) => id !== own).map((kept) => kept.title));
+  if (!taken.has(title)) return title;
+  let number = 2;
+  while (taken.has(`${title} (${number})`)) number++;
+  return `${title} (${number})`;
+}
+
+export async function keepSweep(sweep: Sweep): Promise<void> {
+  const store = await opened;
+  if (store) await kept(store.keepSweep(sweep));
+}
+
+export async function lastSweep(): Promise<Sweep | undefined> {
+  return await attempt((store) => store.lastSweep());
 }
 
 /** Not the run that is under way; `false` if another tab has it. */

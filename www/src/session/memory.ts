@@ -1,11 +1,10 @@
 /** What a run would take of the GPU's memory, against what it may take. */
 import { effect } from "@preact/signals";
-import type { MemoryReport } from "postil-engine";
+import type { MemoryReport } from "postil";
 import { bytes } from "../format";
-import { active, evalFile, initAdapter, memoryBudget, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
-import { client } from "./engine";
+import { active, evalFile, initAdapter, memoryBudget, memoryLimit, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
+import { tuner } from "./engine";
 import { changeSettings, settle } from "./settings";
-import { runOptions } from "./training";
 
 export const GIB = 2 ** 30;
 
@@ -30,10 +29,12 @@ async function plan(): Promise<void> {
     if (!active.value) memoryPlan.value = {};
     return;
   }
-  const call = client().call("plan_memory", {
-    options: runOptions("planned", settings.value, initAdapter.value?.files),
-    train: train.file,
-    ...(evaluation ? { evaluation: evaluation.file } : {}),
+  const call = tuner().planMemory({
+    ...settings.value,
+    adapter: "planned",
+    data: train.file,
+    evaluation: evaluation?.file,
+    init_adapter: initAdapter.value?.files,
   });
   const found = await call.then(
     (report) => ({ report }),
@@ -52,7 +53,7 @@ export async function allowMemory(gib: number | undefined): Promise<void> {
 
 /** A new engine knows nothing of what was allowed. */
 export async function sendBudget(gib = memoryBudget.value): Promise<void> {
-  await client().call("set_memory_budget", gib === undefined ? {} : { bytes: Math.max(0, Math.round(gib * GIB)) });
+  memoryLimit.value = await tuner().setMemoryBudget(gib === undefined ? undefined : Math.max(0, Math.round(gib * GIB)));
 }
 
 /** Changes the settings as a proposal says: by default as the one that costs least. */
@@ -78,7 +79,7 @@ export function describe(changes: MemoryReport["proposals"][number]["changes"]):
 }
 
 /** Where the budget comes from, and how sure that is. */
-export function budgetSource({ budget }: MemoryReport): string {
+export function budgetSource(budget: MemoryReport["budget"]): string {
   if (budget.source === "given") return "what you allow";
   return `an estimate, as browsers do not tell how much there is: ${budget.source}`;
 }

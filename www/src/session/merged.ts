@@ -1,10 +1,9 @@
 /** The base with an adapter merged into it: a model of its own. */
-import { EngineError } from "../client";
-import type { Event } from "../protocol";
-import { downloads } from "../state";
+import type { MergeArguments } from "postil";
+import type { SavedAdapter } from "../state";
 import { quote } from "./command";
-import { copyOf, fileName, report, type Which } from "./downloads";
-import { client } from "./engine";
+import { fileName, report } from "./downloads";
+import { tuner } from "./engine";
 import type { Use } from "./formats";
 import { saveFile } from "./save";
 
@@ -18,39 +17,31 @@ export const MERGED = "merged";
 
 export const hasFolders = (): boolean => (window as DirectoryPicker).showDirectoryPicker !== undefined;
 
-const nameOf = (which: Which): string => {
-  const copy = copyOf(which);
-  return copy ? fileName(copy, "-merged") : MERGED;
-};
+const nameOf = (copy: SavedAdapter): string => fileName(copy, "-merged");
 
 /** Asks for a place and writes the model there; without folders, as a zip among the downloads. */
-export async function writeMerged(which: Which): Promise<void> {
-  const copy = copyOf(which);
-  if (!copy) return;
-  const name = nameOf(which);
+export async function writeMerged(copy: SavedAdapter): Promise<void> {
+  const name = nameOf(copy);
   const { showDirectoryPicker } = window as DirectoryPicker;
+  const merging = new AbortController();
+  const { signal } = merging;
   try {
     const folder = await showDirectoryPicker?.call(window, { mode: "readwrite", id: "postil-merged" });
-    const call = client().call("merge", { adapter: copy.files, name, ...(folder ? { folder } : {}) });
-    report(MERGED, { name: "merging", stage: "writing", progress: { done: 0, total: 0 }, cancel: call.cancel });
-    const zip = await call;
+    const started = { name: "merging", stage: "writing", progress: { done: 0, total: 0 }, cancel: () => merging.abort() } as const;
+    report(MERGED, started);
+    const onProgress: MergeArguments["onProgress"] = ({ stage, ...progress }) => report(MERGED, { ...started, stage, progress });
+    const zip = await tuner().exportModel({ adapter: copy.files, name, folder, onProgress, signal });
     if (zip) saveFile(zip, `${name}.zip`);
     report(MERGED, { name: "merged", file: zip ? `${name}.zip` : `${folder?.name}/${name}` });
   } catch (error) {
-    const isCancelled = error instanceof EngineError && error.kind === "Cancelled";
     const isDismissed = error instanceof DOMException && error.name === "AbortError";
     const message = error instanceof Error ? error.message : String(error);
-    report(MERGED, isCancelled || isDismissed ? undefined : { name: "failed", message });
+    report(MERGED, signal.aborted || isDismissed ? undefined : { name: "failed", message });
   }
 }
 
-export function onMerging({ stage, event: _, ...progress }: Extract<Event, { event: "merging" }>): void {
-  const state = downloads.value[MERGED];
-  if (state?.name === "merging") report(MERGED, { ...state, stage, progress });
-}
-
-export function mergedUses(which: Which): Use[] {
-  const folder = nameOf(which);
+export function mergedUses(copy: SavedAdapter): Use[] {
+  const folder = nameOf(copy);
   const note = hasFolders() ? {} : { note: "Unpack the zip first." };
   return [
     {

@@ -1,5 +1,5 @@
 /** The settings as the engine takes them. */
-import type { LoraOptions, TrainOptions } from "postil-engine";
+import type { LoraOptions, TrainOptions } from "postil";
 import type { Settings } from "../state";
 
 /** The adapter's part of the settings. */

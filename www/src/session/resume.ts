@@ -1,10 +1,10 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
-import type { DataFile, ModelInfo } from "postil-engine";
-import { active, find, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
+import type { DataFile, ModelInfo } from "postil";
+import { active, find, linkNotes, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";
 import { filesOf, hold, letGo, take } from "./history";
-import { changeSettings, dropAdapter } from "./settings";
+import { applySettings, dropAdapter } from "./settings";
 import { goOnFrom } from "./training";
 import { until } from "./until";
 
@@ -63,7 +63,7 @@ async function resume(id: string, more: number): Promise<void> {
   const its = { ...settings.value, ...kept.settings, max_steps: kept.total_steps + more };
   const evaluationData = evaluation && whole(evaluation, data.evaluation);
   dropAdapter();
-  changeSettings(its);
+  applySettings(its);
   putData(kept.data.set, trainData, evaluationData);
   hold(id, { checkpoint, data, ...(best ? { best } : {}) });
   await goOnFrom({ kept, checkpoint, best, extend: more > 0 }, its, trainData, evaluationData);
@@ -81,11 +81,9 @@ function whole(file: KeptData, data: Uint8Array | undefined): DataFile | undefin
   return data && { ...file, data };
 }
 
-/** The run's settings, for the next one; target modules that the model does not have are left out. */
-export function applySettings(id: string): void {
+/** The run's settings, for the next one; what the model does not have is left out, and said. */
+export function takeSettings(id: string): void {
   const kept = find(id);
   if (!kept || active.value) return;
-  const there = modelInfo.value?.target_modules ?? kept.settings.target_modules;
-  const target_modules = kept.settings.target_modules.filter((name) => there.includes(name));
-  changeSettings({ ...kept.settings, target_modules });
+  linkNotes.value = applySettings(kept.settings);
 }

@@ -1,6 +1,6 @@
 /** The run file: everything that decides a run, in one JSON object. `postil train --run` reads the same. */
-import { parseName } from "../hub/name";
-import { DEFAULTS, type Settings } from "../state";
+import { parseHubName } from "postil";
+import { DEFAULTS, type Reading, type Settings } from "../state";
 import { cut, isSetting, take } from "./check";
 import { modelName, path, type Description, type FileUse } from "./description";
 import { loraOptions, trainOptions } from "./options";
@@ -8,6 +8,8 @@ import { loraOptions, trainOptions } from "./options";
 const VERSION = 1;
 /** Far above any real one. */
 const MAX_BYTES = 2 ** 20;
+/** Fields that records can have. */
+const MAX_COLUMNS = 20;
 
 export function writeRun(run: Description): string {
   const { data, settings, allModules, initAdapter } = run;
@@ -37,6 +39,8 @@ export interface ReadRun {
   model?: string;
   /** A built-in set's id, likewise; "" is the first. */
   set?: string;
+  /** How the files that it names are to be read. */
+  reading?: Reading;
   settings: Partial<Settings>;
   /** What is left for the user to do, and what was left out. */
   notes: string[];
@@ -108,6 +112,7 @@ function takeTrain(settings: Partial<Settings>, notes: string[], train: unknown)
   if (rest.max_steps === undefined || rest.max_steps === null) {
     notes.push("The run’s length is in epochs; the page counts steps. Set them under Train.");
   }
+  if (save_steps !== undefined && save_steps !== null) notes.push("save_steps was left out: the page keeps a checkpoint about once a minute.");
   const total = settings.max_steps ?? DEFAULTS.max_steps;
   if (typeof rest.warmup_steps !== "number") settings.warmup_steps = Math.min(100, Math.floor(total / 20));
   if (typeof rest.eval_steps !== "number") settings.eval_steps = Math.max(10, Math.ceil(total / 10));
@@ -115,19 +120,38 @@ function takeTrain(settings: Partial<Settings>, notes: string[], train: unknown)
 
 function takeModel(notes: string[], model: unknown): { model?: string } {
   if (model === "demo") return { model };
-  if (typeof model === "string" && !/^[./~]/.test(model) && parseName(model)) return { model };
+  if (typeof model === "string" && !/^[./~]/.test(model) && parseHubName(model)) return { model };
   notes.push(`The run’s base is ${cut(String(model))}, on a disk: choose it under Model.`);
   return {};
 }
 
-function takeData(notes: string[], data: unknown): { set?: string } {
-  const { train = "demo", eval: held } = isObject(data) ? data : {};
-  if (train === "demo") return { set: "" };
-  const set = /^demo:(.+)$/.exec(String(train))?.[1];
-  if (set) return { set };
-  const files = [train, held].filter((file) => file !== undefined).map((file) => cut(String(file)));
-  notes.push(
-    `The run’s data is ${files.join(" and ")}: choose ${files.length > 1 ? "these files" : "this file"} under Data.`,
-  );
+function takeData(notes: string[], data: unknown): { set?: string; reading?: Reading } {
+  const { train = "demo", eval: held, format, columns, ...others } = isObject(data) ? data : {};
+  for (const key of Object.keys(others)) if (others[key] !== null) notes.push(unknown(`data.${key}`));
+  const set = train === "demo" ? "" : /^demo:(.+)$/.exec(String(train))?.[1];
+  if (set !== undefined) return { set };
+  const paths = [train, held].filter((file) => file !== undefined && file !== null).map(String);
+  const way = { ...takeFormat(notes, format), ...takeColumns(notes, columns) };
+  const files = paths.map((file) => cut(file)).join(" and ");
+  const read = Object.keys(way).length > 0 ? " It is then read as the run file says." : "";
+  notes.push(`The run’s data is ${files}: choose ${paths.length > 1 ? "these files" : "this file"} under Data.${read}`);
+  return read === "" ? {} : { reading: { names: paths.map((file) => file.split(/[/\\]/).pop() ?? file), ...way } };
+}
+
+function takeFormat(notes: string[], format: unknown): Pick<Reading, "format"> {
+  if (format === undefined || format === null) return {};
+  if (typeof format === "string" && /^[a-z-]+(,[a-z-]+)?$/.test(format)) return { format };
+  notes.push(`data.format ${cut(JSON.stringify(format))} was left out: it must be a format’s name.`);
+  return {};
+}
+
+function takeColumns(notes: string[], columns: unknown): Pick<Reading, "columns"> {
+  if (columns === undefined || columns === null) return {};
+  const pairs = isObject(columns) ? Object.entries(columns) : [];
+  const isText = ([, column]: [string, unknown]): boolean => typeof column === "string";
+  if (isObject(columns) && pairs.length <= MAX_COLUMNS && pairs.every(isText)) {
+    return pairs.length > 0 ? { columns: columns as Record<string, string> } : {};
+  }
+  notes.push("data.columns was left out: it must be an object with a field’s name and a column’s for each.");
   return {};
 }

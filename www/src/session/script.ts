@@ -2,7 +2,7 @@
  * The Python script that does with PEFT and TRL what the page would do. Names are those of transformers 5, PEFT 0.21
  * and TRL 1: `SFTConfig`, `LoraConfig`, `datasets.load_dataset`.
  */
-import { parseName } from "../hub/name";
+import { parseHubName } from "postil";
 import type { Description, FileUse } from "./description";
 
 /** A value as Python writes it. JSON's strings are Python's, too. */
@@ -50,6 +50,7 @@ export function script(run: Description): string {
     max_grad_norm: 1.0,
     max_length: settings.max_length,
     packing: settings.packing,
+    ...(settings.group_by_length && !settings.packing ? { train_sampling_strategy: "group_by_length" } : {}),
     gradient_checkpointing: settings.gradient_checkpointing,
     ...(chat ? { assistant_only_loss: settings.assistant_only_loss } : {}),
     ...(held ? { eval_strategy: "steps", eval_steps: settings.eval_steps, eval_on_start: true } : {}),
@@ -101,7 +102,7 @@ const builtIn = (name: string): FileUse => ({ name: `demo/data/${name}` });
 
 function base({ model }: Description): string[] {
   if ("hub" in model) {
-    const { repo = model.hub, revision = "main", file } = parseName(model.hub) ?? {};
+    const { repo = model.hub, revision = "main", file } = parseHubName(model.hub) ?? {};
     const args = [python(repo), ...(revision === "main" ? [] : [`revision=${python(revision)}`])];
     if (file) args.push(`gguf_file=${python(file)}`);
     return loading(args);

@@ -1,10 +1,9 @@
 /** The adapter's and the run's settings, and what follows from them. */
 import { initAdapter, initAdapterError, modelInfo, parameterCount, settings, type Settings } from "../state";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import { inspectData } from "./data";
 import { readLoraConfig } from "./adapter";
 import { loadBrought } from "./adapters";
-import { loraOptions } from "./options";
 
 /** Long enough not to count or plan while a number is being typed. */
 const SETTLE_MS = 200;
@@ -39,7 +38,7 @@ export function changeSettings(change: Partial<Settings>): void {
 }
 
 /**
- * Settings from an address, a run file or an adapter. What they ask for that the model does not have is left out, and
+ * Settings from an address, a run file, a kept run or an adapter. What they ask for that the model does not have is left out, and
  * named in what is given back.
  */
 export function applySettings(change: Partial<Settings>): string[] {
@@ -82,7 +81,7 @@ export async function countParameters(): Promise<void> {
     return;
   }
   try {
-    parameterCount.value = { count: await client().call("count_parameters", loraOptions(settings.value)) };
+    parameterCount.value = { count: await tuner().countParameters(settings.value) };
   } catch (error) {
     parameterCount.value = { error: error instanceof Error ? error.message : String(error) };
   }

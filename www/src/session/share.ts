@@ -1,12 +1,13 @@
 /**
  * The settings as a part of the page's address, after `#`. It can be read and written by hand: what differs from the
- * defaults, by the names that Hugging Face's libraries have. Data, file names and tokens are never in it.
+ * defaults, by the names that Hugging Face's libraries have. Data, prompts, file names and tokens are never in it.
  *
  *     #v=1&model=owner/name@revision&data=pirate&r=8&target_modules=q_proj,v_proj&layers=0-3:4:8&max_steps=200
  */
-import { parseName } from "../hub/name";
+import { parseHubName } from "postil";
 import { DEFAULTS, type Settings } from "../state";
 import { cut, isSetting, SETTING_NAMES, take } from "./check";
+import { EXTRAS } from "./extras";
 import { exceptions, ranges, withLayers, type Patterns } from "./layers";
 
 const VERSION = "1";
@@ -18,6 +19,8 @@ export interface Shared {
   /** A built-in set's id. */
   data?: string | undefined;
   settings: Partial<Settings>;
+  /** By `EXTRAS`' names. */
+  extras?: readonly (readonly [string, string])[];
 }
 
 export interface Arrival extends Shared {
@@ -29,7 +32,7 @@ const PATTERNS = ["rank_pattern", "alpha_pattern"] as const;
 const LAYERS = /^(\d{1,4})(?:-(\d{1,4}))?:(\d{1,4}):(\d{1,7}(?:\.\d{1,9})?)$/;
 
 /** `modules` are all that the model has: with every one of them chosen, none is named. */
-export function toHash({ model, data, settings }: Shared, modules: readonly string[]): string {
+export function toHash({ model, data, settings, extras = [] }: Shared, modules: readonly string[]): string {
   const now = { ...DEFAULTS, ...settings };
   const pairs: [string, string][] = [["v", VERSION]];
   if (model) pairs.push(["model", model]);
@@ -45,6 +48,7 @@ export function toHash({ model, data, settings }: Shared, modules: readonly stri
     pairs.push(["target_modules", chosen.join(",")]);
   }
   pairs.push(...layerPairs(now));
+  for (const [name, value] of extras) pairs.push([name, value]);
   return `#${pairs.map(([name, value]) => `${name}=${readable(value)}`).join("&")}`;
 }
 
@@ -84,20 +88,22 @@ export function fromHash(hash: string): Arrival | undefined {
     return { settings: {}, notes };
   }
   const [settings, notes]: [Partial<Settings>, string[]] = [{}, []];
+  const extras: [string, string][] = [];
   let [model, data, layers]: (string | undefined)[] = [];
   for (const [name, value] of pairs) {
     if (name === "v") continue;
-    else if (name === "model" && parseName(value)) model = value;
+    else if (name === "model" && parseHubName(value)) model = value;
     else if (name === "model")
       notes.push(`model ${cut(value)} was left out: it must be owner/name, with @revision if need be.`);
     else if (name === "data") data = value;
     else if (name === "layers") layers = value;
     else if (isSetting(name)) take(settings, notes, name, parse(name, value));
+    else if (Object.hasOwn(EXTRAS, name)) extras.push([name, value]);
     else notes.push(`${cut(name)} was left out: this page has no such setting.`);
   }
   if (settings.r !== undefined && settings.lora_alpha === undefined) settings.lora_alpha = 2 * settings.r;
   if (layers !== undefined) takeLayers(settings, notes, layers);
-  return { model, data, settings, notes };
+  return { model, data, settings, extras, notes };
 }
 
 function parse(name: keyof Settings, value: string): unknown {

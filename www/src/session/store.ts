@@ -1,6 +1,6 @@
 /** What outlives the tab: runs and their files, in IndexedDB. */
 import { openDB, type DBSchema, type IDBPDatabase } from "idb";
-import type { FileSet, KeptRun } from "../state";
+import type { FileSet, KeptRun, Sweep } from "../state";
 
 export type Files = Record<string, Uint8Array>;
 
@@ -9,10 +9,13 @@ interface Schema extends DBSchema {
   runs: { key: string; value: KeptRun };
   /** Large: by `run/set`. */
   files: { key: string; value: Files };
+  /** The newest, by the key `last`. */
+  sweeps: { key: string; value: Sweep };
 }
 
 const DATABASE = "postil";
-const VERSION = 2;
+/** Each version adds to the one before, so that what an older page has kept stays. */
+const VERSION = 3;
 
 export class Store {
   private constructor(private readonly database: IDBPDatabase<Schema>) {}
@@ -20,15 +23,25 @@ export class Store {
   /** Fails where the browser keeps nothing, as in some private windows. */
   static async open(): Promise<Store> {
     const database = await openDB<Schema>(DATABASE, VERSION, {
-      upgrade(database) {
-        for (const name of [...database.objectStoreNames]) database.deleteObjectStore(name);
-        database.createObjectStore("runs", { keyPath: "id" });
-        database.createObjectStore("files");
+      upgrade(database, before) {
+        if (before < 2) {
+          database.createObjectStore("runs", { keyPath: "id" });
+          database.createObjectStore("files");
+        }
+        if (before < 3) database.createObjectStore("sweeps");
       },
       // Another tab brings a newer page: it must not wait for this one.
       blocking: (_, __, event) => (event.target as IDBDatabase).close(),
     });
     return new Store(database);
+  }
+
+  async lastSweep(): Promise<Sweep | undefined> {
+    return await this.database.get("sweeps", "last");
+  }
+
+  async keepSweep(sweep: Sweep): Promise<void> {
+    await this.database.put("sweeps", sweep, "last");
   }
 
   async list(): Promise<KeptRun[]> {

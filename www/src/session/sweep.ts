@@ -1,11 +1,14 @@
 /** Runs a sweep on the base that is loaded, each run with the same data, order and seed. */
 import {
   active,
+  adapterError,
   bestAdapter,
   chosenAdapter,
+  chosenCopy,
   chosenSet,
   evalFile,
   evaluations,
+  find,
   loadedAdapters,
   modelInfo,
   phase,
@@ -17,12 +20,16 @@ import {
   sweeping,
   sweepSets,
   trainFile,
+  type RunStatus,
   type SweepPlan,
   type SweepRow,
 } from "../state";
 import { rewriteTuned } from "./compare";
-import { client } from "./engine";
+import { copyTitle } from "./adapters";
+import { tuner } from "./engine";
 import type { Beginning } from "./entry";
+import { keepSweep, lastSweep } from "./history";
+import { copyId, drop, keepFew } from "./loaded";
 import { runOnce, stopTraining } from "./training";
 
 export function changePlan(change: Partial<SweepPlan>): void {
@@ -57,15 +64,32 @@ export async function startSweep(): Promise<void> {
     else await make(index, row, common);
   }
   sweep.value = { ...sweep.value, status: "over" };
-  showLowest();
+  void keepSweep(sweep.value);
+  await showLowest();
 }
 
 /** Compare and Download are left with the best of the sweep. */
-function showLowest(): void {
+async function showLowest(): Promise<void> {
   if (!lowest || phase.value.name !== "ready") return;
-  savedAdapter.value = lowest.saved;
-  bestAdapter.value = lowest.best;
-  chosenAdapter.value = lowest.id;
+  const { id, saved, best } = lowest;
+  savedAdapter.value = saved;
+  bestAdapter.value = best;
+  chosenCopy.value = { which: "best" };
+  chosenAdapter.value = id;
+  // What the engine has is the run's last state.
+  if (best && best.step !== saved?.step) {
+    const own = copyId(id, "best", best.step);
+    try {
+      await tuner().loadAdapter(own, best.files);
+      const kept = find(id);
+      loadedAdapters.value = [...loadedAdapters.value, { id: own, title: kept ? copyTitle(kept, "best") : `best, step ${best.step}` }];
+      chosenAdapter.value = own;
+      await drop(id);
+    } catch (error) {
+      adapterError.value = error instanceof Error ? error.message : String(error);
+    }
+  }
+  await keepFew();
   rewriteTuned();
 }
 
@@ -87,7 +111,7 @@ async function make(index: number, row: SweepRow, common: Pick<Beginning, "setti
   const target_modules = [...row.targets.target_modules];
   update(index, { status: "running" });
   try {
-    const { trainable } = await client().call("count_parameters", { r, lora_alpha, target_modules });
+    const { trainable } = await tuner().countParameters({ r, lora_alpha, target_modules });
     update(index, { trainable });
   } catch (error) {
     update(index, { status: "failed", error: error instanceof Error ? error.message : String(error) });
@@ -110,23 +134,33 @@ async function make(index: number, row: SweepRow, common: Pick<Beginning, "setti
     // Who stops a run means the rest too.
     endAfterThis();
   }
-  if (ended.status === "finished" && ended.id && best) await keepLowest(ended.id, best.loss);
+  if (ended.id) await keepLowest(ended.id, ended.status, best?.loss);
 }
 
 /** Of a sweep's adapters only the best stays on the GPU, which they would otherwise fill. */
-async function keepLowest(id: string, loss: number): Promise<void> {
-  const better = !lowest || loss < lowest.loss;
-  const other = better ? lowest?.id : id;
-  if (better) lowest = { id, loss, saved: savedAdapter.value, best: bestAdapter.value };
-  if (other === undefined) return;
-  // After a crash there is nothing to drop.
-  await client().call("drop_adapter", { id: other }).catch(() => null);
-  loadedAdapters.value = loadedAdapters.value.filter((loaded) => loaded.id !== other);
+async function keepLowest(id: string, status: RunStatus, loss: number | undefined): Promise<void> {
+  if (status === "finished" && loss !== undefined && (!lowest || loss < lowest.loss)) {
+    const before = lowest;
+    lowest = { id, loss, saved: savedAdapter.value, best: bestAdapter.value };
+    if (before) await drop(before.id);
+  } else if (lowest || status === "failed") {
+    await drop(id);
+  }
 }
 
 function update(index: number, change: Partial<SweepRow>): void {
   const rows = sweep.value.rows.map((row, at) => (at === index ? { ...row, ...change } : row));
   sweep.value = { ...sweep.value, rows };
+  void keepSweep(sweep.value);
+}
+
+/** Shows the newest sweep of an earlier visit; what it had not come to is left out. */
+export async function showLastSweep(): Promise<void> {
+  const last = await lastSweep();
+  if (!last || sweep.value.status !== "idle") return;
+  const ended = { waiting: "left out", running: "stopped" } as const;
+  const rows = last.rows.map((row) => ({ ...row, status: row.status in ended ? ended[row.status as keyof typeof ended] : row.status }));
+  sweep.value = { ...last, rows, status: "over", isOld: true };
 }
 
 /** Seconds until all runs are over, at the pace of the one in progress. */

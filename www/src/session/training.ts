@@ -1,12 +1,11 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
 import { batch } from "@preact/signals";
-import type { AdapterFiles, CheckpointFiles, DataFile, RunOptions, StepReport } from "postil-engine";
-import { EngineError } from "../client";
-import type { Failure, RunEvent } from "../protocol";
+import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type AdapterFiles, type CheckpointFiles, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
 import {
   active,
   bestAdapter,
   chosenAdapter,
+  chosenCopy,
   chosenSet,
   evalFile,
   evaluations,
@@ -27,12 +26,11 @@ import {
   type Settings,
 } from "../state";
 import { stayAwake, type Awake } from "./awake";
-import { client } from "./engine";
+import { tuner } from "./engine";
 import { compareSamples, stopGenerating } from "./compare";
-import { adapterOf, CONFIG_NAME, MODEL_NAME } from "./adapter";
 import { newEntry, samplingNow, type Beginning } from "./entry";
+import { keepFew } from "./loaded";
 import { addRun, changeRun, letGo, take } from "./history";
-import { loraOptions, trainOptions } from "./options";
 import type { Files } from "./store";
 import { until } from "./until";
 
@@ -46,6 +44,7 @@ let stepTimes: number[] = [];
 /** Of the run, without its pauses. */
 let clock: { before: number; hiddenBefore: number; since?: number } = { before: 0, hiddenBefore: 0 };
 let awake: Awake | undefined;
+let current: EngineRun | undefined;
 /** Reports of steps that are not shown yet. */
 let reports: StepReport[] = [];
 let cancelFlush: (() => void) | undefined;
@@ -95,6 +94,9 @@ export async function goOnFrom(
   await launch({ id, settings: its, train, evaluation, sampling, resumed });
 }
 
+/** The status may have changed while something was waited for. */
+const isStopping = (): boolean => run.value.status === "stopping";
+
 async function launch(what: Launch): Promise<void> {
   if (active.value) return;
   const { id, train, evaluation, sampling, resumed } = what;
@@ -113,12 +115,22 @@ async function launch(what: Launch): Promise<void> {
   addEventListener("beforeunload", askFirst);
   try {
     if (!(await take(id))) throw new Error("This run is running in another tab.");
-    const report = await client().call("start", {
-      options: { ...runOptions(id, what.settings, what.init), ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}) },
-      train,
-      ...(evaluation ? { evaluation } : {}),
-      ...(sampling ? { samples: sampling } : {}),
+    // Stopped before the engine has been asked.
+    if (isStopping()) {
+      endUnbegun();
+      return;
+    }
+    current = tuner().train({
+      ...what.settings,
+      adapter: id,
+      data: train,
+      evaluation,
+      init_adapter: what.init,
+      ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}),
+      samples: sampling,
+      onEvent: onTrainingEvent,
     });
+    const report = await current.started;
     if (report.eval_loss !== undefined) evaluations.value = [{ step: 0, loss: report.eval_loss }];
     const since = performance.now();
     clock = { before: kept?.seconds ?? 0, hiddenBefore: kept?.secondsHidden ?? 0, since };
@@ -126,7 +138,7 @@ async function launch(what: Launch): Promise<void> {
     const last = steps.value.at(-1);
     run.value = {
       ...run.value,
-      status: run.value.status === "stopping" ? "stopping" : "training",
+      status: isStopping() ? "stopping" : "training",
       start: report,
       ...(last ? { last } : {}),
       ...(kept?.best ? { bestEvalLoss: kept.best.loss, bestStep: kept.best.step } : {}),
@@ -134,8 +146,8 @@ async function launch(what: Launch): Promise<void> {
     if (resumed) {
       const { kept, checkpoint, best } = resumed;
       const data = run.value.data ?? "";
-      savedAdapter.value = { files: adapterOf(checkpoint), step: report.step, complete: false, data };
-      bestAdapter.value = best && kept.best && { files: adapterOf(best), ...kept.best, complete: false, data };
+      savedAdapter.value = { run: id, files: adapterOf(checkpoint), step: report.step, complete: false, data };
+      bestAdapter.value = best && kept.best && { run: id, files: adapterOf(best), ...kept.best, complete: false, data };
       changeRun(id, { status: "training", settings: what.settings, total_steps: report.total_steps, ...curves(), seconds: clock.before });
     } else {
       bestAdapter.value = undefined;
@@ -147,21 +159,28 @@ async function launch(what: Launch): Promise<void> {
     const title = find(id)?.title ?? "This run";
     loadedAdapters.value = [...loadedAdapters.value.filter((other) => other.id !== id), { id, title }];
     chosenAdapter.value = id;
+    chosenCopy.value = { which: "last" };
+    // A sweep keeps what it needs by itself.
+    if (!sweeping.value) await keepFew();
   } catch (error) {
-    await fail(error instanceof EngineError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
+    if (error instanceof PostilError && error.kind === "Cancelled") {
+      endUnbegun();
+      return;
+    }
+    await fail(error instanceof PostilError ? error : { kind: "Internal", message: error instanceof Error ? error.message : String(error) });
   }
 }
 
 export async function stopTraining(): Promise<void> {
   if (!active.value) return;
   run.value = { ...run.value, status: "stopping" };
-  await client().call("stop", {}).catch(() => {});
+  await current?.stop();
 }
 
 export async function pauseTraining(): Promise<void> {
   if (run.value.status !== "training") return;
   run.value = { ...run.value, status: "pausing" };
-  await client().call("pause", {}).catch(() => {});
+  await current?.pause().catch(() => {});
 }
 
 /** Ends a pause, for good or for so many steps. */
@@ -174,19 +193,11 @@ export async function goOn(stepsToMake?: number): Promise<void> {
   awake ??= stayAwake();
   run.value = { ...run.value, status: "training" };
   if (stepsToMake === undefined) changeRun(id, { status: "training" });
-  await client().call("go_on", stepsToMake === undefined ? {} : { steps: stepsToMake }).catch(() => {});
+  if (stepsToMake === undefined) current?.resume();
+  else await current?.step(stepsToMake).catch(() => {});
 }
 
-export function runOptions(adapter: string, chosen: Settings, init: AdapterFiles | undefined): RunOptions {
-  return {
-    adapter,
-    lora: loraOptions(chosen),
-    train: trainOptions(chosen),
-    ...(init ? { init_adapter: init } : {}),
-  };
-}
-
-export function onTrainingEvent(event: RunEvent): void {
+function onTrainingEvent(event: RunEvent): void {
   if (event.event === "step") {
     onStep(event.report);
     return;
@@ -200,7 +211,7 @@ export function onTrainingEvent(event: RunEvent): void {
       samples.value = [...samples.value.filter(({ step }) => step < event.step), { step: event.step, texts: event.texts }];
       return;
     case "samples_failed":
-      run.value = { ...run.value, error: `There are no more samples: ${event.failure.message}` };
+      run.value = { ...run.value, error: `There are no more samples: ${event.error.message}` };
       return;
     case "paused":
       holdClock();
@@ -223,7 +234,7 @@ export function onTrainingEvent(event: RunEvent): void {
       return;
     }
     case "failed":
-      if (!event.failure.fatal) void fail(event.failure);
+      if (!event.error.fatal) void fail(event.error);
   }
 }
 
@@ -285,12 +296,12 @@ function curves(): Pick<KeptRun, "steps" | "evaluations" | "samples" | "seconds"
 function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBest: boolean, change: Partial<KeptRun> = {}): void {
   const files = adapterOf(checkpoint);
   const data = run.value.data ?? "";
-  savedAdapter.value = { files, step, complete, data };
-  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
-  const best = isBest && loss !== undefined ? { step, loss } : undefined;
-  if (best) bestAdapter.value = { files, complete: false, data, ...best };
   const { id } = run.value;
   if (id === undefined) return;
+  savedAdapter.value = { run: id, files, step, complete, data };
+  const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
+  const best = isBest && loss !== undefined ? { step, loss } : undefined;
+  if (best) bestAdapter.value = { run: id, files, complete: false, data, ...best };
   const all = { ...change, ...curves(), checkpoint: step, ...(best ? { best } : {}) };
   changeRun(id, all, {
     checkpoint,
@@ -298,21 +309,21 @@ function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBe
   });
 }
 
-async function fail({ kind, message }: Pick<Failure, "kind" | "message">): Promise<void> {
+async function fail({ kind, message }: Pick<PostilError, "kind" | "message">): Promise<void> {
   flush();
   const { id, start } = run.value;
   run.value = { ...run.value, status: "failed", error: message, errorKind: kind };
   // Of a run that could not even begin nothing has changed.
   if (id !== undefined && start) changeRun(id, { status: "failed", error: message, ...curves() });
   endRun();
-  const there = await client()
-    .call("adapters", {})
+  const there = await tuner()
+    .adapters()
     .catch((): string[] => []);
   loadedAdapters.value = loadedAdapters.value.filter((adapter) => there.includes(adapter.id));
 }
 
 /** The worker is gone; what it last sent is what there is. */
-export function trainingCrashed(failure: Failure): void {
+export function trainingCrashed(failure: PostilError): void {
   const { id, start } = run.value;
   if (active.value) {
     flush();
@@ -327,6 +338,12 @@ function endRun(): void {
   awake = undefined;
   removeEventListener("beforeunload", askFirst);
   if (run.value.id !== undefined) void letGo(run.value.id);
+}
+
+/** As if it had never been asked for. */
+function endUnbegun(): void {
+  endRun();
+  run.value = { status: "idle" };
 }
 
 /** Asks before a run in progress is left. */

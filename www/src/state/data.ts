@@ -1,6 +1,6 @@
 /** The chosen data. */
 import { computed, signal } from "@preact/signals";
-import type { DataFile, DataReport, FirstRows } from "postil-engine";
+import type { DataFile, DataReport, FirstRows } from "postil";
 
 /** One entry of `demo/data/index.json`. */
 export interface DataSet {
@@ -21,6 +21,9 @@ export interface LoadedFile {
   columns?: readonly string[];
   rows?: FirstRows;
 }
+
+/** What of a drop was not taken. */
+export const dropNotice = signal<string | undefined>(undefined);
 
 export const OWN_FILES = "own";
 

@@ -1,6 +1,25 @@
 /** Files that the user takes away. */
-import { signal } from "@preact/signals";
-import type { Progress } from "../protocol";
+import { computed, signal } from "@preact/signals";
+import type { Progress } from "postil";
+import { bestAdapter, savedAdapter, type SavedAdapter } from "./run";
+import { find } from "./runs";
+
+/** A run's adapter of its last checkpoint, or the one with the lowest held-out loss. */
+export type Which = "last" | "best";
+
+/** What Download takes: a copy of the run that the page has, or of the kept run of this id. */
+export const chosenCopy = signal<{ run?: string; which: Which }>({ which: "last" });
+/** The kept run's adapter that was chosen, once it has been read. */
+export const keptCopy = signal<SavedAdapter | undefined>(undefined);
+/** Why it could not be. */
+export const copyError = signal<string | undefined>(undefined);
+
+/** Nothing while there is none, or while it is being read. */
+export const copyToTake = computed((): SavedAdapter | undefined => {
+  const { run, which } = chosenCopy.value;
+  if (run !== undefined && find(run)) return keptCopy.value;
+  return (which === "best" ? bestAdapter.value : undefined) ?? savedAdapter.value;
+});
 
 export type DownloadState =
   | { name: "writing" | "checking" }

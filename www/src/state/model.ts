@@ -1,8 +1,6 @@
 /** The base model, and where models come from. */
 import { computed, signal } from "@preact/signals";
-import type { ModelInfo } from "postil-engine";
-import type { KeptModel } from "../hub/cache";
-import type { ModelSource, Progress } from "../protocol";
+import type { KeptModel, ModelInfo, ModelSource, Progress } from "postil";
 
 export type ModelState =
   | { name: "loading"; title: string; stage: "download" | "upload"; progress: Progress; cancel?: () => void }

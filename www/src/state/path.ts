@@ -4,7 +4,8 @@ import { compact, percent, plural } from "../format";
 import { adapterLoaded, comparisons, generating } from "./compare";
 import { evalFile, trainFile } from "./data";
 import { model, modelInfo } from "./model";
-import { active, run, savedAdapter } from "./run";
+import { copyToTake } from "./download";
+import { active, run } from "./run";
 import { memoryPlan, parameterCount } from "./settings";
 
 /** Why there is nothing to train yet. */
@@ -104,7 +105,7 @@ function compareStep(): State {
 }
 
 function downloadStep(): State {
-  const saved = savedAdapter.value;
+  const saved = copyToTake.value;
   if (!saved) return { status: "later", words: "after training" };
   return { status: "open", words: `adapter of step ${saved.step}` };
 }

@@ -1,6 +1,6 @@
 /** The run that the engine has, or had last. The runs that are kept are in `state/runs.ts`. */
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, StartReport, StepReport } from "postil-engine";
+import type { AdapterFiles, StartReport, StepReport } from "postil";
 
 export interface Evaluation {
   step: number;
@@ -59,6 +59,8 @@ export const screenAwake = signal(false);
 
 /** The newest copy of the adapter on the page. */
 export interface SavedAdapter {
+  /** The id of the run it comes from. */
+  run: string;
   files: AdapterFiles;
   step: number;
   /** The run it comes from reached its end or was stopped. */

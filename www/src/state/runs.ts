@@ -1,7 +1,6 @@
 /** The runs of this browser, as `session/history.ts` keeps them in IndexedDB. */
 import { computed, signal } from "@preact/signals";
-import type { ModelInfo, StepReport } from "postil-engine";
-import type { ModelSource, SampleOptions } from "../protocol";
+import type { ModelInfo, ModelSource, SampleOptions, StepReport } from "postil";
 import type { Evaluation, Sample } from "./run";
 import type { Settings } from "./settings";
 

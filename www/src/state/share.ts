@@ -10,6 +10,14 @@ export interface Linked {
 }
 
 export const linked = signal<Linked | undefined>(undefined);
+/** How a run file wants files of these names to be read. */
+export interface Reading {
+  names: readonly string[];
+  format?: string;
+  columns?: Record<string, string>;
+}
+
+export const linkedReading = signal<Reading | undefined>(undefined);
 /** The built-in set that was asked for before the sets were known. */
 export const linkedSet = signal<string | undefined>(undefined);
 /** What of it could not be used, or is left to do. */

@@ -41,6 +41,8 @@ export interface SweepRow {
 }
 
 export interface Sweep {
+  /** It was made on an earlier visit: what it left is among the kept runs. */
+  isOld?: boolean;
   status: "idle" | "running" | "ending" | "over";
   rows: readonly SweepRow[];
   /** What the data is called. */

@@ -14,7 +14,7 @@ export function Legend() {
       <li class="key-item train">training loss</li>
       <li class="key-item held">held-out loss</li>
       {others.map(({ title }, index) => (
-        <li class="legend-run" key={title}>
+        <li class="legend-run" key={index}>
           <svg width="32" height="8" aria-hidden="true">
             <line class={`line-${index + 1}`} x1="0" x2="32" y1="4" y2="4" stroke-dasharray={DASHES[index]?.join(" ")} />
           </svg>

@@ -1,6 +1,6 @@
 /** What the charts draw: the runs' curves as columns over steps. */
 import { computed, signal } from "@preact/signals";
-import type { StepReport } from "postil-engine";
+import type { StepReport } from "postil";
 import { csv, type Cell } from "../../csv";
 import { bytes, loss, rate, scientific } from "../../format";
 import { smooth } from "../../session/health";

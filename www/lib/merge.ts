@@ -1,9 +1,9 @@
 /** The loaded model with an adapter merged into it, written in the worker: a folder on the user's disk, or a zip. */
 import { Zip, ZipPassThrough } from "fflate";
-import type { AdapterFiles, Engine, ModelFiles } from "postil-engine";
+import type { AdapterFiles, Engine, ModelFiles } from "./engine";
+import { CancelledError, ConfigError, IoError } from "./errors";
 import { INDEX, textsOf } from "./assemble";
 import { StorageFull, writeAll } from "./hub/cache";
-import { Cancelled } from "./hub/client";
 
 type Sink = (piece: Uint8Array<ArrayBuffer>) => void | Promise<void>;
 
@@ -19,8 +19,17 @@ export interface MergeListener {
   onProgress: (stage: "writing" | "checking", done: number, total: number) => void;
 }
 
-/** In the browser's own file system; what is in it is of no use any more once it has been downloaded. */
+/** In the browser's own file system, a folder for each worker that has merged: of no use any more when that has ended. */
 const FOLDER = "merged";
+
+const own = crypto.randomUUID();
+const lockOf = (id: string) => `postil-merged/${id}`;
+
+// Held as long as this worker lives.
+void navigator.locks.request(lockOf(own), () => new Promise(() => {}));
+
+/** All workers' folders. */
+const places = async () => await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
 
 /** What a zip can hold without its extension for more. */
 const MAX_ZIP_BYTES = 2 ** 32 - 2 ** 20;
@@ -71,7 +80,7 @@ export async function mergeToFolder(
     }
   } catch (error) {
     await parent.removeEntry(name, { recursive: true }).catch(() => {});
-    throw listener.signal.aborted ? new Cancelled() : error;
+    throw listener.signal.aborted ? new CancelledError("Merging was cancelled.") : error;
   }
 }
 
@@ -79,7 +88,7 @@ export async function mergeToFolder(
 async function newFolder(parent: FileSystemDirectoryHandle, name: string): Promise<FileSystemDirectoryHandle> {
   const folder = await parent.getDirectoryHandle(name, { create: true });
   for await (const _ of folder.keys()) {
-    throw new Error(`There is a folder ${name} with files in it already. Remove it, or choose another place.`);
+    throw new ConfigError(`There is a folder ${name} with files in it already. Remove it, or choose another place.`);
   }
   return folder;
 }
@@ -95,10 +104,11 @@ export async function mergeToZip(
   const parts = partsOf(engine, model, adapter);
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
   if (total > MAX_ZIP_BYTES) {
-    throw new Error("The merged model is larger than the 4 GiB that a zip can hold. A browser that can write into a folder, such as Chrome, has no such limit.");
+    throw new IoError("The merged model is larger than the 4 GiB that a zip can hold. A browser that can write into a folder, such as Chrome, has no such limit.");
   }
-  await forgetMerged();
-  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
+  const all = await places();
+  await all.removeEntry(own, { recursive: true }).catch(() => {});
+  const folder = await all.getDirectoryHandle(own, { create: true });
   try {
     const handle = await folder.getFileHandle(`${name}.zip`, { create: true });
     const writer = await handle.createSyncAccessHandle();
@@ -121,18 +131,23 @@ export async function mergeToZip(
     return file;
   } catch (error) {
     await folder.removeEntry(`${name}.zip`).catch(() => {});
-    if (listener.signal.aborted) throw new Cancelled();
-    if (error instanceof StorageFull) throw new Error(`There is no room for the merged model in this browser: ${error.message}.`);
+    if (listener.signal.aborted) throw new CancelledError("Merging was cancelled.");
+    if (error instanceof StorageFull) throw new IoError(`There is no room for the merged model in this browser: ${error.message}.`);
     throw error;
   }
 }
 
-/** Frees what earlier merged models take in the browser's own file system. */
+/** Frees what merged models of workers that have ended take in the browser's own file system. */
 export async function forgetMerged(): Promise<void> {
   try {
-    await (await navigator.storage.getDirectory()).removeEntry(FOLDER, { recursive: true });
+    const all = await places();
+    const { held = [] } = await navigator.locks.query();
+    const alive = new Set(held.map(({ name }) => name));
+    for await (const id of all.keys()) {
+      if (!alive.has(lockOf(id))) await all.removeEntry(id, { recursive: true });
+    }
   } catch {
-    // There is none, or another tab is writing it.
+    // There is no such file system, or another worker is at it, too.
   }
 }
 
@@ -161,7 +176,7 @@ async function zip(parts: readonly Part[], folder: string, mtime: Date, count: (
 
 /** Throws unless `file` is what `part` writes. */
 async function compare(part: Part, file: File, count?: (piece: Uint8Array) => void): Promise<void> {
-  const differs = () => new Error(`${part.name} is not on the disk as it was written. It must not be used; is the disk full?`);
+  const differs = () => new IoError(`${part.name} is not on the disk as it was written. It must not be used; is the disk full?`);
   let at = 0;
   await part.write(async (piece) => {
     count?.(piece);
@@ -184,7 +199,7 @@ function counted(stage: "writing" | "checking", parts: readonly Part[], { signal
   let done = 0;
   onProgress(stage, 0, total);
   return (piece) => {
-    if (signal.aborted) throw new Cancelled();
+    if (signal.aborted) throw new CancelledError("Merging was cancelled.");
     done += piece.length;
     onProgress(stage, done, total);
   };

@@ -5,6 +5,7 @@
  * Runs in the worker: only there are files written in place. Reading gives `File`s, which are read in slices like
  * files from the user's disk.
  */
+import type { KeptModel } from "../protocol";
 import { parseName, type HubModel } from "./name";
 
 const FOLDER = "hub";
@@ -26,19 +27,6 @@ export interface Manifest {
   file?: string;
   files: Record<string, Entry>;
   /** Every file is there and has its length. */
-  complete: boolean;
-}
-
-/** A kept model, as the page lists it. */
-export interface KeptModel {
-  /** The folder's name. */
-  id: string;
-  address: string;
-  /** As it is typed: `owner/name`, with the file, and with the revision unless it is `main`. */
-  name: string;
-  commit: string;
-  /** Bytes on disk. */
-  bytes: number;
   complete: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the page and the worker say to each other.
+ * What the page's side and the worker say to each other.
  *
  * The worker owns the engine and runs one command at a time; a training run goes on between commands, one step
  * after the other. Each command gets one reply; events come unasked.
@@ -25,13 +25,13 @@ import type {
   StartReport,
   StepReport,
   TrainOptions,
-} from "postil-engine";
-import type { KeptModel } from "./hub/cache";
+} from "./engine";
+import type { Failure } from "./errors";
 import type { HubModel } from "./hub/name";
 
-/** Where a model comes from. `name` is what the page calls it. */
+/** Where a model comes from. `name` is what it is called. */
 export type ModelSource =
-  /** A folder beside the page. */
+  /** A folder on a server, by its address, which ends with a slash. */
   | { name: string; base: string }
   /** Files that the user chose; `texts` are all but the weights. */
   | { name: string; texts: Record<string, Blob>; weights: { name: string; blob: Blob }[] }
@@ -39,6 +39,20 @@ export type ModelSource =
   | { name: string; hub: HubModel; token?: string }
   /** A kept model, by the id that `kept_models` gives it. */
   | { name: string; kept: string };
+
+/** A model from the Hub that is kept in this browser. */
+export interface KeptModel {
+  id: string;
+  /** The Hub that it came from. */
+  address: string;
+  /** As it is typed: `owner/name`, with the file, and with the revision unless it is `main`. */
+  name: string;
+  commit: string;
+  /** Bytes on disk. */
+  bytes: number;
+  /** Its download was finished. */
+  complete: boolean;
+}
 
 /** The training settings that decide what examples are. */
 export type DataOptions = Pick<TrainOptions, "max_length"> & Required<Pick<TrainOptions, "assistant_only_loss">>;
@@ -62,9 +76,12 @@ export interface SampleOptions {
 
 /** Every command: what it takes and what it gives back. */
 export interface Commands {
-  create: { args: Record<never, never>; result: DeviceInfo };
-  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. */
-  set_memory_budget: { args: { bytes?: number }; result: null };
+  /** `wasm` is the address of the WebAssembly module where it does not lie beside the worker. */
+  create: { args: { wasm?: string }; result: DeviceInfo };
+  /** Reads a file to its end, in a worker that has been asked for nothing else; traps on some that are damaged. */
+  check_data: { args: { file: DataFile; wasm?: string }; result: null };
+  /** Bytes of GPU memory that may be taken; none: what the device is thought to have. Gives back what that is. */
+  set_memory_budget: { args: { bytes?: number }; result: MemoryReport["budget"] };
   /** Failures of the kinds `Download`, `Cancelled` and `OverBudget` leave the model that was loaded before in place. */
   load_model: { args: { source: ModelSource }; result: ModelInfo };
   /** Models from the Hub that are kept in this browser. */
@@ -74,7 +91,7 @@ export interface Commands {
   data_columns: { args: { file: DataFile }; result: string[] };
   data_rows: { args: { file: DataFile; count: number }; result: FirstRows };
   count_parameters: { args: LoraOptions; result: ParameterCount };
-  /** What a run would take of the GPU's memory. */
+  /** What a run would take of the GPU's memory. A newer one that comes while it waits makes it fail with `Cancelled`. */
   plan_memory: { args: RunArguments; result: MemoryReport };
   /** The engine's adapters, by their ids. */
   adapters: { args: Record<never, never>; result: string[] };
@@ -95,7 +112,7 @@ export interface Commands {
   merge: { args: { adapter: AdapterFiles; name: string; folder?: FileSystemDirectoryHandle }; result: File | null };
   /** The steps follow by themselves. */
   start: { args: RunArguments & { samples?: SampleOptions }; result: StartReport };
-  /** Ends the run after the step in progress. */
+  /** Ends the run after the step in progress; a `start` that still waits fails with the kind `Cancelled`. */
   stop: { args: Record<never, never>; result: null };
   /** Holds the run after the step in progress; the event `paused` follows. */
   pause: { args: Record<never, never>; result: null };
@@ -110,16 +127,12 @@ export type Request = {
   [Name in CommandName]: { id: number; command: Name; args: Commands[Name]["args"] };
 }[CommandName];
 
-/** Ends the download, the merging or the text of command `cancel`; not queued. */
+/**
+ * Ends the download, the merging or the text of command `cancel`; one that still waits fails with the kind `Cancelled`.
+ * Not queued.
+ */
 export interface Cancel {
   cancel: number;
-}
-
-export interface Failure {
-  kind: string;
-  message: string;
-  /** The engine cannot be used any more: the device is lost or out of memory, or the module has trapped. */
-  fatal: boolean;
 }
 
 export type Reply = { id: number; result: Commands[CommandName]["result"] } | { id: number; failure: Failure };
@@ -132,13 +145,18 @@ export interface Progress {
   secondsLeft?: number | undefined;
 }
 
-export type Event =
+/** What a command tells before it is answered; `id` is the command's. */
+export type CallEvent = { id: number } & (
   | ({ event: "download" | "upload" } & Progress)
   /** Bytes of a merged model that are written, or compared with what was to be written. */
   | ({ event: "merging"; stage: "writing" | "checking" } & Progress)
   /** Something that a person should know of the model being loaded. */
   | { event: "notice"; text: string }
-  | { event: "text"; id: number; piece: string }
+  | { event: "text"; piece: string }
+);
+
+/** The events of a run. */
+export type RunEvent =
   | { event: "step"; report: StepReport }
   /** The run's state while it goes on, so that a crash loses little; `best` by held-out loss so far. */
   | { event: "checkpoint"; step: number; best: boolean; files: CheckpointFiles }
@@ -149,11 +167,3 @@ export type Event =
   | { event: "paused"; step: number; files: CheckpointFiles }
   | { event: "finished"; report: FinishReport; stopped: boolean; files: CheckpointFiles }
   | { event: "failed"; failure: Failure };
-
-/** The events of a run. */
-export type RunEvent = Extract<Event, { event: "step" | "checkpoint" | "samples" | "samples_failed" | "paused" | "finished" | "failed" }>;
-
-/** What to say of an error that is a mistake of the program's own. */
-export function trapped(message: string): string {
-  return `The engine ran into an error of its own (${message}). The browser's console may say more; please report it.`;
-}

@@ -1,6 +1,6 @@
 /** The files that make up a model. */
-import type { ModelFiles, NamedFile } from "postil-engine";
-import { DownloadError } from "./hub/client";
+import type { ModelFiles, NamedFile } from "./engine";
+import { FormatError } from "./errors";
 import { isFileName } from "./hub/name";
 
 export const REQUIRED = ["config.json", "tokenizer.json"];
@@ -55,6 +55,6 @@ export function shards(index: Uint8Array): string[] {
     if (names.length === 0) throw new Error("it names no files");
     return names;
   } catch (error) {
-    throw new DownloadError(`${INDEX} cannot be read: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new FormatError(`${INDEX} cannot be read: ${error instanceof Error ? error.message : String(error)}.`);
   }
 }

@@ -1,4 +1,5 @@
 /** Requests to the Hub: ranges, tries, and what its refusals mean. */
+import { CancelledError, DownloadError } from "../errors";
 import { isFileName, resolveUrl, revisionUrl, type HubModel } from "./name";
 
 /** Tries in a row that bring nothing before it is given up, and the wait after the first; it doubles from there. */
@@ -12,11 +13,6 @@ const SILENCE_MS = 60_000;
 /** The most bytes of a file that is kept in memory; the largest are tokenizers, of some tens of MiB. */
 const MAX_SMALL_FILE = 256 * 2 ** 20;
 
-/** An error that says all there is to say; nothing was changed by what failed. */
-export class DownloadError extends Error {
-  readonly kind: string = "Download";
-}
-
 /** The server was not reached, was overloaded or broke off: the same request may succeed later. */
 export class Unreachable extends DownloadError {
   constructor(
@@ -24,13 +20,6 @@ export class Unreachable extends DownloadError {
     readonly waitMs?: number,
   ) {
     super(message);
-  }
-}
-
-export class Cancelled extends DownloadError {
-  override readonly kind = "Cancelled";
-  constructor() {
-    super("Loading was cancelled.");
   }
 }
 
@@ -164,7 +153,7 @@ export class HubClient {
         this.signal.throwIfAborted();
         return await act();
       } catch (error) {
-        if (this.signal.aborted) throw new Cancelled();
+        if (this.signal.aborted) throw new CancelledError("Loading was cancelled.");
         if (!(error instanceof Unreachable)) throw error;
         failed = progress() > before ? 1 : failed + 1;
         if (failed >= TRIES) throw error;

@@ -1,7 +1,8 @@
 /** A model's files from the Hub: out of the store, or into it and out of it, or, without room, straight from the Hub. */
-import type { ModelFiles, NamedFile, RemoteFile } from "postil-engine";
+import type { ModelFiles, NamedFile, RemoteFile } from "../engine";
+import { DownloadError, PostilError } from "../errors";
 import { assemble, INDEX, OPTIONAL, REQUIRED, shards, WEIGHTS } from "../assemble";
-import { DownloadError, HubClient, Unreachable, type Sized } from "./client";
+import { HubClient, Unreachable, type Sized } from "./client";
 import { downloadFile, isQuota } from "./download";
 import { StorageFull, Store, type StoredModel } from "./cache";
 import type { HubModel } from "./name";
@@ -97,7 +98,7 @@ async function keep(
     await remember(stored, model.revision);
     return stored;
   } catch (error) {
-    if (error instanceof DownloadError) throw error;
+    if (error instanceof PostilError) throw error;
     const full = error instanceof StorageFull || isQuota(error);
     // Another tab that downloads the same model holds its files.
     const busy = error instanceof DOMException && error.name === "NoModificationAllowedError";

@@ -1,11 +1,12 @@
 /** The dedicated worker: owns the engine and takes commands from a queue, one at a time, between training steps. */
-import init, { Engine, type Checkpoint, type CheckpointFiles, type ModelFiles } from "postil-engine";
+import init, { check_data, Engine } from "postil-engine";
+import type { Checkpoint, CheckpointFiles, ModelFiles } from "./engine";
+import { CancelledError, ConfigError, ERRORS, trapped, type ErrorKind, type Failure } from "./errors";
 import { Store } from "./hub/cache";
-import { Cancelled } from "./hub/client";
 import { forgetMerged, mergeToFolder, mergeToZip } from "./merge";
 import { readModel } from "./model-files";
 import { Pace } from "./pace";
-import { trapped, type Cancel, type CommandName, type Commands, type Event, type Failure, type Reply, type Request, type SampleOptions } from "./protocol";
+import type { CallEvent, Cancel, CommandName, Commands, Reply, Request, RunEvent, SampleOptions } from "./protocol";
 
 /** How long a run goes at most without a copy of its state on the page. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
@@ -50,32 +51,41 @@ const downloads = new Map<number, AbortController>();
 type Handlers = { [Name in CommandName]: (args: Commands[Name]["args"], id: number) => Promise<Commands[Name]["result"]> };
 
 const handlers: Handlers = {
-  async create() {
-    const { memory } = await init();
-    // For whoever looks from the console, and for tests: WebAssembly's memory, which never shrinks.
-    Object.assign(self, { wasmMemoryBytes: () => memory?.buffer.byteLength });
+  async create({ wasm }) {
+    await open(wasm);
     void forgetMerged();
     engine = await Engine.create();
     return engine.device();
   },
+  async check_data({ file, wasm }) {
+    await open(wasm);
+    try {
+      check_data(file);
+    } catch (error) {
+      // What else is wrong with it is for the engine to say.
+      if (error instanceof WebAssembly.RuntimeError) throw error;
+    }
+    return null;
+  },
   async set_memory_budget({ bytes }) {
     ready().set_memory_budget(bytes);
-    return null;
+    // Nothing fits every budget.
+    return (await ready().check_weights(0)).budget;
   },
   async load_model({ source }, id) {
     const download = new AbortController();
     downloads.set(id, download);
     try {
-      if (cancelled.has(id)) throw new Cancelled();
+      if (cancelled.has(id)) throw new CancelledError("Loading was cancelled.");
       const pace = new Pace();
       const files = await readModel(source, {
         signal: download.signal,
-        onProgress: throttled((done, total) => emit({ event: "download", ...pace.at(done, total) })),
-        onNotice: (text) => emit({ event: "notice", text }),
+        onProgress: throttled((done, total) => emit({ id, event: "download", ...pace.at(done, total) })),
+        onNotice: (text) => emit({ id, event: "notice", text }),
         checkSize: async (bytes) => void (await ready().check_weights(bytes)),
       });
       const onProgress = throttled((done, total, bytesPerSecond: number, secondsLeft?: number) =>
-        emit({ event: "upload", done, total, bytesPerSecond, secondsLeft }),
+        emit({ id, event: "upload", done, total, bytesPerSecond, secondsLeft }),
       );
       const info = await ready().load_model(files, onProgress);
       model = files;
@@ -137,7 +147,7 @@ const handlers: Handlers = {
     return ready().adapter_from_mlx(files.config, files.adapters);
   },
   async merge({ adapter, name, folder }, id) {
-    if (!model) throw new Error("There is no model to merge into.");
+    if (!model) throw new ConfigError("There is no model to merge into: load one.");
     const merging = new AbortController();
     downloads.set(id, merging);
     try {
@@ -145,7 +155,7 @@ const handlers: Handlers = {
       let pace = new Pace();
       const report = throttled((done, total, stage: "writing" | "checking") => {
         if (done === 0) pace = new Pace();
-        emit({ event: "merging", stage, ...pace.at(done, total) });
+        emit({ id, event: "merging", stage, ...pace.at(done, total) });
       });
       const onProgress = (stage: "writing" | "checking", done: number, total: number) => report(done, total, stage);
       const listener = { signal: merging.signal, onProgress };
@@ -183,7 +193,7 @@ const handlers: Handlers = {
   async generate({ prompt, options }, id) {
     try {
       return await ready().generate(prompt, options, (piece) => {
-        emit({ event: "text", id, piece });
+        emit({ id, event: "text", piece });
         return !cancelled.has(id);
       });
     } finally {
@@ -194,15 +204,31 @@ const handlers: Handlers = {
 
 port.onmessage = ({ data }: MessageEvent<Request | Cancel>) => {
   if ("cancel" in data) {
-    cancelled.add(data.cancel);
-    downloads.get(data.cancel)?.abort();
+    if (!refuse(({ id }) => id === data.cancel)) {
+      cancelled.add(data.cancel);
+      downloads.get(data.cancel)?.abort();
+    }
     return;
   }
+  // A run that has not begun is stopped by not beginning it.
+  if (data.command === "stop") refuse(({ command }) => command === "start");
+  // Only the newest plan is of use.
+  if (data.command === "plan_memory") refuse(({ command }) => command === "plan_memory");
   // These go ahead of whatever waits.
   if (data.command === "stop" || data.command === "pause") queue.unshift(data);
   else queue.push(data);
   void pump();
 };
+
+/** Takes what still waits out of the queue, if there is any, and answers that it was cancelled. */
+function refuse(which: (request: Request) => boolean): boolean {
+  const refused = queue.filter(which);
+  for (const request of refused) {
+    queue.splice(queue.indexOf(request), 1);
+    send({ id: request.id, failure: { kind: "Cancelled", message: "It was cancelled before it began.", fatal: false } });
+  }
+  return refused.length > 0;
+}
 
 // What nobody awaits reaches the page as the worker's `error` event.
 self.addEventListener("unhandledrejection", ({ reason }) => {
@@ -320,7 +346,7 @@ async function keep(run: Running, best: boolean): Promise<void> {
   run.copiedAt = performance.now();
 }
 
-function emitFiles(event: (step: number, files: CheckpointFiles) => Event, { step, files }: Checkpoint): void {
+function emitFiles(event: (step: number, files: CheckpointFiles) => RunEvent, { step, files }: Checkpoint): void {
   port.postMessage(event(step, files), Object.values(files).map(({ buffer }) => buffer as ArrayBuffer));
 }
 
@@ -335,8 +361,12 @@ function throttled<Report extends (done: number, total: number, ...more: never[]
   }) as Report;
 }
 
+async function open(wasm: string | undefined): Promise<void> {
+  await (wasm === undefined ? init() : init({ module_or_path: wasm }));
+}
+
 function ready(): Engine {
-  if (!engine) throw new Error("The engine has not been created.");
+  if (!engine) throw new ConfigError("The engine has not been created.");
   return engine;
 }
 
@@ -344,14 +374,15 @@ function send(reply: Reply): void {
   port.postMessage(reply);
 }
 
-function emit(event: Event): void {
+function emit(event: CallEvent | RunEvent): void {
   port.postMessage(event);
 }
 
 function describe(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof WebAssembly.RuntimeError) return { kind: "Trap", message: trapped(message), fatal: true };
-  const kind = error instanceof Error && "kind" in error ? String(error.kind) : "Internal";
+  const named = error instanceof Error && "kind" in error ? String(error.kind) : "";
+  const kind = named in ERRORS ? (named as ErrorKind) : "Internal";
   return { kind, message, fatal: kind === "Device" || engine?.has_failed() === true };
 }
 

@@ -1,0 +1,108 @@
+// The states that pass or that nobody hopes for: each is explained, and as accessible as the rest.
+import assert from "node:assert/strict";
+import { check } from "./axe.mjs";
+import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { file, panel, setNumber } from "./harness.mjs";
+
+const { onPage } = fakePage();
+
+const ENDLESS = 1_000_000;
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+async function useModel(page, config) {
+  if (!(await page.getByLabel("Model files").isVisible())) await page.getByText("Use another model").click();
+  const text = typeof config === "string" ? config : JSON.stringify({ num_hidden_layers: 4, max_position_embeddings: 256, target_modules: ["q_proj"], ...config });
+  await page.getByLabel("Model files").setInputFiles([file("config.json", text), file("tokenizer.json", "{}"), file("model.safetensors", "weights")]);
+}
+
+onPage("a model on its way, with its progress, and one that could not be loaded", async (page) => {
+  // The Hub never answers.
+  await page.context().route("https://huggingface.co/**", () => {});
+  await page.getByText("Use another model").click();
+  await page.getByLabel("Model name").fill("owner/name");
+  await button(page, "Load from the Hub").click();
+  await panel(page, "Model").getByRole("progressbar").waitFor();
+  await check(page, "a model on its way");
+  await button(page, "Cancel").click();
+  await page.getByText("Loading was cancelled.").waitFor();
+  await useModel(page, "no JSON");
+  await button(page, "Load the built-in model").waitFor();
+  await check(page, "a model that could not be loaded");
+  await button(page, "Load the built-in model").click();
+  await page.getByText("Ready.").waitFor();
+}, { origins: ["https://huggingface.co"] });
+
+onPage("settings that came by a link and wait for their model", async (page) => {
+  await page.getByText("These settings are for owner/named from the Hub.").waitFor();
+  await page.getByText(/max_steps 0 was left out/).waitFor();
+  await check(page, "a link's settings");
+}, { hash: "#v=1&model=owner/named&max_steps=0" });
+
+onPage("an engine that cannot be made, tried again", async (page) => {
+  await page.evaluate(() => caches.open("create-fails"));
+  await page.reload();
+  await page.getByRole("heading", { name: "The engine did not start" }).waitFor();
+  await page.getByText("the engine cannot be made (fake)").waitFor();
+  await check(page, "an engine that did not start");
+  await page.evaluate(() => caches.delete("create-fails"));
+  await button(page, "Try again").click();
+  await page.getByText("Ready.").waitFor();
+});
+
+onPage("a run that is prepared, goes on, is interrupted, and is offered", async (page) => {
+  page.on("dialog", (dialog) => dialog.accept());
+  await setNumber(page, "Steps", ENDLESS);
+  await useFile(page, "plan-8000ms.jsonl", example("a"));
+  await page.waitForTimeout(500);
+  await trainButton(page).click();
+  await page.getByText(/^Preparing: planning memory, compiling for the GPU/).waitFor();
+  await check(page, "a run that is prepared");
+  await page.getByText(/Training on 4 examples/).waitFor();
+  await check(page, "a run that goes on");
+  await button(page, "Pause").click();
+  await page.getByText(/Paused at step/).waitFor();
+  await page.reload();
+  await page.getByRole("region", { name: "Interrupted run" }).waitFor();
+  await page.getByText("Ready.").waitFor();
+  await check(page, "a run that was interrupted");
+});
+
+onPage("a loss that is not finite, a model being merged, formats that are not for a model", async (page) => {
+  await useFile(page, "not-finite.jsonl", example("a"));
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Not finite", { exact: true }).waitFor();
+  await check(page, "a loss that is not finite");
+  await page.getByRole("radio", { name: /Plain/ }).check();
+  await useModel(page, { merging: "endless", refused_formats: { gguf: "no architecture for it" } });
+  await setNumber(page, "Steps", 2);
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  await page.getByText("Not for this model: no architecture for it.").waitFor();
+  await button(page, "Write merged model").click();
+  await page.getByRole("region", { name: "Merged model" }).getByText(/KiB of/).waitFor();
+  await check(page, "a model being merged");
+});
+
+onPage("a browser that keeps nothing", async (page) => {
+  await page.getByText("This browser keeps no runs").waitFor();
+  await check(page, "no storage");
+}, {
+  initScript: () => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("refused", "SecurityError");
+    };
+  },
+});
+
+onPage("nothing moves by itself for those who asked for that", async (page) => {
+  const moving = () =>
+    page.evaluate(() => document.getAnimations().map(({ animationName, effect }) => `${animationName} ${effect.target.className}`));
+  await page.getByText("Sampling").first().click();
+  await setNumber(page, "Maximum tokens", 250);
+  await page.getByLabel("Prompt", { exact: true }).fill("without end");
+  await button(page, "Generate").click();
+  await page.locator(".side .written").first().waitFor();
+  await page.waitForFunction(() => document.getAnimations().length > 0);
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  assert.deepEqual(await moving(), []);
+});
