@@ -106,12 +106,13 @@ function takeTrain(settings: Partial<Settings>, notes: string[], train: unknown)
     notes.push("train was left out: it must be an object.");
     return;
   }
-  const { num_train_epochs, save_steps, ...rest } = train;
+  const { num_train_epochs, save_steps, precision, ...rest } = train;
   if (rest.lr_scheduler_type === "constant_with_warmup") rest.lr_scheduler_type = "constant";
   takeAll(settings, notes, rest);
   if (rest.max_steps === undefined || rest.max_steps === null) {
     notes.push("The run’s length is in epochs; the page counts steps. Set them under Train.");
   }
+  if (precision === "f16") notes.push("precision f16 was left out: the page computes in f32.");
   if (save_steps !== undefined && save_steps !== null) notes.push("save_steps was left out: the page keeps a checkpoint about once a minute.");
   const total = settings.max_steps ?? DEFAULTS.max_steps;
   if (typeof rest.warmup_steps !== "number") settings.warmup_steps = Math.min(100, Math.floor(total / 20));
