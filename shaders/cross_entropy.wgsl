@@ -1,7 +1,7 @@
 // loss[i] = logsumexp(z[i,:]) − z[i, target[i]];  z[i,:] ← (softmax(z[i,:]) − onehot(target[i])) · loss_scale · scale
 // Shapes    logits z [rows, vocab], target [rows] (2³²−1: none; its loss and gradient are zero),
 //           loss [rows] from `loss_offset`, state [8] as in loss_scale.wgsl.
-// Dispatch  one workgroup of 64 per row, rows over x and y.
+// Dispatch  one workgroup of 256 per row, rows over x and y.
 // Output    loss =; logits = their gradient if `backward`, else unchanged
 struct Params { rows: u32, vocab: u32, loss_offset: u32, backward: u32, }
 @group(0) @binding(0) var<uniform> params: Params;

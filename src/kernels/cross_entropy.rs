@@ -1,6 +1,6 @@
 //! Cross-entropy and its gradient over one chunk of rows, in place. See `shaders/cross_entropy.wgsl`.
 
-use super::{ROW, STEP, shader, spread, wgsl};
+use super::{STEP, shader, spread, wgsl};
 use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -10,7 +10,11 @@ params! {
 }
 
 fn cross_entropy_shader() -> Shader {
-    shader::<CrossEntropyParams>("cross_entropy", "", &[STEP, ROW, wgsl!("cross_entropy")])
+    shader::<CrossEntropyParams>(
+        "cross_entropy",
+        "",
+        &[STEP, wgsl!("shared/row_wide"), wgsl!("cross_entropy")],
+    )
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
