@@ -6,8 +6,9 @@
 //! [`PlanBuilder`](crate::gpu::PlanBuilder). Shapes that do not fit are mistakes of the caller inside
 //! this crate (everything that comes from outside was checked before), so they panic.
 //!
-//! A variant is made by putting whole WGSL files together: weight storage, tile, dropout. All of them
-//! keep to WebGPU's default limits and to f32 arithmetic.
+//! A variant is made by putting whole WGSL files together: weight storage, tile, dropout. Those of [`all_shaders`]
+//! keep to WebGPU's default limits and to f32 arithmetic; those of [`cooperative_shaders`] multiply in f16 on devices that
+//! can, in plans that may ([`PlanBuilder::in_arithmetic`](crate::gpu::PlanBuilder::in_arithmetic)).
 
 pub mod adamw;
 pub mod add_rows;

@@ -37,10 +37,11 @@ timeout 60 "$kernels" --test-threads 4 > "$out/kernels.log" 2>&1
 grep -E '^test result|FAILED|failed' "$out/kernels.log" | head -n 20
 
 demo() {
-  say "built-in model, $1, no options"
-  timeout 90 "$postil" train --data "demo:$1" --out "$out/$1" --log "$out/$1.jsonl" 2>/dev/null
+  say "built-in model, $1 in $2"
+  timeout 90 "$postil" train --data "demo:$1" --precision "$2" --out "$out/$1-$2" --log "$out/$1-$2.jsonl" 2>/dev/null
 }
-demo pirate
+demo pirate auto
+demo pirate f32
 
 # run NAME BATCH STEPS OPTIONS…: rows of 512 tokens, every linear layer, rank 16.
 run() {
