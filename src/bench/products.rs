@@ -10,7 +10,7 @@ use crate::config::Arithmetic;
 use crate::error::Result;
 use crate::gpu::{Dtype, Gpu, Plan, PlanBuilder, Stopwatch, Tensor};
 use crate::kernels::matmul::{Nn, Nt, matmul_tn};
-use crate::kernels::matmul_coop::Shares;
+use crate::kernels::matmul_narrow::Shares;
 
 /// A shape and its time.
 #[derive(Debug, Clone, PartialEq, Serialize)]

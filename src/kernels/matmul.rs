@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{STEP, WEIGHT_DTYPES, expect_shape, matmul_coop, shader, weight_part, wgsl};
+use super::{STEP, WEIGHT_DTYPES, expect_shape, matmul_coop, matmul_narrow, shader, weight_part, wgsl};
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -228,7 +228,7 @@ impl<'a> Nt<'a> {
     /// Adds a product with LoRA's A to a plan. Not for a frozen weight: its result must not depend on whether there is
     /// an adapter beside it.
     pub fn add_low_rank_to(&self, plan: &mut PlanBuilder) {
-        if !matmul_coop::add_narrow_nt(plan, self) {
+        if !matmul_narrow::add_narrow_nt(plan, self) {
             self.add_to(plan);
         }
     }
@@ -326,7 +326,7 @@ impl<'a> Nn<'a> {
 
     /// Adds a product with LoRA's B to a plan.
     pub fn add_low_rank_to(&self, plan: &mut PlanBuilder) {
-        if !matmul_coop::add_narrow_nn(plan, self) {
+        if !matmul_narrow::add_narrow_nn(plan, self) {
             self.add_to(plan);
         }
     }

@@ -23,6 +23,7 @@ pub mod layer_norm;
 pub mod loss_scale;
 pub mod matmul;
 pub mod matmul_coop;
+pub mod matmul_narrow;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
@@ -97,7 +98,7 @@ pub fn all_shaders() -> Vec<Shader> {
 
 /// Every shader that needs cooperative matrices ([`Caps::cooperative_matrix`](crate::gpu::Caps)).
 pub fn cooperative_shaders() -> Vec<Shader> {
-    [attention::cooperative_shaders(), matmul_coop::shaders()].concat()
+    [attention::cooperative_shaders(), matmul_coop::shaders(), matmul_narrow::shaders()].concat()
 }
 
 /// A grid of at least `count` workgroups over x and y.

@@ -9,7 +9,7 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
 use crate::kernels::loss_scale::LossScale;
-use crate::kernels::matmul_coop::Shares;
+use crate::kernels::matmul_narrow::Shares;
 
 /// The first `rows` rows of a buffer.
 pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {

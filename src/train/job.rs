@@ -1,8 +1,9 @@
 //! From records and settings to a run that is ready for its first step.
 
 use super::memory::Demand;
+use super::rows::{as_rows, session_options};
 use super::state::Checkpoint;
-use super::trainer::{Trainer, TrainingData, as_rows, session_options};
+use super::trainer::{Trainer, TrainingData};
 use crate::base::Base;
 use crate::checkpoint::Adapter;
 use crate::config::{LoraConfig, ModelConfig, TrainConfig};

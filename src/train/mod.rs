@@ -8,7 +8,9 @@ mod evaluate;
 mod job;
 mod memory;
 mod report;
+mod rows;
 mod session;
+mod skipped;
 mod state;
 mod trainer;
 

@@ -5,14 +5,16 @@ use std::rc::Rc;
 
 use web_time::Instant;
 
-use super::evaluate::{Evaluator, largest_batch};
+use super::evaluate::Evaluator;
 use super::report::{Progress, StepReport};
-use super::session::{Session, SessionOptions};
+use super::rows::{as_rows, session_options};
+use super::session::Session;
+use super::skipped::Skipped;
 use super::state::{Checkpoint, TrainerState, fingerprint};
 use crate::checkpoint::Adapter;
-use crate::config::{Arithmetic, Precision, TrainConfig};
+use crate::config::{Arithmetic, TrainConfig};
 use crate::data::{EpochOrder, Examples, Rows, group_by_length};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::gpu::PendingRead;
 use crate::kernels::loss_scale::LossScale;
 use crate::kernels::step::{Optimizer, Step};
@@ -39,33 +41,6 @@ struct Pending {
     targets: usize,
     arithmetic: Arithmetic,
     reads: [PendingRead; 2],
-}
-
-/// What batches count.
-pub(super) fn as_rows(config: &TrainConfig, examples: Examples) -> Rows {
-    match config.packing {
-        true => Rows::packed(examples, config.max_length),
-        false => Rows::single(examples),
-    }
-}
-
-/// What a run on these rows makes its buffers for, if they are cut to `max_length`.
-pub(super) fn session_options(
-    config: &TrainConfig,
-    lora_dropout: f64,
-    [rows, held_out]: [&Rows; 2],
-    max_length: usize,
-    arithmetic: Arithmetic,
-) -> SessionOptions {
-    let largest = |rows| largest_batch(rows, config.per_device_train_batch_size, max_length);
-    let (train, evaluation) = (largest(rows), largest(held_out));
-    SessionOptions {
-        rows: train.0.max(evaluation.0),
-        positions: train.1.max(evaluation.1),
-        dropout: lora_dropout > 0.0,
-        gradient_checkpointing: config.gradient_checkpointing,
-        arithmetic,
-    }
 }
 
 /// A run.
@@ -140,7 +115,7 @@ impl Trainer {
     /// decayed to 0 starts again from where the longer schedule is.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if settings or data differ from the checkpoint's, naming the first difference.
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) if settings or data differ from the checkpoint's, naming the first difference.
     pub fn resume(
         model: &Rc<Model>,
         config: TrainConfig,
@@ -217,7 +192,7 @@ impl Trainer {
     /// the next is already under way, except where the run must stand still (evaluation, checkpoints).
     ///
     /// # Errors
-    /// [`ErrorKind::NotFinite`] when loss or gradient are not finite: that step left the adapter as it was.
+    /// [`ErrorKind::NotFinite`](crate::error::ErrorKind::NotFinite) when loss or gradient are not finite: that step left the adapter as it was.
     pub async fn step(&mut self) -> Result<Option<StepReport>> {
         while self.pending.len() < IN_FLIGHT
             && self.submitted < self.total
@@ -329,10 +304,16 @@ impl Trainer {
         if arithmetic == self.session.arithmetic() {
             self.loss_scale = loss_scale;
         }
-        let note = match loss.is_finite() && grad_norm.is_finite() {
-            true => None,
-            false => Some(self.deal_with(step, arithmetic, loss, grad_norm)?),
-        };
+        let mut note = None;
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            let skipped = Skipped { step, loss, grad_norm, arithmetic };
+            let (next, text) =
+                skipped.deal_with(self.session.arithmetic(), self.loss_scale.scale, self.config.precision)?;
+            if next != self.session.arithmetic() {
+                self.compute_in(next);
+            }
+            note = Some(text);
+        }
         self.reported = step;
         self.speeds.push_back((tokens, self.last_report.elapsed().as_secs_f64()));
         if self.speeds.len() > SPEED_WINDOW {
@@ -355,44 +336,6 @@ impl Trainer {
             improved,
             note,
         }))
-    }
-
-    /// Deals with a step that was skipped since its loss or its gradient is not finite: in f16 that may be for the
-    /// lack of range. Returns what to say of it.
-    fn deal_with(
-        &mut self,
-        step: usize,
-        arithmetic: Arithmetic,
-        loss: f64,
-        grad_norm: f64,
-    ) -> Result<String> {
-        let what = format!("step {step}: loss is {loss} and the gradient's norm {grad_norm}");
-        let scale = self.loss_scale.scale;
-        if arithmetic == Arithmetic::F16 && self.session.arithmetic() == Arithmetic::F32 {
-            return Ok(format!("{what}. The step, still in f16, was skipped"));
-        }
-        if arithmetic == Arithmetic::F16 && loss.is_finite() && scale > 1.0 {
-            return Ok(format!(
-                "{what}: the gradient left f16's range. The step was skipped, and the loss's scale is now {scale}"
-            ));
-        }
-        if arithmetic == Arithmetic::F16 && self.config.precision == Precision::Auto {
-            self.compute_in(Arithmetic::F32);
-            return Ok(format!(
-                "{what} in f16, whose range the model leaves. The step was skipped; the run goes on in f32"
-            ));
-        }
-        let in_f16 = match arithmetic {
-            Arithmetic::F16 => "precision f32 or auto may help: the model may leave f16's range. ",
-            Arithmetic::F32 => "",
-        };
-        Err(Error::new(
-            ErrorKind::NotFinite,
-            format!(
-                "{what}. The step was not applied. {in_f16}A lower learning rate usually helps; if step 1 fails, the \
-                 base model's weights or an initial adapter hold values that are not finite"
-            ),
-        ))
     }
 
     /// The arithmetic of the steps to come.
@@ -437,7 +380,7 @@ impl Trainer {
     /// The run's state after the last reported step.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] while a step is under way: [`Self::drain`] first.
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) while a step is under way: [`Self::drain`] first.
     pub async fn checkpoint(&self) -> Result<Checkpoint> {
         if !self.pending.is_empty() {
             return Err(Error::config(

@@ -3,7 +3,8 @@ use postil::config::{Arithmetic, Precision};
 use postil::gpu::{Dtype, Gpu, Tensor};
 use postil::kernels::WEIGHT_DTYPES;
 use postil::kernels::matmul::{Columns, Nn, Nt};
-use postil::kernels::matmul_coop::{CoopTile, Shares};
+use postil::kernels::matmul_coop::CoopTile;
+use postil::kernels::matmul_narrow::Shares;
 use postil::kernels::step::Step;
 
 use super::compare::{assert_close, assert_same_bits};
