@@ -6,13 +6,14 @@
 //! arXiv:2106.09685; the derivatives are the chain rule on its equation 3).
 
 use super::{Branch, Forward, Gradients, LayerWeights, LoraModule};
-use crate::config::{Activation, ModuleId, NormRole, Role};
+use crate::config::{Activation, Arithmetic, ModuleId, NormRole, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::attention::{AttentionBackward, attention_backward};
 use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gelu::gelu_backward;
 use crate::kernels::head_norm::head_norm_backward;
 use crate::kernels::matmul::{Columns, Nn, matmul_tn};
+use crate::kernels::matmul_narrow::Shares;
 use crate::kernels::rope::{Direction, rope};
 use crate::kernels::swiglu::swiglu_backward;
 
@@ -238,7 +239,7 @@ impl Backward<'_> {
         let dxa = self.gradients.xa.narrowed(r);
         let b = module.b(lora.values());
         Nn { scale: self.pass.scale_of(module), ..Nn::new(dy, &b, &dxa) }.add_low_rank_to(plan);
-        match (&self.gradients.shares, lora.layer(self.layer)) {
+        match (self.shares(plan), lora.layer(self.layer)) {
             (Some(shares), Some((range, _))) => {
                 shares.add_product(plan, dy, (&xa).into(), module.b_at - range.start, false, None);
                 shares.add_product(plan, x.into(), (&dxa).into(), module.a_at - range.start, true, dropout);
@@ -251,11 +252,19 @@ impl Backward<'_> {
         dxa
     }
 
+    /// Where the layer's gradients are added up: in shares if the plan is in f16. Their kernels know nothing else, and a
+    /// run that left f16 still has the memory.
+    fn shares(&self, plan: &PlanBuilder) -> Option<&Shares> {
+        self.gradients.shares.as_ref().filter(|_| plan.arithmetic() == Arithmetic::F16)
+    }
+
     /// Adds what the shares of the layer's gradients gave to the adapter's.
     fn add_up(&self, plan: &mut PlanBuilder) {
         let (g, tokens) = (self.gradients, self.gradients.x.rows());
         let lora = self.pass.lora.expect("there is an adapter");
-        let (Some(shares), Some((range, dense))) = (&g.shares, lora.layer(self.layer)) else { return };
+        let (Some(shares), Some((range, dense))) = (self.shares(plan), lora.layer(self.layer)) else {
+            return;
+        };
         if dense {
             shares.add_up(plan, tokens, 0, &g.adapter.view(range.start, &[range.len()]));
             return;

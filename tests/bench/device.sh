@@ -65,9 +65,9 @@ say 'models against transformers and PEFT'
 timeout 90 "$models" --test-threads 4 > "$out/model.log" 2>&1
 grep -E '^test result|FAILED|failed' "$out/model.log" | head -n 20
 
-demo json
-demo headline
-for adapter in '' "--adapter $out/pirate"; do
+demo json auto
+demo headline auto
+for adapter in '' "--adapter $out/pirate-auto"; do
   # shellcheck disable=SC2086
   timeout 30 "$postil" generate $adapter --prompt $'Tell a story about Mia and a silver key.\n' --max-new-tokens 160 2>/dev/null
 done
