@@ -86,18 +86,22 @@ async function pageHeaders(folders) {
   throw new Error("the built page asks for no Content-Security-Policy");
 }
 
+const WORKER = /\/worker(-[^/]*)?\.js$/;
+
 /**
  * Serves the first of `folders` that has a file, under `/some/where/`, with the headers that the built page asks for, or
- * under another `policy`; everything else is 404.
+ * under another `policy`; everything else is 404. `workerScript` stands before the worker's own: as in `openPage`, but
+ * without the interception there, behind which a worker's requests to other servers fail.
  */
-export async function serve(folders, policy) {
+export async function serve(folders, policy, workerScript = "") {
   const headers = policy ? { "Content-Security-Policy": policy } : await pageHeaders(folders);
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const inside = path.startsWith("/some/where/") ? normalize(path.slice("/some/where/".length) || "index.html") : "..";
     for (const folder of inside.startsWith("..") ? [] : folders) {
-      const body = await readFile(join(folder, ...inside.split(sep))).catch(() => undefined);
+      let body = await readFile(join(folder, ...inside.split(sep))).catch(() => undefined);
       if (body === undefined) continue;
+      if (workerScript && WORKER.test(path)) body = Buffer.concat([Buffer.from(`${workerScript};\n`), body]);
       response.writeHead(200, {
         "Content-Type": TYPES[extname(inside)] ?? "application/octet-stream",
         "Content-Length": body.length,
@@ -154,7 +158,7 @@ export async function openPage(url, options = {}) {
   });
   if (initScript) await context.addInitScript(initScript);
   if (workerScript) {
-    await context.route(/\/worker(-[^/]*)?\.js$/, async (route) => {
+    await context.route(WORKER, async (route) => {
       const response = await route.fetch();
       await route.fulfill({ response, body: `${workerScript};\n${await response.text()}` });
     });

@@ -27,7 +27,7 @@ before(async () => {
   writeModel(join(root, "random-100m"));
   process.env.VITE_HUB_ORIGINS = "http://127.0.0.1:*";
   page = await build();
-  server = await serve([page]);
+  server = await serve([page], undefined, KEEPS_MEMORY);
 });
 
 after(async () => {
@@ -102,7 +102,7 @@ test("models from the Hub, from a folder and from the browser's files; a step of
     [SMALL_REPO]: served(join(www, "public", "demo")),
     [GGUF.repo]: { [GGUF.file]: readFileSync(join(here, "../host/fixtures/gguf", GGUF.file)) },
   });
-  const options = { origins: hub.origins, expected: /Failed to load resource|net::ERR/, profile: join(root, "profile"), workerScript: KEEPS_MEMORY };
+  const options = { origins: hub.origins, expected: /Failed to load resource|net::ERR/, profile: join(root, "profile") };
   const opened = await openPage(server.url, options);
   const { page } = opened;
   page.setDefaultTimeout(TIMEOUT);
