@@ -7,6 +7,8 @@ mod inputs;
 mod adamw;
 mod add_rows;
 mod attention;
+// Its workgroups need more memory than browsers give; the kernels are native ones.
+#[cfg(not(target_arch = "wasm32"))]
 mod attention_coop;
 mod copy;
 mod copy_columns;
