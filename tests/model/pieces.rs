@@ -64,6 +64,11 @@ async fn same_gradients(_: &Arc<Gpu>) {
     // About a millisecond: cut elsewhere in every step.
     let (some, pieces) = gradients(&golden, 1e-3).await;
     assert_same_bits("gradient, loss and norm in pieces", &some, &expected);
+    // How many there are is the machine's business; on a slow one every operation is a piece.
+    assert!(pieces.iter().all(|&n| n >= 3), "{pieces:?}");
+    // Longer than a step takes anywhere: once it is known how long that is, it is not cut.
+    let (long, pieces) = gradients(&golden, 10.0).await;
+    assert_same_bits("gradient, loss and norm in long pieces", &long, &expected);
     let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
-    assert!(last > 3 && last < first, "{pieces:?}: nothing was learned");
+    assert!(first > 3 && last == 3, "{pieces:?}: nothing was learned");
 }
