@@ -12,7 +12,7 @@ use super::compare::assert_same_bits;
 use super::golden::GoldenCase;
 use super::gradients::STILL;
 
-const STEPS: u32 = 40;
+const STEPS: u32 = 8;
 
 cases!(same_gradients);
 
