@@ -19,6 +19,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use self::convert::{throw, to_js};
+use self::data::KeptData;
 use self::runs::Run;
 use crate::base::Base;
 use crate::checkpoint::TensorSource;
@@ -40,6 +41,8 @@ pub struct Engine {
     /// The base's weights where they came from.
     weights: Option<Rc<dyn TensorSource>>,
     adapters: BTreeMap<String, Rc<Lora>>,
+    /// Data files by id.
+    data: BTreeMap<String, KeptData>,
     run: Option<Run>,
     budget: MemoryBudget,
 }
@@ -78,7 +81,15 @@ impl Engine {
     pub async fn create() -> Result<Engine, JsValue> {
         let gpu = Gpu::open(None).await.map_err(throw)?;
         let budget = MemoryBudget::default_for(&gpu);
-        Ok(Self { gpu, base: None, weights: None, adapters: BTreeMap::new(), run: None, budget })
+        Ok(Self {
+            gpu,
+            base: None,
+            weights: None,
+            adapters: BTreeMap::new(),
+            data: BTreeMap::new(),
+            run: None,
+            budget,
+        })
     }
 
     /// What the GPU is.
@@ -91,6 +102,14 @@ impl Engine {
         self.gpu.check().is_err()
     }
 
+    /// From now on calls `listener(done, total)` when a pipeline is compiled: how many of those under way are.
+    pub fn on_compiling(&self, listener: js_sys::Function) {
+        self.gpu.on_compiling(move |done, total| {
+            // A failing listener is the page's concern.
+            let _ = listener.call2(&JsValue::NULL, &done.into(), &total.into());
+        });
+    }
+
     /// Sets how many bytes of GPU memory may be taken; without a number, the default for the device.
     pub fn set_memory_budget(&mut self, bytes: Option<f64>) {
         self.budget = MemoryBudget::for_gpu(&self.gpu, bytes.map(|bytes| bytes as u64));
@@ -99,10 +118,5 @@ impl Engine {
     /// Bytes of GPU memory that there are now and that there were at most, by this program's own count.
     pub fn memory(&self) -> Result<JsValue, JsValue> {
         to_js(&MemoryInfo { allocated: self.gpu.allocated_bytes(), peak: self.gpu.peak_allocated_bytes() })
-    }
-
-    /// Ends the device as a driver's reset would: for tests of what follows.
-    pub fn lose_device(&self) {
-        self.gpu.destroy();
     }
 }

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use postil::base::other_tokenizer_files;
+use postil::base::{BaseFiles, OpenedBase, other_tokenizer_files, read_model};
 use postil::checkpoint::{
     ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, Adapter, INDEX_FILE, MLX_ADAPTERS_FILE, Merge, Outtype,
     Sharding, atomic,
 };
 use postil::config::ModelConfig;
+use postil::generate::{MergeCheck, MergeProbe, Prompt};
 use postil::gpu::human_bytes;
+use postil::memory::{MemoryPlan, Work};
+use postil::model::Lora;
 use postil::source::FileSource;
 use postil::{Context, Error, ErrorKind, Result};
 
-use super::model::{BYTES, located_files, model_config};
-use super::{bar, say};
+use super::args::{BudgetArg, DeviceArg};
+use super::model::{BYTES, load_opened, located_files, model_config};
+use super::{bar, open_gpu, say};
 
 /// An adapter with its base.
 #[derive(Args)]
@@ -71,6 +75,13 @@ pub struct MergeArgs {
     /// Cut the weights into files of at most this size, such as 5GB [default: as the base is]
     #[arg(long, value_name = "SIZE")]
     pub max_shard_size: Option<ByteSize>,
+    /// Load what was written, and compare the logits of the token after this text with those of the base with the adapter
+    #[arg(long, value_name = "PROMPT")]
+    pub check: Option<String>,
+    #[command(flatten)]
+    pub device: DeviceArg,
+    #[command(flatten)]
+    pub memory: BudgetArg,
 }
 
 impl AdapterArgs {
@@ -233,16 +244,67 @@ pub async fn merge(args: &MergeArgs, json: bool) -> Result<()> {
         dir.write(name, bytes)?;
     }
     dir.commit()?;
+    let written: Vec<_> = merge.files().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    drop((merge, texts));
+    let check = match &args.check {
+        Some(prompt) => Some(checked(args, files, &adapter, prompt, json).await?),
+        None => None,
+    };
     if json {
         let files: Vec<_> =
-            merge.files().map(|(name, bytes)| serde_json::json!({ "name": name, "bytes": bytes })).collect();
+            written.iter().map(|(name, bytes)| serde_json::json!({ "name": name, "bytes": bytes })).collect();
         let summary = serde_json::json!({
             "out": args.out, "model": name, "modules": adapter.modules.len(), "bytes": total, "files": files,
+            "check": check,
         });
         println!("{summary}");
         return Ok(());
     }
     say(json, format!("merged {} modules of {}", adapter.modules.len(), args.adapter.adapter.display()));
-    println!("{}: {} in {} files of weights", args.out.display(), human_bytes(total), merge.files().count());
+    println!("{}: {} in {} files of weights", args.out.display(), human_bytes(total), written.len());
+    if let Some(MergeCheck { max_difference, allowed, effect, dtype }) = check {
+        println!("checked: its logits are within {max_difference:.2e} of those of the base with the adapter");
+        say(
+            json,
+            format!(
+                "rounding to {dtype} explains up to {allowed:.2e}; the adapter changes them by {effect:.2e}"
+            ),
+        );
+    }
     Ok(())
+}
+
+/// Holds what was written against the base with the adapter, one model after the other.
+async fn checked(
+    args: &MergeArgs,
+    base: BaseFiles,
+    adapter: &Adapter,
+    prompt: &str,
+    json: bool,
+) -> Result<MergeCheck> {
+    let gpu = open_gpu(&args.device).await?;
+    let load = async |files: BaseFiles| {
+        let opened = OpenedBase::open(files)?;
+        let plan = MemoryPlan::of_weights(opened.weight_bytes(&gpu)?);
+        args.memory.check(&gpu, Work::Loading, plan).await?;
+        load_opened(&gpu, opened, json).await
+    };
+    let base = load(base).await?;
+    let lora = Lora::from_adapter(&gpu, adapter, base.model.config())?;
+    let probe = MergeProbe::of(&base, &lora, Prompt::Text(prompt.to_owned())).await?;
+    drop((base, lora));
+    let check = probe.check(&load(read_model(&args.out).await?).await?).await?;
+    if !check.is_same() {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "{}: the merged model gives other logits than the base with the adapter, by up to {:.2e}, where rounding \
+                 explains {:.2e}. It must not be used; is the disk full? Otherwise please report it",
+                args.out.display(),
+                check.max_difference,
+                check.allowed
+            ),
+        ));
+    }
+    Ok(check)
 }

@@ -13,7 +13,7 @@ use postil::data::{Columns, Dataset};
 use postil::gpu::{Gpu, human_bytes};
 use postil::memory::MemoryReport;
 use postil::train::{
-    Job, Made, MemoryOptions, ReadyJob, RunDir, Start, StepReport, Trainer, latest_checkpoint,
+    Job, Made, MemoryOptions, ReadyJob, Records, RunDir, Start, StepReport, Trainer, latest_checkpoint,
 };
 use postil::{Error, Result, counted};
 
@@ -56,6 +56,7 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
     say(json, format!("GPU: {} ({})", gpu.caps().adapter.name, gpu.caps().adapter.backend));
     let packing = config.packing;
     let memory = MemoryOptions { budget: args.memory.budget(&gpu), auto: args.auto };
+    let (data, evaluation) = (Records::new(data), evaluation.map(Records::new));
     let job = Job { start, train: config, data, evaluation, eval_split: run_file.data.eval_split, memory };
     // Whether it fits is known before the weights are loaded or, from the Hub, even downloaded.
     let (files, missing) = outlined_files(&run_file.model, json).await?;

@@ -35,23 +35,29 @@ impl<'a> Adapted<'a> {
 /// Those of [`Prompt::encode`] and [`capacity`]; [`ErrorKind::NotFinite`] for logits that are not finite.
 pub async fn logit_difference(base: &Base, [one, other]: [&Lora; 2], prompt: &Prompt) -> Result<f64> {
     let ids = prompt.encode(&base.tokenizer)?;
-    base.check_ids(&ids)?;
-    let one_more = SamplingOptions { max_new_tokens: 1, ..Default::default() };
-    let capacity = capacity(base.model.config(), ids.len(), &one_more)?;
-    let one = Adapted::decoder(Some(one.into()), base, capacity)?.feed(&ids).await?;
-    let other = Adapted::decoder(Some(other.into()), base, capacity)?.feed(&ids).await?;
+    let one = next_logits(base, Some(one.into()), &ids).await?;
+    let other = next_logits(base, Some(other.into()), &ids).await?;
     largest_difference(&one, &other)
 }
 
+/// The logits of the token after `ids`.
+pub(super) async fn next_logits(base: &Base, adapter: Option<Adapted<'_>>, ids: &[u32]) -> Result<Vec<f32>> {
+    base.check_ids(ids)?;
+    let one_more = SamplingOptions { max_new_tokens: 1, ..Default::default() };
+    let capacity = capacity(base.model.config(), ids.len(), &one_more)?;
+    let make = || Adapted::decoder(adapter, base, capacity);
+    base.model.gpu().make_room("comparing logits", make).await?.feed(ids).await
+}
+
 /// `max |one − other|`.
-fn largest_difference(one: &[f32], other: &[f32]) -> Result<f64> {
+pub(super) fn largest_difference(one: &[f32], other: &[f32]) -> Result<f64> {
     let mut largest = 0.0f64;
     for (&one, &other) in one.iter().zip(other) {
         // A maximum would leave a NaN out.
         if !one.is_finite() || !other.is_finite() {
             return Err(Error::new(
                 ErrorKind::NotFinite,
-                format!("logits of the two adapters are {one} and {other}: they cannot be compared"),
+                format!("the logits to be compared are {one} and {other}: they are not finite"),
             ));
         }
         largest = largest.max((f64::from(one) - f64::from(other)).abs());

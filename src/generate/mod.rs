@@ -2,10 +2,12 @@
 
 mod adapted;
 mod decoder;
+mod merged;
 mod sampler;
 
 pub use adapted::{Adapted, logit_difference};
 pub use decoder::Decoder;
+pub use merged::{MergeCheck, MergeProbe};
 pub use sampler::{Sampler, SamplingOptions};
 
 use web_time::Instant;

@@ -1,33 +1,45 @@
 //! Compiled pipelines: made once each, on all processors at a time, and kept on disk where the backend can.
 
 use std::collections::{HashMap, VecDeque};
+#[cfg(not(target_arch = "wasm32"))]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::device::Gpu;
 use super::pipeline::Shader;
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipeline_file::PipelineFile;
 
-enum Slot {
+pub(super) enum Slot {
     Compiling,
     Ready(wgpu::ComputePipeline),
     /// The compiler panicked.
+    #[cfg(not(target_arch = "wasm32"))]
     Failed,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// By the shader's label.
-    slots: HashMap<String, Slot>,
+    pub slots: HashMap<String, Slot>,
     waiting: VecDeque<Shader>,
     threads: usize,
     /// Something was compiled since the file was written.
+    #[cfg(not(target_arch = "wasm32"))]
     is_new: bool,
+    /// Those who wait for a pipeline.
+    #[cfg(target_arch = "wasm32")]
+    pub wakers: Vec<std::task::Waker>,
+    /// Pipelines that were asked for since none was under way, and how many of them are made.
+    #[cfg(target_arch = "wasm32")]
+    asked: usize,
+    #[cfg(target_arch = "wasm32")]
+    made: usize,
+    #[cfg(target_arch = "wasm32")]
+    pub listener: Option<std::rc::Rc<dyn Fn(usize, usize)>>,
 }
 
-struct Shared {
-    device: wgpu::Device,
+pub(super) struct Shared {
+    pub device: wgpu::Device,
     checked: bool,
     #[cfg(not(target_arch = "wasm32"))]
     file: Option<PipelineFile>,
@@ -37,7 +49,7 @@ struct Shared {
 
 /// The pipelines of a device.
 pub(super) struct Pipelines {
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
 }
 
 impl Pipelines {
@@ -68,6 +80,7 @@ impl Pipelines {
     }
 
     /// Has a shader compiled on another thread, where there is one, if that was not done yet.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn request(&self, shader: &Shader) {
         let state = &mut *self.shared.state();
         let label = shader.label();
@@ -82,11 +95,41 @@ impl Pipelines {
         }
     }
 
+    /// Has the browser compile a shader, if that was not done yet.
+    #[cfg(target_arch = "wasm32")]
+    pub fn request(&self, shader: &Shader) {
+        let mut state = self.shared.state();
+        if state.slots.contains_key(&shader.label()) {
+            return;
+        }
+        state.slots.insert(shader.label(), Slot::Compiling);
+        if state.asked == state.made {
+            (state.asked, state.made) = (0, 0);
+        }
+        state.asked += 1;
+        drop(state);
+        self.shared.begin(shader);
+        self.shared.tell();
+    }
+
+    /// The pipeline of a shader. One that the browser is still at is made by whoever cannot wait.
+    #[cfg(target_arch = "wasm32")]
+    pub fn get(&self, shader: &Shader) -> wgpu::ComputePipeline {
+        self.request(shader);
+        if let Slot::Ready(pipeline) = &self.shared.state().slots[&shader.label()] {
+            return pipeline.clone();
+        }
+        let pipeline = self.shared.pipeline(shader);
+        self.shared.done(shader, Slot::Ready(pipeline.clone()));
+        pipeline
+    }
+
     /// The pipeline of a shader, as soon as it is compiled.
     ///
     /// # Panics
     /// If the compiler does.
-    fn get(&self, shader: &Shader) -> wgpu::ComputePipeline {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn get(&self, shader: &Shader) -> wgpu::ComputePipeline {
         self.request(shader);
         let label = shader.label();
         let mut state = self.shared.state();
@@ -123,13 +166,8 @@ impl Drop for Pipelines {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic holds this lock")
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn spawn(self: &Arc<Self>) -> bool {
-        false
     }
 
     #[cfg(not(target_arch = "wasm32"))]
@@ -162,6 +200,7 @@ impl Shared {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn compile(&self, shader: &Shader) {
         let slot = catch_unwind(AssertUnwindSafe(|| self.pipeline(shader))).map_or(Slot::Failed, Slot::Ready);
         let mut state = self.state();
@@ -170,7 +209,34 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn pipeline(&self, shader: &Shader) -> wgpu::ComputePipeline {
+    /// Keeps a pipeline that is made, unless it was there already, and tells of it.
+    #[cfg(target_arch = "wasm32")]
+    pub fn done(&self, shader: &Shader, slot: Slot) {
+        let mut state = self.state();
+        let place = state.slots.entry(shader.label()).or_insert(Slot::Compiling);
+        if !matches!(place, Slot::Compiling) {
+            return;
+        }
+        *place = slot;
+        state.made += 1;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        self.tell();
+    }
+
+    /// Has the listener told of what is under way.
+    #[cfg(target_arch = "wasm32")]
+    fn tell(&self) {
+        let state = self.state();
+        let (made, asked, listener) = (state.made, state.asked, state.listener.clone());
+        drop(state);
+        if let Some(listener) = listener {
+            listener(made, asked);
+        }
+    }
+
+    pub fn pipeline(&self, shader: &Shader) -> wgpu::ComputePipeline {
         let label = shader.label();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&label),
@@ -209,12 +275,5 @@ impl Shared {
         if let (true, Some(file)) = (is_new, &self.file) {
             let _ = file.save();
         }
-    }
-}
-
-impl Gpu {
-    /// The pipeline of a shader, compiled at its first use.
-    pub(super) fn pipeline(&self, shader: &Shader) -> wgpu::ComputePipeline {
-        self.pipelines.get(shader)
     }
 }

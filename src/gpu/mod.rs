@@ -7,6 +7,8 @@
 mod allocator;
 mod budget;
 mod compile;
+#[cfg(target_arch = "wasm32")]
+mod compile_web;
 mod device;
 mod governor;
 mod pipeline;

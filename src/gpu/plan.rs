@@ -1,5 +1,6 @@
 //! A plan: dispatches recorded once, replayed every step.
 
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use super::device::Gpu;
@@ -27,46 +28,66 @@ pub(super) enum Op {
     Clear(Tensor),
 }
 
-impl Op {
-    /// Operations of one kind take time by their size.
-    fn kind_and_size(&self) -> (String, f32) {
-        match self {
-            Self::Copy { from, .. } => ("copy".to_owned(), from.bytes() as f32),
-            Self::Clear(tensor) => ("clear".to_owned(), tensor.bytes() as f32),
-            Self::Dispatch(dispatch) => {
-                (dispatch.shader.label(), dispatch.grid.iter().map(|&n| n as f32).product())
-            }
-        }
-    }
-}
-
 /// A recorded list of dispatches, copies and clears.
 pub struct Plan {
-    pub(super) ops: Vec<Op>,
+    shaders: Vec<Shader>,
+    len: usize,
     pub(super) costs: Arc<Costs>,
+    unbound: Cell<Option<Unbound>>,
+    /// With pipelines and bind groups: as soon as it runs.
+    ops: OnceCell<Vec<Op>>,
+}
+
+/// A plan whose pipelines are perhaps being compiled.
+struct Unbound {
+    uniform: wgpu::Buffer,
+    step: Option<wgpu::Buffer>,
+    ops: Vec<PendingOp>,
 }
 
 impl Plan {
     /// Number of GPU operations in the plan.
     pub fn len(&self) -> usize {
-        self.ops.len()
+        self.len
     }
 
     /// Whether the plan does nothing.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.len == 0
     }
 
     /// The shaders that it runs, in order: the record of which variants a run used.
     pub fn shaders(&self) -> impl Iterator<Item = &Shader> {
-        self.ops.iter().filter_map(|op| match op {
-            Op::Dispatch(dispatch) => Some(&dispatch.shader),
-            _ => None,
+        self.shaders.iter()
+    }
+
+    /// Until its pipelines are compiled, where that goes on beside the program: a browser is asked for them when they
+    /// are recorded. Natively [`Self::ops`] waits, and helps.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) async fn compiled(&self, gpu: &Gpu) {
+        if self.ops.get().is_none() {
+            let labels: Vec<_> = self.shaders.iter().map(Shader::label).collect();
+            gpu.pipelines.compiled(&labels).await;
+        }
+    }
+
+    /// Its operations, after compiling what is not compiled yet.
+    pub(super) fn ops(&self, gpu: &Gpu) -> &[Op] {
+        self.ops.get_or_init(|| {
+            let Unbound { uniform, step, ops } = self.unbound.take().expect("taken once, here");
+            let bound = ops.into_iter().map(|op| match op {
+                PendingOp::Copy { from, to } => Op::Copy { from, to },
+                PendingOp::Clear(tensor) => Op::Clear(tensor),
+                PendingOp::Dispatch(pending) => Op::Dispatch(bind(gpu, &uniform, step.as_ref(), pending)),
+            });
+            bound.collect()
         })
     }
 
-    pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
-        self.ops.iter().filter_map(|op| if let Op::Dispatch(dispatch) = op { Some(dispatch) } else { None })
+    pub(super) fn dispatches(&self, gpu: &Gpu) -> impl Iterator<Item = &Dispatch> {
+        self.ops(gpu)
+            .iter()
+            .filter_map(|op| if let Op::Dispatch(dispatch) = op { Some(dispatch) } else { None })
     }
 }
 
@@ -85,7 +106,20 @@ enum PendingOp {
     Clear(Tensor),
 }
 
-/// Collects a plan. Kernels add their dispatches to it; [`PlanBuilder::finish`] makes the bind groups.
+impl PendingOp {
+    /// Operations of one kind take time by their size.
+    fn kind_and_size(&self) -> (String, f32) {
+        match self {
+            Self::Copy { from, .. } => ("copy".to_owned(), from.bytes() as f32),
+            Self::Clear(tensor) => ("clear".to_owned(), tensor.bytes() as f32),
+            Self::Dispatch(pending) => {
+                (pending.shader.label(), pending.grid.iter().map(|&n| n as f32).product())
+            }
+        }
+    }
+}
+
+/// Collects a plan. Kernels add their dispatches to it, and their pipelines begin to be compiled.
 pub struct PlanBuilder<'g> {
     gpu: &'g Gpu,
     arithmetic: Arithmetic,
@@ -177,27 +211,22 @@ impl<'g> PlanBuilder<'g> {
         self.ops.push(PendingOp::Clear(tensor.clone()));
     }
 
-    /// Compiles what is not compiled yet, makes the bind groups, and returns the plan.
+    /// The plan. Its pipelines are waited for when it first runs.
     pub fn finish(self) -> Plan {
-        let uniform = self.gpu.uniform("params", &self.params);
-        let ops: Vec<_> = self
-            .ops
-            .into_iter()
-            .map(|op| match op {
-                PendingOp::Copy { from, to } => Op::Copy { from, to },
-                PendingOp::Clear(tensor) => Op::Clear(tensor),
-                PendingOp::Dispatch(pending) => {
-                    Op::Dispatch(bind(self.gpu, &uniform, self.step.as_ref(), pending))
-                }
-            })
-            .collect();
-        let costs = self.gpu.governor.costs(ops.iter().map(Op::kind_and_size));
-        Plan { ops, costs }
+        let Self { gpu, step, params, ops, .. } = self;
+        let costs = gpu.governor.costs(ops.iter().map(PendingOp::kind_and_size));
+        let shaders = ops.iter().filter_map(|op| match op {
+            PendingOp::Dispatch(pending) => Some(pending.shader.clone()),
+            _ => None,
+        });
+        let (shaders, len) = (shaders.collect(), ops.len());
+        let unbound = Cell::new(Some(Unbound { uniform: gpu.uniform("params", &params), step, ops }));
+        Plan { shaders, len, costs, unbound, ops: OnceCell::new() }
     }
 }
 
 fn bind(gpu: &Gpu, uniform: &wgpu::Buffer, step: Option<&wgpu::Buffer>, pending: Pending) -> Dispatch {
-    let pipeline = gpu.pipeline(&pending.shader);
+    let pipeline = gpu.pipelines.get(&pending.shader);
     let mut entries = vec![wgpu::BindGroupEntry {
         binding: 0,
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {

@@ -30,11 +30,14 @@ impl<'g> Recorder<'g> {
     /// # Errors
     /// Whatever the device reported in the meantime.
     pub async fn run(&mut self, plan: &Plan, mut profiler: Option<&mut Profiler>) -> Result<()> {
+        #[cfg(target_arch = "wasm32")]
+        plan.compiled(self.gpu).await;
+        let ops = plan.ops(self.gpu);
         let mut next = 0;
-        while next < plan.ops.len() {
+        while next < ops.len() {
             let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
-            encode_all(self.encoder(), &plan.ops[next..end], profiler.as_deref_mut());
-            if end < plan.ops.len() {
+            encode_all(self.encoder(), &ops[next..end], profiler.as_deref_mut());
+            if end < ops.len() {
                 self.flush().await?;
             }
             next = end;
@@ -81,7 +84,7 @@ impl Gpu {
     /// Submits a plan in one submission, however long that takes: for what is short, and for measuring.
     pub fn run_whole(&self, plan: &Plan) {
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encode_all(&mut encoder, &plan.ops, None);
+        encode_all(&mut encoder, plan.ops(self), None);
         self.queue.submit([encoder.finish()]);
     }
 }

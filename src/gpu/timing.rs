@@ -167,7 +167,7 @@ impl Stopwatch {
             }),
         });
         for _ in 0..repeats {
-            plan.dispatches().for_each(|dispatch| encode(&mut pass, dispatch));
+            plan.dispatches(gpu).for_each(|dispatch| encode(&mut pass, dispatch));
         }
         drop(pass);
         gpu.queue.submit([encoder.finish()]);

@@ -20,6 +20,7 @@ pub use chat::{ChatTokens, Message};
 pub use stream::StreamDecoder;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use class::Class;
@@ -29,8 +30,20 @@ use template::ChatTemplate;
 /// Largest chat template that is read, in bytes; the longest in use have some 20 KB.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
+/// Tells tokenizers apart, also those of the same files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenizerId(usize);
+
+impl TokenizerId {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// A model's tokenizer with its special tokens and its chat template.
 pub struct Tokenizer {
+    id: TokenizerId,
     inner: tokenizers::Tokenizer,
     vocab_size: usize,
     bos_token_id: Option<u32>,
@@ -158,7 +171,13 @@ impl Tokenizer {
             None => config.chat_template(),
         }
         .and_then(|source| ChatTemplate::new(source, config.into_special_tokens()));
-        Ok(Self { inner, vocab_size, bos_token_id, eos_token_id, chat })
+        let id = TokenizerId::new();
+        Ok(Self { id, inner, vocab_size, bos_token_id, eos_token_id, chat })
+    }
+
+    /// Of this one alone.
+    pub fn id(&self) -> TokenizerId {
+        self.id
     }
 
     /// Token ids of `text`. `add_special_tokens` adds what the tokenizer's post-processor puts around a text

@@ -1,13 +1,16 @@
 //! From records and settings to a run that is ready for its first step.
 
+use std::rc::Rc;
+
 use super::memory::Demand;
+use super::records::Records;
 use super::rows::{as_rows, session_options};
 use super::state::Checkpoint;
 use super::trainer::{Trainer, TrainingData};
 use crate::base::Base;
 use crate::checkpoint::Adapter;
 use crate::config::{LoraConfig, ModelConfig, TrainConfig};
-use crate::data::{DataReport, Dataset, PrepareOptions, Prepared, prepare, split};
+use crate::data::{DataReport, Prepared, split};
 use crate::error::{Context, Error, Result};
 use crate::gpu::{Gpu, MemoryBudget};
 use crate::memory::MemoryReport;
@@ -38,9 +41,9 @@ pub struct Job {
     /// Settings of the training.
     pub train: TrainConfig,
     /// Records to train on.
-    pub data: Dataset,
+    pub data: Rc<Records>,
     /// Records to evaluate on.
-    pub evaluation: Option<Dataset>,
+    pub evaluation: Option<Rc<Records>>,
     /// Without `evaluation`: hold out this share of the examples.
     pub eval_split: Option<f64>,
     /// How much memory the run may take.
@@ -98,21 +101,6 @@ pub struct ReadyJob {
     pub evaluation: Option<DataReport>,
 }
 
-/// Tokenizes records for a model.
-pub fn prepare_for(
-    config: &ModelConfig,
-    tokenizer: &Tokenizer,
-    data: &Dataset,
-    train: &TrainConfig,
-) -> Result<Prepared> {
-    let options = PrepareOptions {
-        max_length: train.max_length,
-        context: config.max_position_embeddings,
-        assistant_only_loss: train.assistant_only_loss,
-    };
-    prepare(data, tokenizer, config.vocab_size, &options)
-}
-
 impl Job {
     /// Checks everything and tokenizes.
     ///
@@ -139,7 +127,7 @@ impl Job {
     }
 
     fn examples(&self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<Tokenized> {
-        let prepare = |data| prepare_for(model, tokenizer, data, &self.train);
+        let prepare = |data: &Records| data.prepare(model, tokenizer, &self.train);
         let Prepared { examples, report } = prepare(&self.data)?;
         let mut warnings = report.warnings.clone();
         let (train, held_out, evaluation) = match (&self.evaluation, self.eval_split) {

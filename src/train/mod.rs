@@ -7,6 +7,7 @@
 mod evaluate;
 mod job;
 mod memory;
+mod records;
 mod report;
 mod rows;
 mod session;
@@ -18,7 +19,8 @@ mod trainer;
 mod run_dir;
 
 pub use evaluate::{Evaluation, Evaluator};
-pub use job::{Fit, Job, MemoryOptions, ReadyJob, Start, TokenizedJob, prepare_for};
+pub use job::{Fit, Job, MemoryOptions, ReadyJob, Start, TokenizedJob};
+pub use records::{Records, prepare_for};
 pub use report::{Progress, StepReport};
 #[cfg(not(target_arch = "wasm32"))]
 pub use run_dir::{Made, RunDir, latest_checkpoint};

@@ -8,8 +8,13 @@ use wasm_bindgen::prelude::*;
 
 use super::Engine;
 use super::convert::{byte_arrays, throw, to_js};
+use super::model::{base_files, reporter};
+use crate::base::OpenedBase;
 use crate::checkpoint::{Adapter, AdapterFiles, Merge, Outtype, Sharding, TensorSource};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::generate::{MergeProbe, Prompt};
+use crate::gpu::human_bytes;
+use crate::model::Lora;
 use crate::sink::CallbackSink;
 use crate::source::MemorySource;
 
@@ -17,6 +22,12 @@ use crate::source::MemorySource;
 struct MergedFile<'a> {
     name: &'a str,
     bytes: u64,
+}
+
+/// Why a merged model was not checked.
+#[derive(Serialize)]
+struct Unchecked {
+    reason: String,
 }
 
 /// An adapter's files as PEFT has them, `{config, model}`.
@@ -85,6 +96,50 @@ impl Engine {
         let name = merge.files().nth(file).map(|(name, _)| name.to_owned());
         let name = name.ok_or_else(|| throw(Error::config(format!("there is no file {file} to merge"))))?;
         merge.write(file, &mut CallbackSink::new(name, write), &mut |_| {}).await.map_err(throw)
+    }
+
+    /// Loads the files of a merged model (as [`load_model`](Self::load_model) takes them) beside the base, and compares
+    /// the logits of the token after `prompt` with those of the base with the adapter that was merged into it:
+    /// `{max_difference, allowed, effect, dtype}`, a [`MergeCheck`](crate::generate::MergeCheck). `{reason}` if there
+    /// is no room for a second model.
+    pub async fn check_merged(
+        &mut self,
+        files: JsValue,
+        config: Vec<u8>,
+        model: Vec<u8>,
+        prompt: String,
+        on_progress: Option<Function>,
+    ) -> Result<JsValue, JsValue> {
+        let base = self.base()?;
+        let opened = OpenedBase::open(base_files(&files).await?).map_err(throw)?;
+        let second = opened.weight_bytes(&self.gpu).map_err(throw)?.peak();
+        let taken = self.gpu.allocated_bytes();
+        self.budget.correct(&self.gpu, taken.saturating_add(second)).await;
+        let free = self.budget.bytes.saturating_sub(taken);
+        if second > free {
+            let (second, free, budget) =
+                (human_bytes(second), human_bytes(free), human_bytes(self.budget.bytes));
+            let reason = format!(
+                "to load it beside the base takes {second} of GPU memory, and {free} of the budget of {budget} are free"
+            );
+            return to_js(&Unchecked { reason });
+        }
+        let check = async {
+            let adapter = Adapter::from_files(&config, &model)?;
+            let make = || Lora::from_adapter(&self.gpu, &adapter, base.model.config());
+            let lora = self.gpu.make_room("the adapter to be checked", make).await?;
+            let probe = MergeProbe::of(&base, &lora, Prompt::Text(prompt)).await?;
+            let merged = opened.load(&self.gpu, &mut reporter(on_progress)).await?;
+            probe.check(&merged).await
+        };
+        match check.await {
+            Ok(check) => to_js(&check),
+            // The plan knows what is asked for, not what the device has left.
+            Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                to_js(&Unchecked { reason: error.to_string() })
+            }
+            Err(error) => Err(throw(error)),
+        }
     }
 }
 

@@ -27,8 +27,21 @@ fn weights_file(file: &JsValue) -> Result<(String, Rc<dyn ByteSource>), JsValue>
     Ok((name, source))
 }
 
+/// Calls `on_progress(done, total, bytes_per_second, seconds_left?)`, if it is given.
+pub(super) fn reporter(on_progress: Option<Function>) -> impl FnMut(Progress) {
+    move |progress| {
+        if let Some(call) = &on_progress {
+            let left = progress.seconds_left().map_or(JsValue::UNDEFINED, JsValue::from);
+            let numbers = [progress.done as f64, progress.total as f64, progress.bytes_per_second];
+            let arguments: js_sys::Array = numbers.into_iter().map(JsValue::from).chain([left]).collect();
+            // A failing listener is the page's concern.
+            let _ = call.apply(&JsValue::NULL, &arguments);
+        }
+    }
+}
+
 /// The files of the object that `Engine::load_model` is given.
-async fn base_files(files: &JsValue) -> Result<BaseFiles, JsValue> {
+pub(super) async fn base_files(files: &JsValue) -> Result<BaseFiles, JsValue> {
     let weights = property(files, "weights");
     let weights: js_sys::Array =
         weights.dyn_into().map_err(|_| throw(Error::config("\"weights\" is not a list of files")))?;
@@ -110,15 +123,7 @@ impl Engine {
         on_progress: Option<Function>,
     ) -> Result<JsValue, JsValue> {
         let files = base_files(&files).await?;
-        let mut progress = |progress: Progress| {
-            if let Some(call) = &on_progress {
-                let left = progress.seconds_left().map_or(JsValue::UNDEFINED, JsValue::from);
-                let numbers = [progress.done as f64, progress.total as f64, progress.bytes_per_second];
-                let arguments: js_sys::Array = numbers.into_iter().map(JsValue::from).chain([left]).collect();
-                // A failing listener is the page's concern.
-                let _ = call.apply(&JsValue::NULL, &arguments);
-            }
-        };
+        let mut progress = reporter(on_progress);
         let weights = Rc::clone(&files.weights);
         let opened = OpenedBase::open(files).map_err(throw)?;
         self.check(opened.weight_bytes(&self.gpu).map_err(throw)?).await?;

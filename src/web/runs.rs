@@ -8,10 +8,8 @@ use wasm_bindgen::prelude::*;
 use super::Engine;
 use super::adapters::adapter_of;
 use super::convert::{byte_arrays, bytes, from_js, property, throw, to_js};
-use super::data::dataset;
 use crate::config::LoraOptions;
 use crate::error::Error;
-use crate::gpu::MemoryBudget;
 use crate::train::{Checkpoint, Job, MemoryOptions, Start, StepReport, Trainer};
 
 /// The run, and the id of its adapter.
@@ -70,21 +68,23 @@ async fn start_of(options: &JsValue) -> Result<Start, JsValue> {
     Ok(Start::New(lora.config().map_err(throw)?))
 }
 
-/// What the page wants done; see [`Engine::start`].
-async fn job(
-    options: &JsValue,
-    train: &JsValue,
-    evaluation: &JsValue,
-    budget: MemoryBudget,
-) -> Result<Job, JsValue> {
-    Ok(Job {
-        start: start_of(options).await?,
-        train: from_js("training settings", property(options, "train"))?,
-        data: dataset(train)?,
-        evaluation: evaluation.is_object().then(|| dataset(evaluation)).transpose()?,
-        eval_split: None,
-        memory: MemoryOptions { budget, auto: false },
-    })
+impl Engine {
+    /// What the page wants done; see [`Engine::start`].
+    async fn job(
+        &mut self,
+        options: &JsValue,
+        train: &str,
+        evaluation: Option<&str>,
+    ) -> Result<Job, JsValue> {
+        Ok(Job {
+            start: start_of(options).await?,
+            train: from_js("training settings", property(options, "train"))?,
+            data: self.records(train)?,
+            evaluation: evaluation.map(|id| self.records(id)).transpose()?,
+            eval_split: None,
+            memory: MemoryOptions { budget: self.budget.clone(), auto: false },
+        })
+    }
 }
 
 fn no_run() -> JsValue {
@@ -98,12 +98,12 @@ impl Engine {
     pub async fn plan_memory(
         &mut self,
         options: JsValue,
-        train: JsValue,
-        evaluation: JsValue,
+        train: String,
+        evaluation: Option<String>,
     ) -> Result<JsValue, JsValue> {
         let base = self.base()?;
         let (model, weights) = (base.model.config(), base.model.weight_bytes());
-        let job = job(&options, &train, &evaluation, self.budget.clone()).await?;
+        let job = self.job(&options, &train, evaluation.as_deref()).await?;
         let mut job = job.tokenize(model, &base.tokenizer).map_err(throw)?;
         let report = job.memory(&self.gpu, model, weights).await.map_err(throw)?;
         self.budget.clone_from(&report.budget);
@@ -111,19 +111,19 @@ impl Engine {
     }
 
     /// Prepares a run, in place of another: `options {adapter, lora, train, init_adapter?: {config, model},
-    /// checkpoint?, extend?}`, data as `dataset` takes it. The adapter is then the one of the
+    /// checkpoint?, extend?}`, data by their ids (see [`put_data`](Self::put_data)). The adapter is then the one of the
     /// id `adapter`.
     pub async fn start(
         &mut self,
         options: JsValue,
-        train: JsValue,
-        evaluation: JsValue,
+        train: String,
+        evaluation: Option<String>,
     ) -> Result<JsValue, JsValue> {
         let base = self.base()?;
         let adapter = property(&options, "adapter").as_string().filter(|id| !id.is_empty());
         let adapter =
             adapter.ok_or_else(|| throw(Error::config("\"adapter\" is no name for the run's adapter")))?;
-        let job = job(&options, &train, &evaluation, self.budget.clone()).await?;
+        let job = self.job(&options, &train, evaluation.as_deref()).await?;
         self.run = None;
         let mut ready = job.prepare(&base).await.map_err(throw)?;
         let trainer = &mut ready.trainer;

@@ -7,7 +7,7 @@ use postil::config::{
 };
 use postil::data::{Columns, DataFormat, Dataset};
 use postil::gpu::MemoryBudget;
-use postil::train::{Job, MemoryOptions, Start};
+use postil::train::{Job, MemoryOptions, Records, Start};
 use postil::{ErrorKind, demo};
 use serde_json::{Value, json};
 
@@ -394,7 +394,7 @@ fn the_dropout_that_is_left_out_is_named() {
         let job = Job {
             start: Start::New(lora),
             train: TrainConfig::default(),
-            data: data.expect("a row"),
+            data: Records::new(data.expect("a row")),
             evaluation: None,
             eval_split: None,
             memory: MemoryOptions { budget: MemoryBudget::given(1 << 30), auto: false },

@@ -22,6 +22,7 @@ mod lora;
 mod merge;
 mod order;
 mod packing;
+mod records;
 mod run_file;
 mod safetensors;
 mod schedule;

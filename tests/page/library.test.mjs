@@ -257,7 +257,7 @@ onPage(
     await tuner.dropAdapter("default");
     const left = await tuner.adapters();
     tuner.dispose();
-    return { plan, trainable, examples: report.examples, began, end: { step: end.step, best: end.best_eval_loss }, sampled, differences, ofCheckpoint, texts, merged: [merged.name, merged.size], left };
+    return { plan, trainable, examples: report.examples, began, end: { step: end.step, best: end.best_eval_loss }, sampled, differences, ofCheckpoint, texts, merged: [merged.file.name, merged.file.size, merged.check], left };
   },
   {
     check(found) {
@@ -274,6 +274,9 @@ onPage(
       assert.notEqual(tuned, base);
       assert.equal(found.merged[0], "merged.zip");
       assert.ok(found.merged[1] > 3e6);
+      const { max_difference, allowed, effect, dtype } = found.merged[2];
+      assert.equal(dtype, "bfloat16");
+      assert.ok(max_difference > 0 && max_difference <= allowed && allowed < effect, JSON.stringify(found.merged[2]));
       assert.deepEqual(found.left, []);
     },
   },

@@ -11,6 +11,7 @@ const stopButton = (page) => page.getByRole("button", { name: "Stop", exact: tru
 const watched = () => {
   window.plans = { asked: 0, refused: 0 };
   window.commands = [];
+  window.files = [];
   const ids = new Set();
   const Original = window.Worker;
   window.Worker = class extends Original {
@@ -22,6 +23,7 @@ const watched = () => {
     }
     postMessage(message, ...rest) {
       window.commands.push(message.command);
+      if (message.args?.file) window.files.push(message.args.file.name);
       if (message.command === "plan_memory") {
         ids.add(message.id);
         window.plans.asked++;
@@ -58,6 +60,28 @@ onPage("of the plans that wait only the newest is made", async (page) => {
   await page.getByText("330 MiB").first().waitFor();
   const { asked, refused } = await plans(page);
   assert.ok(refused >= 2 && refused < asked, `${refused} of ${asked} refused`);
+}, { initScript: watched });
+
+onPage("a file is sent once, and again only when it is another one", async (page) => {
+  const sent = (name) => page.evaluate((name) => window.files.filter((file) => file === name).length, name);
+  await useFile(page, "mine.jsonl", example("a"));
+  await panel(page, "Data").getByText(/^1 example of/).waitFor();
+  await page.evaluate(() => (window.commands.length = 0));
+  await setNumber(page, "Rank", 9);
+  await page.waitForFunction(() => window.commands.includes("plan_memory"));
+  await setNumber(page, "Steps", 2);
+  await trainButton(page).click();
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
+  assert.equal(await sent("mine.jsonl"), 1);
+  // The worker keeps the last two, and forgets those before them.
+  for (const name of ["second.jsonl", "third.jsonl"]) {
+    await useFile(page, name, example(name));
+    await panel(page, "Data").getByText(/^1 example of/).waitFor();
+  }
+  await page.waitForFunction(() => window.commands.includes("drop_data"));
+  await useFile(page, "mine.jsonl", example("b"));
+  await page.waitForFunction(() => window.files.at(-1) === "mine.jsonl");
+  assert.equal(await sent("mine.jsonl"), 2);
 }, { initScript: watched });
 
 onPage("a setting that changes how data is read sends the file once, not for its rows and columns again", async (page) => {

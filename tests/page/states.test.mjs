@@ -55,7 +55,7 @@ onPage("a run that is prepared, goes on, is interrupted, and is offered", async 
   await useFile(page, "plan-8000ms.jsonl", example("a"));
   await page.waitForTimeout(500);
   await trainButton(page).click();
-  await page.getByText(/^Preparing: planning memory, compiling for the GPU/).waitFor();
+  await page.getByText(/^Preparing: planning memory/).waitFor();
   await check(page, "a run that is prepared");
   await page.getByText(/Training on 4 examples/).waitFor();
   await check(page, "a run that goes on");
@@ -65,6 +65,19 @@ onPage("a run that is prepared, goes on, is interrupted, and is offered", async 
   await page.getByRole("region", { name: "Interrupted run" }).waitFor();
   await page.getByText("Ready.").waitFor();
   await check(page, "a run that was interrupted");
+});
+
+onPage("shaders that are compiled before a run goes on", async (page) => {
+  await useFile(page, "slow-shaders.jsonl", example("a"));
+  await setNumber(page, "Steps", 3);
+  await trainButton(page).click();
+  const train = panel(page, "Train");
+  for (const done of [0, 1]) await train.getByText(`Compiling shaders: ${done} of 2`).waitFor();
+  assert.equal(await train.getByRole("progressbar", { name: "Compiling shaders" }).getAttribute("value"), "1");
+  await page.getByRole("navigation", { name: "Steps" }).getByText("compiling shaders, 1 of 2").waitFor();
+  await check(page, "shaders being compiled");
+  await train.getByText("Done.", { exact: true }).waitFor();
+  assert.equal(await train.getByText(/Compiling shaders/).count(), 0);
 });
 
 onPage("a loss that is not finite, a model being merged, formats that are not for a model", async (page) => {

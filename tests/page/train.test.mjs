@@ -162,6 +162,7 @@ onPage("the merged model is a model of its own that writes what the adapter made
     await page.getByRole("region", { name: `${kind} adapter` }).getByText(/checked: (same logits as|logits within)/).waitFor();
   }
   const written = await saved(page, page.getByRole("button", { name: "Write merged model" }));
+  await page.getByRole("region", { name: "Merged model" }).getByText(/Loaded again, its logits are within .* The rest is rounding to bfloat16/).waitFor();
   const files = unzipSync(written);
   await page.getByText("Use another model").click();
   const folder = Object.entries(files).map(([path, bytes]) => file(path.split("/").pop(), bytes));

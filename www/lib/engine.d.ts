@@ -168,6 +168,20 @@ export interface MergedFiles {
   index?: Uint8Array;
 }
 
+/** How a merged model compares with the base and the adapter; or why there was no comparison. */
+export type MergeCheck =
+  | {
+      /** The largest difference between the logits. */
+      max_difference: number;
+      /** The most that the rounding of the merged weights explains. */
+      allowed: number;
+      /** The largest difference that the adapter makes to the base's logits. */
+      effect: number;
+      /** What the weights are rounded to: "float32", "float16" or "bfloat16". */
+      dtype: string;
+    }
+  | { reason: string };
+
 /** By name: adapter_config.json, adapter_model.safetensors, optimizer.safetensors, trainer_state.json. */
 export type CheckpointFiles = Record<string, Uint8Array>;
 
@@ -330,8 +344,8 @@ export class Engine {
   /** Bytes of GPU memory that may be taken; without a number, what the device is thought to have. */
   set_memory_budget(bytes?: number): void;
   memory(): MemoryUse;
-  /** Ends the GPU device as a driver's reset would: for tests of what follows. `has_failed` tells a moment later. */
-  lose_device(): void;
+  /** From now on `listener` is told of shaders that are being compiled for the GPU: how many are, of those asked for. */
+  on_compiling(listener: (done: number, total: number) => void): void;
   /** Throws `OverBudget` for weights of so many bytes that do not fit. */
   check_weights(bytes: number): Promise<MemoryReport>;
   /** Ends the run and frees all adapters; `OverBudget` leaves everything in place. */
@@ -339,16 +353,20 @@ export class Engine {
     files: ModelFiles,
     on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
   ): Promise<ModelInfo>;
-  inspect_data(file: DataFile, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
+  /** Keeps a file under an id, in place of one of that id. What it is tokenized to is kept too, as long as that holds. */
+  put_data(id: string, file: DataFile): void;
+  /** An unknown id: nothing happens. A run keeps what it has of the file. */
+  drop_data(id: string): void;
+  inspect_data(id: string, options: { max_length: number; assistant_only_loss?: boolean }): DataReport;
   /** The file's own names; none for plain text. */
-  data_columns(file: DataFile): string[];
+  data_columns(id: string): string[];
   /** The first `count` rows as they are in the file, by its own names. */
-  data_rows(file: DataFile, count: number): FirstRows;
+  data_rows(id: string, count: number): FirstRows;
   count_parameters(lora: LoraOptions): ParameterCount;
-  /** Before `start`, with the same arguments. */
-  plan_memory(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<MemoryReport>;
+  /** Before `start`, with the same arguments: `train` and `evaluation` are ids of data. */
+  plan_memory(options: RunOptions, train: string, evaluation?: string): Promise<MemoryReport>;
   /** In place of another run, whose adapter stays. */
-  start(options: RunOptions, train: DataFile, evaluation?: DataFile): Promise<StartReport>;
+  start(options: RunOptions, train: string, evaluation?: string): Promise<StartReport>;
   /**
    * "ahead": keeps the next step under way while this one is reported; "one": nothing is under way afterwards;
    * "drain": reports what is under way, `null` when nothing is. `null` too when the run is over. All three give the same
@@ -383,6 +401,17 @@ export class Engine {
     file: number,
     write: (piece: Uint8Array<ArrayBuffer>) => void | Promise<void>,
   ): Promise<void>;
+  /**
+   * Loads the files of a merged model beside the base, and compares the logits of the token after `prompt` with those of
+   * the base with the adapter.
+   */
+  check_merged(
+    files: ModelFiles,
+    config: Uint8Array,
+    model: Uint8Array,
+    prompt: string,
+    on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,
+  ): Promise<MergeCheck>;
   /** A list of messages goes through the model's chat template. */
   generate(prompt: Prompt, options: GenerateOptions, on_text: (piece: string) => boolean): Promise<GenerateReport>;
 }

@@ -3,7 +3,7 @@
  * runs in a worker of its own.
  */
 export { Tuner } from "./tuner";
-export type { AdapterFormat, GenerateArguments, LoadOptions, LoadProgress, MergeArguments, TrainingArguments, TunerOptions } from "./tuner";
+export type { AdapterFormat, GenerateArguments, LoadOptions, LoadProgress, MergeArguments, MergedModel, TrainingArguments, TunerOptions } from "./tuner";
 export type { Run, RunEnd, RunEvent } from "./run";
 export type { Generation } from "./generation";
 export { DEFAULTS, type Settings } from "./settings";
@@ -44,6 +44,7 @@ export type {
   GenerateReport,
   LoraOptions,
   MemoryReport,
+  MergeCheck,
   Message,
   MlxFiles,
   ModelInfo,

@@ -1,9 +1,10 @@
 /** The loaded model with an adapter merged into it, written in the worker: a folder on the user's disk, or a zip. */
 import { Zip, ZipPassThrough } from "fflate";
-import type { AdapterFiles, Engine, ModelFiles } from "./engine";
+import { assemble, INDEX, textsOf } from "./assemble";
+import type { AdapterFiles, Engine, MergeCheck, ModelFiles } from "./engine";
 import { CancelledError, ConfigError, IoError } from "./errors";
-import { INDEX, textsOf } from "./assemble";
 import { StorageFull, writeAll } from "./hub/cache";
+import type { MergeStage } from "./protocol";
 
 type Sink = (piece: Uint8Array<ArrayBuffer>) => void | Promise<void>;
 
@@ -11,12 +12,21 @@ type Sink = (piece: Uint8Array<ArrayBuffer>) => void | Promise<void>;
 interface Part {
   name: string;
   bytes: number;
+  isWeights: boolean;
   write(sink: Sink): Promise<void>;
 }
 
-export interface MergeListener {
+/** What is to be written, and how that is checked and told. */
+export interface Merge {
+  engine: Engine;
+  model: ModelFiles;
+  adapter: AdapterFiles;
+  /** Of the folder, or of the zip without `.zip`. */
+  name: string;
+  /** What both are asked when they are compared. */
+  prompt: string;
   signal: AbortSignal;
-  onProgress: (stage: "writing" | "checking", done: number, total: number) => void;
+  onProgress: (stage: MergeStage, done: number, total: number) => void;
 }
 
 /** In the browser's own file system, a folder for each worker that has merged: of no use any more when that has ended. */
@@ -34,33 +44,28 @@ const places = async () => await (await navigator.storage.getDirectory()).getDir
 /** What a zip can hold without its extension for more. */
 const MAX_ZIP_BYTES = 2 ** 32 - 2 ** 20;
 
-function partsOf(engine: Engine, model: ModelFiles, { config, model: weights }: AdapterFiles): Part[] {
+function partsOf({ engine, model, adapter: { config, model: weights } }: Merge): Part[] {
   const merged = engine.merged_files(config, weights);
   const texts = textsOf(model).filter(([name]) => name !== INDEX);
   const small = [...texts, ...(merged.index ? [[INDEX, merged.index] as const] : [])];
   return [
-    ...small.map(([name, bytes]) => ({ name, bytes: bytes.length, write: async (sink: Sink) => await sink(bytes.slice()) })),
+    ...small.map(([name, bytes]) => ({ name, bytes: bytes.length, isWeights: false, write: async (sink: Sink) => await sink(bytes.slice()) })),
     ...merged.weights.map(({ name, bytes }, file) => ({
       name,
       bytes,
+      isWeights: true,
       write: async (sink: Sink) => await engine.merge(config, weights, file, sink),
     })),
   ];
 }
 
-/** Writes a new folder `name` in `parent`, and compares what is then on the disk with what was to be written. */
-export async function mergeToFolder(
-  engine: Engine,
-  model: ModelFiles,
-  adapter: AdapterFiles,
-  parent: FileSystemDirectoryHandle,
-  name: string,
-  listener: MergeListener,
-): Promise<void> {
-  const parts = partsOf(engine, model, adapter);
+/** Writes a new folder in `parent`, and checks what is then on the disk. */
+export async function mergeToFolder(merge: Merge, parent: FileSystemDirectoryHandle): Promise<MergeCheck> {
+  const { name, signal } = merge;
+  const parts = partsOf(merge);
   const folder = await newFolder(parent, name);
   try {
-    const writing = counted("writing", parts, listener);
+    const writing = counted("writing", parts, merge);
     for (const part of parts) {
       const stream = await (await folder.getFileHandle(part.name, { create: true })).createWritable();
       try {
@@ -74,13 +79,17 @@ export async function mergeToFolder(
       }
       await stream.close();
     }
-    const checking = counted("checking", parts, listener);
+    const checking = counted("checking", parts, merge);
+    const written = new Map<string, Blob>();
     for (const part of parts) {
-      await compare(part, await (await folder.getFileHandle(part.name)).getFile(), checking);
+      const file = await (await folder.getFileHandle(part.name)).getFile();
+      await compare(part, file, checking);
+      written.set(part.name, file);
     }
+    return await ask(merge, parts, written);
   } catch (error) {
     await parent.removeEntry(name, { recursive: true }).catch(() => {});
-    throw listener.signal.aborted ? new CancelledError("Merging was cancelled.") : error;
+    throw signal.aborted ? new CancelledError("Merging was cancelled.") : error;
   }
 }
 
@@ -93,15 +102,10 @@ async function newFolder(parent: FileSystemDirectoryHandle, name: string): Promi
   return folder;
 }
 
-/** Writes a zip of the folder into the browser's own file system, and compares likewise. */
-export async function mergeToZip(
-  engine: Engine,
-  model: ModelFiles,
-  adapter: AdapterFiles,
-  name: string,
-  listener: MergeListener,
-): Promise<File> {
-  const parts = partsOf(engine, model, adapter);
+/** Writes a zip of the folder into the browser's own file system, and checks it likewise. */
+export async function mergeToZip(merge: Merge): Promise<{ file: File; check: MergeCheck }> {
+  const { name, signal } = merge;
+  const parts = partsOf(merge);
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
   if (total > MAX_ZIP_BYTES) {
     throw new IoError("The merged model is larger than the 4 GiB that a zip can hold. A browser that can write into a folder, such as Chrome, has no such limit.");
@@ -114,10 +118,11 @@ export async function mergeToZip(
     const writer = await handle.createSyncAccessHandle();
     // A zip has the time in it, and the second one is to be the same.
     const now = new Date();
+    let starts: ReadonlyMap<string, number>;
     try {
-      const writing = counted("writing", parts, listener);
+      const writing = counted("writing", parts, merge);
       let at = 0;
-      await zip(parts, name, now, writing, (piece) => {
+      starts = await zip(parts, name, now, writing, (piece) => {
         writeAll(writer, piece, at);
         at += piece.length;
       });
@@ -126,12 +131,16 @@ export async function mergeToZip(
       writer.close();
     }
     const file = await handle.getFile();
-    const checking = counted("checking", parts, listener);
-    await compare({ name: file.name, bytes: file.size, write: (sink) => zip(parts, name, now, checking, sink) }, file);
-    return file;
+    const checking = counted("checking", parts, merge);
+    await compare({ name: file.name, write: async (sink) => void (await zip(parts, name, now, checking, sink)) }, file);
+    const written = new Map(parts.map((part) => {
+      const start = starts.get(part.name) ?? 0;
+      return [part.name, file.slice(start, start + part.bytes)];
+    }));
+    return { file, check: await ask(merge, parts, written) };
   } catch (error) {
     await folder.removeEntry(`${name}.zip`).catch(() => {});
-    if (listener.signal.aborted) throw new CancelledError("Merging was cancelled.");
+    if (signal.aborted) throw new CancelledError("Merging was cancelled.");
     if (error instanceof StorageFull) throw new IoError(`There is no room for the merged model in this browser: ${error.message}.`);
     throw error;
   }
@@ -151,11 +160,21 @@ export async function forgetMerged(): Promise<void> {
   }
 }
 
-async function zip(parts: readonly Part[], folder: string, mtime: Date, count: (piece: Uint8Array) => void, sink: Sink): Promise<void> {
+/** Writes a zip; gives where each part begins in it: they are stored as they are. */
+async function zip(
+  parts: readonly Part[],
+  folder: string,
+  mtime: Date,
+  count: (piece: Uint8Array) => void,
+  sink: Sink,
+): Promise<ReadonlyMap<string, number>> {
   const ready: Uint8Array<ArrayBuffer>[] = [];
+  const starts = new Map<string, number>();
+  let written = 0;
   const archive = new Zip((error, piece) => {
     if (error) throw error;
     ready.push(piece);
+    written += piece.length;
   });
   const flush = async () => {
     for (const piece of ready.splice(0)) await sink(piece);
@@ -166,16 +185,38 @@ async function zip(parts: readonly Part[], folder: string, mtime: Date, count: (
     await part.write(async (piece) => {
       count(piece);
       entry.push(piece);
+      // The last that it has written is the piece itself.
+      if (!starts.has(part.name)) starts.set(part.name, written - piece.length);
       await flush();
     });
     entry.push(new Uint8Array(), true);
   }
   archive.end();
   await flush();
+  return starts;
+}
+
+/** Has the written model loaded and asked; throws if it answers otherwise than the base with the adapter. */
+async function ask(merge: Merge, parts: readonly Part[], written: ReadonlyMap<string, Blob>): Promise<MergeCheck> {
+  const { engine, model, adapter, name, prompt, signal, onProgress } = merge;
+  const blobOf = (part: Part) => written.get(part.name) ?? new Blob();
+  const small = parts.filter(({ isWeights }) => !isWeights);
+  const texts = await Promise.all(small.map(async (part) => [part.name, new Uint8Array(await blobOf(part).arrayBuffer())] as const));
+  const weights = parts.filter(({ isWeights }) => isWeights).map((part) => ({ name: part.name, blob: blobOf(part) }));
+  const files = assemble(name, new Map(texts), weights, model.revision);
+  const check = await engine.check_merged(files, adapter.config, adapter.model, prompt, (done, total) => onProgress("loading", done, total));
+  if (signal.aborted) throw new CancelledError("Merging was cancelled.");
+  // Not a number is a difference too.
+  if ("max_difference" in check && !(check.max_difference <= check.allowed)) {
+    throw new IoError(
+      `The merged model, loaded again, gives other logits than the base with the adapter: by up to ${check.max_difference}, where rounding explains ${check.allowed}. It must not be used; please report it.`,
+    );
+  }
+  return check;
 }
 
 /** Throws unless `file` is what `part` writes. */
-async function compare(part: Part, file: File, count?: (piece: Uint8Array) => void): Promise<void> {
+async function compare(part: Pick<Part, "name" | "write">, file: File, count?: (piece: Uint8Array) => void): Promise<void> {
   const differs = () => new IoError(`${part.name} is not on the disk as it was written. It must not be used; is the disk full?`);
   let at = 0;
   await part.write(async (piece) => {
@@ -194,7 +235,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Counts pieces of all parts, and ends the work when it is cancelled. */
-function counted(stage: "writing" | "checking", parts: readonly Part[], { signal, onProgress }: MergeListener): (piece: Uint8Array) => void {
+function counted(stage: MergeStage, parts: readonly Part[], { signal, onProgress }: Merge): (piece: Uint8Array) => void {
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
   onProgress(stage, 0, total);

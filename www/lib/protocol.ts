@@ -17,6 +17,7 @@ import type {
   GenerateReport,
   LoraOptions,
   MemoryReport,
+  MergeCheck,
   MlxFiles,
   ModelInfo,
   ParameterCount,
@@ -60,8 +61,9 @@ export type DataOptions = Pick<TrainOptions, "max_length"> & Required<Pick<Train
 /** What is to be trained. */
 export interface RunArguments {
   options: RunOptions;
-  train: DataFile;
-  evaluation?: DataFile;
+  /** Ids of data that the worker has. */
+  train: string;
+  evaluation?: string;
 }
 
 /** Texts to be written at fixed steps of a run, each time by taking the likeliest tokens. */
@@ -87,9 +89,11 @@ export interface Commands {
   /** Models from the Hub that are kept in this browser. */
   kept_models: { args: Record<never, never>; result: KeptModel[] };
   delete_model: { args: { id: string }; result: KeptModel[] };
-  inspect_data: { args: { file: DataFile; options: DataOptions }; result: DataReport };
-  data_columns: { args: { file: DataFile }; result: string[] };
-  data_rows: { args: { file: DataFile; count: number }; result: FirstRows };
+  put_data: { args: { id: string; file: DataFile }; result: null };
+  drop_data: { args: { id: string }; result: null };
+  inspect_data: { args: { data: string; options: DataOptions }; result: DataReport };
+  data_columns: { args: { data: string }; result: string[] };
+  data_rows: { args: { data: string; count: number }; result: FirstRows };
   count_parameters: { args: LoraOptions; result: ParameterCount };
   /** What a run would take of the GPU's memory. A newer one that comes while it waits makes it fail with `Cancelled`. */
   plan_memory: { args: RunArguments; result: MemoryReport };
@@ -107,9 +111,13 @@ export interface Commands {
   adapter_from_mlx: { args: { files: MlxFiles }; result: AdapterFiles };
   /**
    * Writes the loaded model with the adapter merged into it: as a new folder in the one given, or as a zip that is kept
-   * until the next one. Event `merging` tells how far it is.
+   * until the next one. What was written is compared with what was to be, loaded, and compared with the base and the
+   * adapter on `prompt`. Event `merging` tells how far it is.
    */
-  merge: { args: { adapter: AdapterFiles; name: string; folder?: FileSystemDirectoryHandle }; result: File | null };
+  merge: {
+    args: { adapter: AdapterFiles; name: string; folder?: FileSystemDirectoryHandle; prompt: string };
+    result: { file: File | null; check: MergeCheck };
+  };
   /** The steps follow by themselves. */
   start: { args: RunArguments & { samples?: SampleOptions }; result: StartReport };
   /** Ends the run after the step in progress; a `start` that still waits fails with the kind `Cancelled`. */
@@ -145,11 +153,13 @@ export interface Progress {
   secondsLeft?: number | undefined;
 }
 
+export type MergeStage = "writing" | "checking" | "loading";
+
 /** What a command tells before it is answered; `id` is the command's. */
 export type CallEvent = { id: number } & (
   | ({ event: "download" | "upload" } & Progress)
-  /** Bytes of a merged model that are written, or compared with what was to be written. */
-  | ({ event: "merging"; stage: "writing" | "checking" } & Progress)
+  /** Bytes of a merged model that are written, compared with what was to be written, or loaded to be asked. */
+  | ({ event: "merging"; stage: MergeStage } & Progress)
   /** Something that a person should know of the model being loaded. */
   | { event: "notice"; text: string }
   | { event: "text"; piece: string }
@@ -157,6 +167,8 @@ export type CallEvent = { id: number } & (
 
 /** The events of a run. */
 export type RunEvent =
+  /** Shaders that are compiled for the GPU, of those that are needed next: `done` is `total` when it can go on. */
+  | { event: "compiling"; done: number; total: number }
   | { event: "step"; report: StepReport }
   /** The run's state while it goes on, so that a crash loses little; `best` by held-out loss so far. */
   | { event: "checkpoint"; step: number; best: boolean; files: CheckpointFiles }

@@ -15,6 +15,9 @@ export interface RunEnd extends FinishReport {
   files: CheckpointFiles;
 }
 
+/** Gives `start` its arguments, and holds what belongs to them until it is done. */
+export type Begin = (start: (args: Commands["start"]["args"]) => Promise<StartReport>) => Promise<StartReport>;
+
 export interface RunOptions {
   signal?: AbortSignal | undefined;
   onEvent?: ((event: RunEvent) => void) | undefined;
@@ -55,10 +58,10 @@ export class Run implements AsyncIterable<StepReport> {
     readonly adapter: string,
     private readonly client: Client,
     private readonly options: RunOptions,
-    prepare: () => Promise<Commands["start"]["args"]>,
+    begin: Begin,
   ) {
     this.finished = this.end.promise;
-    this.started = this.start(prepare);
+    this.started = this.start(begin);
     this.started.catch(() => {});
     options.signal?.addEventListener("abort", this.abort);
   }
@@ -132,14 +135,15 @@ export class Run implements AsyncIterable<StepReport> {
     this.settle(() => this.end.reject(error), { error });
   }
 
-  private async start(prepare: () => Promise<Commands["start"]["args"]>): Promise<StartReport> {
+  private async start(begin: Begin): Promise<StartReport> {
     const { signal } = this.options;
     try {
-      const args = await prepare();
-      signal?.throwIfAborted();
-      if (this.stopping) throw new CancelledError("The run was stopped before it began.");
-      this.isSent = true;
-      const report = await this.client.call("start", args);
+      const report = await begin(async (args) => {
+        signal?.throwIfAborted();
+        if (this.stopping) throw new CancelledError("The run was stopped before it began.");
+        this.isSent = true;
+        return await this.client.call("start", args);
+      });
       this.isStarted = true;
       // Asked for while the worker was at it.
       if (this.stopping) await this.client.call("stop", {});

@@ -1,7 +1,7 @@
 /** The package's centre: a worker with a GPU and a model, and what is done with them. */
 import { unzipAdapter, unzipMlx, zipAdapter, zipMlx } from "./adapter-files";
 import { Client } from "./client";
-import { Guard, toDataFile, type DataInput } from "./data";
+import { Guard, Shelf, type DataInput } from "./data";
 import type {
   AdapterFiles,
   AdapterInfo,
@@ -10,14 +10,15 @@ import type {
   FirstRows,
   GenerateOptions,
   MemoryReport,
+  MergeCheck,
   ModelInfo,
   ParameterCount,
   Prompt,
 } from "./engine";
 import { CancelledError, ConfigError, PostilError } from "./errors";
 import { Generation } from "./generation";
-import type { CallEvent, DataOptions, KeptModel, Progress, RunArguments, SampleOptions } from "./protocol";
-import { Run, type RunEvent } from "./run";
+import type { CallEvent, DataOptions, KeptModel, MergeStage, Progress, RunArguments, SampleOptions } from "./protocol";
+import { Run, type Begin, type RunEvent } from "./run";
 import { checkNames, DEFAULTS, loraOptions, trainOptions, type Settings } from "./settings";
 import { toSource, type HubOptions, type ModelInput } from "./sources";
 import { requireGpu } from "./support";
@@ -81,11 +82,24 @@ export interface MergeArguments {
   name: string;
   /** Where the folder is made; without it, the model becomes a zip in the browser's own storage. */
   folder?: FileSystemDirectoryHandle | undefined;
-  onProgress?: ((progress: Progress & { stage: "writing" | "checking" }) => void) | undefined;
+  /** What the written model and the base with the adapter are asked when their logits are compared. */
+  prompt?: string | undefined;
+  onProgress?: ((progress: Progress & { stage: MergeStage }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
+/** A merged model, as it is on the disk. */
+export interface MergedModel {
+  /** The zip; nothing if a folder was written. */
+  file: File | null;
+  /** What comparing its logits has given, or why they were not compared: it takes the memory of a second model. */
+  check: MergeCheck;
+}
+
 const DEFAULT_ADAPTER = "default";
+
+/** What a merged model is asked where no prompt is given. */
+const ANY_PROMPT = "The";
 
 /** What a run is given beside its settings. */
 const RUN_NAMES = ["data", "evaluation", "adapter", "init_adapter", "checkpoint", "extend", "samples", "signal", "onEvent"] as const satisfies readonly (keyof TrainingArguments)[];
@@ -100,7 +114,7 @@ export class Tuner {
   private run: Run | undefined;
   /** Of the newest run that has begun: what is meant where no adapter is named. */
   private newest: string | undefined;
-  private readonly guard: Guard;
+  private readonly shelf: Shelf;
 
   private constructor(
     private readonly client: Client,
@@ -109,7 +123,7 @@ export class Tuner {
     options: Pick<TunerOptions, "workerUrl">,
     wasm: string | undefined,
   ) {
-    this.guard = new Guard(options.workerUrl, wasm);
+    this.shelf = new Shelf(client, new Guard(options.workerUrl, wasm));
   }
 
   /** Starts a worker, opens a GPU, loads a model. Several tuners work side by side, as far as the GPU's memory goes. */
@@ -210,18 +224,18 @@ export class Tuner {
   /** What the loaded model's tokenizer makes of data: counts, lengths, warnings, the first examples. */
   async inspectData(data: DataInput, options: Partial<DataOptions> & { signal?: AbortSignal | undefined } = {}): Promise<DataReport> {
     const { max_length = DEFAULTS.max_length, assistant_only_loss = DEFAULTS.assistant_only_loss, signal } = options;
-    const args = { file: await this.read(data), options: { max_length, assistant_only_loss } };
-    return await this.client.call("inspect_data", args, { signal });
+    const reading = { max_length, assistant_only_loss };
+    return await this.shelf.use([data], ([id]) => this.client.call("inspect_data", { data: id, options: reading }, { signal }));
   }
 
   /** The columns' own names; none for plain text. */
   async dataColumns(data: DataInput): Promise<string[]> {
-    return await this.client.call("data_columns", { file: await this.read(data) });
+    return await this.shelf.use([data], ([id]) => this.client.call("data_columns", { data: id }));
   }
 
   /** The first `count` rows as they are in the file. */
   async dataRows(data: DataInput, count: number): Promise<FirstRows> {
-    return await this.client.call("data_rows", { file: await this.read(data), count });
+    return await this.shelf.use([data], ([id]) => this.client.call("data_rows", { data: id, count }));
   }
 
   /** How many parameters an adapter would have on the loaded model. */
@@ -232,15 +246,15 @@ export class Tuner {
 
   /** What a run would take of the GPU's memory. A newer plan that comes while it waits makes it fail with `CancelledError`. */
   async planMemory(run: TrainingArguments): Promise<MemoryReport> {
-    return await this.client.call("plan_memory", await this.runArguments(run));
+    return await this.withArguments(run, (args) => this.client.call("plan_memory", args));
   }
 
   /** Begins a run, which then goes on by itself. One at a time. */
   train(run: TrainingArguments): Run {
     if (this.run) throw new ConfigError("A run is under way: stop it before another one is begun.");
     const { adapter = DEFAULT_ADAPTER, signal, samples, onEvent } = run;
-    const prepare = async () => ({ ...(await this.runArguments(run)), ...(samples ? { samples } : {}) });
-    const begun = new Run(adapter, this.client, { signal, onEvent, onOver: () => (this.run = undefined) }, prepare);
+    const begin: Begin = (start) => this.withArguments(run, (args) => start({ ...args, ...(samples ? { samples } : {}) }));
+    const begun = new Run(adapter, this.client, { signal, onEvent, onOver: () => (this.run = undefined) }, begin);
     this.run = begun;
     begun.started.then(
       () => (this.newest = adapter),
@@ -305,14 +319,17 @@ export class Tuner {
     return await this.client.call("check_adapter", { id, files, prompt });
   }
 
-  /** Writes the loaded model with an adapter merged into it, and compares what was written; the zip if it is one. */
-  async exportModel({ adapter, name, folder, onProgress, signal }: MergeArguments): Promise<File | null> {
+  /**
+   * Writes the loaded model with an adapter merged into it, and checks what was written: byte for byte, and where there is
+   * memory for it loaded again, with the logits that the base and the adapter give.
+   */
+  async exportModel({ adapter, name, folder, prompt = ANY_PROMPT, onProgress, signal }: MergeArguments): Promise<MergedModel> {
     const onEvent = (message: CallEvent) => {
       if (message.event !== "merging") return;
       const { event: _, id: __, ...progress } = message;
       onProgress?.(progress);
     };
-    const args = { adapter: await this.filesOf(adapter), name, ...(folder ? { folder } : {}) };
+    const args = { adapter: await this.filesOf(adapter), name, prompt, ...(folder ? { folder } : {}) };
     return await this.client.call("merge", args, { signal, onEvent });
   }
 
@@ -320,28 +337,19 @@ export class Tuner {
     return typeof adapter === "object" ? adapter : await this.adapterFiles(adapter);
   }
 
-  private async read(data: DataInput) {
-    const file = await toDataFile(data);
-    await this.guard.check(file);
-    return file;
-  }
-
-  private async runArguments(run: TrainingArguments): Promise<RunArguments> {
+  private async withArguments<Result>(run: TrainingArguments, act: (args: RunArguments) => Promise<Result>): Promise<Result> {
     const { adapter = DEFAULT_ADAPTER, init_adapter, checkpoint, extend } = run;
     checkNames(run, RUN_NAMES);
-    const [train, evaluation] = await Promise.all([this.read(run.data), run.evaluation && this.read(run.evaluation)]);
-    return {
-      options: {
-        adapter,
-        lora: loraOptions(run),
-        train: trainOptions(run),
-        ...(init_adapter ? { init_adapter } : {}),
-        ...(checkpoint ? { checkpoint } : {}),
-        ...(extend === undefined ? {} : { extend }),
-      },
-      train,
-      ...(evaluation ? { evaluation } : {}),
+    const options = {
+      adapter,
+      lora: loraOptions(run),
+      train: trainOptions(run),
+      ...(init_adapter ? { init_adapter } : {}),
+      ...(checkpoint ? { checkpoint } : {}),
+      ...(extend === undefined ? {} : { extend }),
     };
+    if (!run.evaluation) return await this.shelf.use([run.data], ([train]) => act({ options, train }));
+    return await this.shelf.use([run.data, run.evaluation], ([train, evaluation]) => act({ options, train, evaluation }));
   }
 
   private end(error: PostilError): void {

@@ -6,7 +6,7 @@ import { Store } from "./hub/cache";
 import { forgetMerged, mergeToFolder, mergeToZip } from "./merge";
 import { readModel } from "./model-files";
 import { Pace } from "./pace";
-import type { CallEvent, Cancel, CommandName, Commands, Reply, Request, RunEvent, SampleOptions } from "./protocol";
+import type { CallEvent, Cancel, CommandName, Commands, MergeStage, Reply, Request, RunEvent, SampleOptions } from "./protocol";
 
 /** How long a run goes at most without a copy of its state on the page. */
 const CHECKPOINT_INTERVAL_MS = 60_000;
@@ -55,6 +55,7 @@ const handlers: Handlers = {
     await open(wasm);
     void forgetMerged();
     engine = await Engine.create();
+    engine.on_compiling((done, total) => emit({ event: "compiling", done, total }));
     return engine.device();
   },
   async check_data({ file, wasm }) {
@@ -103,14 +104,22 @@ const handlers: Handlers = {
     await store?.remove(id);
     return (await store?.list()) ?? [];
   },
-  async inspect_data({ file, options }) {
-    return ready().inspect_data(file, options);
+  async put_data({ id, file }) {
+    ready().put_data(id, file);
+    return null;
   },
-  async data_columns({ file }) {
-    return ready().data_columns(file);
+  async drop_data({ id }) {
+    ready().drop_data(id);
+    return null;
   },
-  async data_rows({ file, count }) {
-    return ready().data_rows(file, count);
+  async inspect_data({ data, options }) {
+    return ready().inspect_data(data, options);
+  },
+  async data_columns({ data }) {
+    return ready().data_columns(data);
+  },
+  async data_rows({ data, count }) {
+    return ready().data_rows(data, count);
   },
   async count_parameters(lora) {
     return ready().count_parameters(lora);
@@ -146,22 +155,21 @@ const handlers: Handlers = {
   async adapter_from_mlx({ files }) {
     return ready().adapter_from_mlx(files.config, files.adapters);
   },
-  async merge({ adapter, name, folder }, id) {
+  async merge({ adapter, name, folder, prompt }, id) {
     if (!model) throw new ConfigError("There is no model to merge into: load one.");
     const merging = new AbortController();
     downloads.set(id, merging);
     try {
       if (cancelled.has(id)) merging.abort();
       let pace = new Pace();
-      const report = throttled((done, total, stage: "writing" | "checking") => {
+      const report = throttled((done, total, stage: MergeStage) => {
         if (done === 0) pace = new Pace();
         emit({ id, event: "merging", stage, ...pace.at(done, total) });
       });
-      const onProgress = (stage: "writing" | "checking", done: number, total: number) => report(done, total, stage);
-      const listener = { signal: merging.signal, onProgress };
-      if (!folder) return await mergeToZip(ready(), model, adapter, name, listener);
-      await mergeToFolder(ready(), model, adapter, folder, name, listener);
-      return null;
+      const onProgress = (stage: MergeStage, done: number, total: number) => report(done, total, stage);
+      const merge = { engine: ready(), model, adapter, name, prompt, signal: merging.signal, onProgress };
+      if (!folder) return await mergeToZip(merge);
+      return { file: null, check: await mergeToFolder(merge, folder) };
     } finally {
       downloads.delete(id);
       cancelled.delete(id);
@@ -350,12 +358,12 @@ function emitFiles(event: (step: number, files: CheckpointFiles) => RunEvent, { 
   port.postMessage(event(step, files), Object.values(files).map(({ buffer }) => buffer as ArrayBuffer));
 }
 
-/** Passes on the first call, the last one, and of the others as many as a person can see. */
+/** Passes on the beginning, the end, and of what is between them as much as a person can see. */
 function throttled<Report extends (done: number, total: number, ...more: never[]) => void>(report: Report): Report {
   let last = -Infinity;
   return ((done, total, ...more) => {
     const now = performance.now();
-    if (now - last < PROGRESS_INTERVAL_MS && done !== total) return;
+    if (now - last < PROGRESS_INTERVAL_MS && done !== 0 && done !== total) return;
     last = now;
     report(done, total, ...more);
   }) as Report;

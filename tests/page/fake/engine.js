@@ -31,6 +31,9 @@ const BENT = "bent.jsonl";
 /** The held-out loss rises again. */
 const OVERFITTED = "overfitted.jsonl";
 
+/** Its shaders take long. */
+const SLOW_SHADERS = "slow-shaders.jsonl";
+
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export default async function init() {
@@ -75,11 +78,14 @@ export class Engine {
   /** Id to what makes it differ from others: its step, and the word that it writes. */
   #adapters = new Map();
   #model;
-  /** What a merged model is to show: "endless" or "bent". */
+  /** What a merged model is to show: "endless", "bent", "checked" or "other logits". */
   #merging;
   #run;
   #busy = false;
   #failure;
+  /** Files by id. */
+  #data = new Map();
+  #onCompiling;
   #budget = { bytes: 2 ** 31, source: "the default for a fake GPU" };
 
   static async create() {
@@ -114,8 +120,9 @@ export class Engine {
     }
   }
 
-  async plan_memory({ train }, file) {
+  async plan_memory({ train }, id) {
     return this.#exclusive(async () => {
+      const file = this.#file(id);
       const [, planMs] = SLOW_PLAN.exec(file.name) ?? [];
       if (planMs) await pause(Number(planMs));
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "x [1024, 64] needs 4 GiB in one buffer, but 2 GiB are allowed");
@@ -161,19 +168,34 @@ export class Engine {
     return { refused_formats: {}, ...config, name: files.name, ...(config.check_sum ? { hidden_size: await checkSum(parts) } : {}) };
   }
 
-  data_columns(file) {
+  put_data(id, file) {
     this.#alone();
-    return columnsOf(file);
+    this.#data.set(id, file);
   }
 
-  data_rows(file, count) {
+  drop_data(id) {
     this.#alone();
-    return firstRows(file, count);
+    this.#data.delete(id);
   }
 
-  inspect_data(file, options) {
+  #file(id) {
+    if (!this.#data.has(id)) throw failure("Config", `there is no data "${id}"`);
+    return this.#data.get(id);
+  }
+
+  data_columns(id) {
     this.#alone();
-    return inspect(file, options);
+    return columnsOf(this.#file(id));
+  }
+
+  data_rows(id, count) {
+    this.#alone();
+    return firstRows(this.#file(id), count);
+  }
+
+  inspect_data(id, options) {
+    this.#alone();
+    return inspect(this.#file(id), options);
   }
 
   count_parameters({ r, lora_alpha, target_modules, rank_pattern = {} }) {
@@ -192,8 +214,10 @@ export class Engine {
     return { trainable, total: 1e6 + trainable, percent: (100 * trainable) / (1e6 + trainable), modules, warnings };
   }
 
-  async start({ lora, train, init_adapter, adapter, checkpoint, extend }, file, evaluation) {
+  async start({ lora, train, init_adapter, adapter, checkpoint, extend }, id, evaluation) {
     return this.#exclusive(async () => {
+      const file = this.#file(id);
+      await this.#compile(file);
       await pause(20);
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "activations need 4 GiB in one buffer, but 2 GiB are allowed");
       const state = checkpoint && JSON.parse(new TextDecoder().decode(checkpoint["trainer_state.json"]));
@@ -216,6 +240,14 @@ export class Engine {
         ...(evaluation && !state ? { eval_loss: 3 } : {}),
       };
     });
+  }
+
+  async #compile({ name }) {
+    if (name !== SLOW_SHADERS) return;
+    for (const done of [0, 1, 2]) {
+      this.#onCompiling(done, 2);
+      await pause(done < 2 ? 2500 : 0);
+    }
   }
 
   async step(mode) {
@@ -354,12 +386,25 @@ export class Engine {
     });
   }
 
+  async check_merged(files, config, model, prompt, onProgress) {
+    return this.#exclusive(async () => {
+      if (!this.#merging) return { reason: "there is no room for a second model (fake)" };
+      onProgress(0, 8);
+      await pause(300);
+      const bytes = new Uint8Array(await files.weights[0].blob.arrayBuffer());
+      onProgress(8, 8);
+      const isRight = new TextDecoder().decode(bytes.slice(0, 4)) === "base" && bytes.slice(4).every((byte, i) => byte === model[i]);
+      const max_difference = isRight && this.#merging === "checked" ? 0.0123 : 7;
+      return { max_difference, allowed: 0.5, effect: 3, dtype: "bfloat16" };
+    });
+  }
+
   memory() {
     return { allocated: 6e6, peak: 7e6 };
   }
 
-  lose_device() {
-    this.#failure = failure("Device", "the GPU device was lost: destroyed");
+  on_compiling(listener) {
+    this.#onCompiling = listener;
   }
 
   async generate(prompt, options, onText) {

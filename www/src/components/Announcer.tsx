@@ -7,7 +7,8 @@ export function Announcer() {
   const text = useSignal("");
   const said = useSignal("");
   useSignalEffect(() => {
-    const { status, start, last } = run.value;
+    const { status: still, compiling, start, last } = run.value;
+    const status = compiling ? "compiling" : still;
     const total = start?.total_steps ?? 0;
     const tenth = last && total > 0 ? Math.floor((10 * last.step) / total) : 0;
     const key = `${status} ${status === "training" ? tenth : ""}`;
@@ -19,6 +20,7 @@ export function Announcer() {
     const words = {
       idle: "",
       preparing: "Preparing to train.",
+      compiling: "Compiling shaders.",
       training: `Training.${so}`,
       pausing: "Pausing after this step.",
       paused: `Training is paused.${so}`,

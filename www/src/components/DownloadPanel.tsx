@@ -118,6 +118,8 @@ function Refused({ title, reason }: { title: string; reason: string }) {
   );
 }
 
+const STAGES = { writing: "Writing the merged model", checking: "Reading it back and comparing", loading: "Loading it, to compare logits" };
+
 /** The base with the adapter in it. */
 function MergedEntry({ copy }: { copy: SavedAdapter }) {
   const info = modelInfo.value;
@@ -138,7 +140,7 @@ function MergedEntry({ copy }: { copy: SavedAdapter }) {
       {state?.name === "merging" && (
         <>
           <label class="loading">
-            {state.stage === "writing" ? "Writing the merged model" : "Reading it back and comparing"}
+            {STAGES[state.stage]}
             <progress {...(state.progress.total > 0 ? { value: state.progress.done, max: state.progress.total } : {})} />
           </label>
           <div class="actions">

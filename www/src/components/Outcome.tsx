@@ -1,3 +1,4 @@
+import type { MergeCheck } from "postil";
 import type { DownloadState } from "../state";
 import { Notice } from "./Panel";
 
@@ -57,10 +58,21 @@ function outcome(state: DownloadState | undefined): string {
       return `✓ ${file}, checked: logits within ${difference.toExponential(1)} of those of ${other}.`;
     }
     case "merged":
-      return `✓ ${state.file}, checked: read back, it is byte for byte what was to be written. Its logits were not compared.`;
+      return `✓ ${state.file}, checked: read back, it is byte for byte what was to be written. ${comparison(state.check)}`;
     case "saved":
       return `✓ ${state.file} is written.`;
     default:
       return "";
   }
+}
+
+/** What loading a merged model has shown. */
+function comparison(check: MergeCheck): string {
+  if ("reason" in check) return `Its logits were not compared: ${check.reason}.`;
+  const { max_difference: difference, allowed, effect, dtype } = check;
+  const figure = (value: number) => value.toPrecision(2);
+  if (effect <= allowed) {
+    return `Loaded again, its logits are within ${figure(difference)} of those of the base with the adapter; but the adapter changes so little (${figure(effect)}) that rounding to ${dtype} may hide it.`;
+  }
+  return `Loaded again, its logits are within ${figure(difference)} of those of the base with the adapter, which itself changes them by up to ${figure(effect)}. The rest is rounding to ${dtype}.`;
 }

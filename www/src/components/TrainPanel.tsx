@@ -25,6 +25,7 @@ export function TrainPanel() {
       <MemoryBar />
       <RunControl />
       <p class="run-status">{blocker.value ?? statusText(now)}</p>
+      <Compiling />
       <Announcer />
       {now.error && <Notice kind={now.status === "failed" ? "error" : "warning"}>{now.error}</Notice>}
       <Health />
@@ -40,18 +41,32 @@ export function TrainPanel() {
   );
 }
 
+/** Of shaders: each takes a moment when a run first needs it. */
+function Compiling() {
+  const compiling = run.value.compiling;
+  if (!compiling) return null;
+  const { done, total } = compiling;
+  return (
+    <label class="loading">
+      Compiling shaders: {done} of {total}
+      <progress value={done} max={total} />
+    </label>
+  );
+}
+
 /** A run repeats what its data's reports say already. */
 function unseen(warnings: string[]): string[] {
   const seen = [trainFile.value, evalFile.value].flatMap((loaded) => loaded?.report?.warnings ?? []);
   return warnings.filter((warning) => !seen.some((text) => warning.endsWith(text)));
 }
 
-function statusText({ status, start, last }: Run): string {
+function statusText({ status, compiling, start, last }: Run): string {
+  if (compiling) return "Compiling shaders for the GPU…";
   switch (status) {
     case "idle":
       return "Ready.";
     case "preparing":
-      return "Preparing: planning memory, compiling for the GPU, first held-out loss…";
+      return "Preparing: planning memory, first held-out loss…";
     case "training":
       return start ? `Training on ${plural(start.examples, "example")}.` : "Training.";
     case "pausing":

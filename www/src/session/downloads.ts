@@ -28,6 +28,9 @@ const TOLERANCE = 1e-4;
 /** What the check asks where there is no prompt. */
 const ANY_PROMPT = "The";
 
+/** What the check of a written file asks. */
+export const checkPrompt = (): string => prompt.value.trim() || chosenSet.value?.prompts[0] || ANY_PROMPT;
+
 /** A download's key in `downloads`. */
 export const keyOf = (format: AdapterFormat, copy: SavedAdapter) => `${format.id}/${fileName(copy, "")}`;
 
@@ -80,7 +83,7 @@ type Check = { difference: number; against: "memory" | "copy" } | { reason: stri
 
 /** Against the adapter in the engine where it is still of the copy's step, otherwise against the copy on the page. */
 async function compareLogits(copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
-  const text = prompt.value.trim() || chosenSet.value?.prompts[0] || ANY_PROMPT;
+  const text = checkPrompt();
   const { id, start, last } = run.value;
   const isOfStep = copy === savedAdapter.value && copy.run === id && !stepping.value && (last ?? start)?.step === copy.step;
   if (isOfStep && loadedAdapters.value.some((other) => other.id === id)) {

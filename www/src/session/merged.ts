@@ -2,7 +2,7 @@
 import type { MergeArguments } from "postil";
 import type { SavedAdapter } from "../state";
 import { quote } from "./command";
-import { fileName, report } from "./downloads";
+import { checkPrompt, fileName, report } from "./downloads";
 import { tuner } from "./engine";
 import type { Use } from "./formats";
 import { saveFile } from "./save";
@@ -30,9 +30,10 @@ export async function writeMerged(copy: SavedAdapter): Promise<void> {
     const started = { name: "merging", stage: "writing", progress: { done: 0, total: 0 }, cancel: () => merging.abort() } as const;
     report(MERGED, started);
     const onProgress: MergeArguments["onProgress"] = ({ stage, ...progress }) => report(MERGED, { ...started, stage, progress });
-    const zip = await tuner().exportModel({ adapter: copy.files, name, folder, onProgress, signal });
-    if (zip) saveFile(zip, `${name}.zip`);
-    report(MERGED, { name: "merged", file: zip ? `${name}.zip` : `${folder?.name}/${name}` });
+    const asked = { prompt: checkPrompt(), onProgress, signal };
+    const { file, check } = await tuner().exportModel({ adapter: copy.files, name, folder, ...asked });
+    if (file) saveFile(file, `${name}.zip`);
+    report(MERGED, { name: "merged", file: file ? `${name}.zip` : `${folder?.name}/${name}`, check });
   } catch (error) {
     const isDismissed = error instanceof DOMException && error.name === "AbortError";
     const message = error instanceof Error ? error.message : String(error);

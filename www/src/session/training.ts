@@ -202,6 +202,10 @@ function onTrainingEvent(event: RunEvent): void {
     onStep(event.report);
     return;
   }
+  if (event.event === "compiling") {
+    showCompiling(event);
+    return;
+  }
   flush();
   switch (event.event) {
     case "checkpoint":
@@ -236,6 +240,14 @@ function onTrainingEvent(event: RunEvent): void {
     case "failed":
       if (!event.error.fatal) void fail(event.error);
   }
+}
+
+/** A state of its own as long as it lasts; a text's shaders are of no concern to a run that is paused. */
+function showCompiling({ done, total }: { done: number; total: number }): void {
+  const { compiling, ...others } = run.value;
+  const concerns = others.status === "preparing" || others.status === "training";
+  if (concerns && done < total) run.value = { ...others, compiling: { done, total } };
+  else if (compiling) run.value = others;
 }
 
 /** Reports are shown once a frame, however many there are. */
@@ -334,6 +346,8 @@ export function trainingCrashed(failure: PostilError): void {
 }
 
 function endRun(): void {
+  const { compiling, ...others } = run.value;
+  if (compiling) run.value = others;
   awake?.end();
   awake = undefined;
   removeEventListener("beforeunload", askFirst);

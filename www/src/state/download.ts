@@ -1,6 +1,6 @@
 /** Files that the user takes away. */
 import { computed, signal } from "@preact/signals";
-import type { Progress } from "postil";
+import type { MergeCheck, Progress } from "postil";
 import { bestAdapter, savedAdapter, type SavedAdapter } from "./run";
 import { find } from "./runs";
 
@@ -27,9 +27,9 @@ export type DownloadState =
   | { name: "checked"; file: string; difference: number; against: "memory" | "copy" }
   /** Written, but the engine could not load the copy to compare with. */
   | { name: "unchecked"; file: string; reason: string }
-  | { name: "merging"; stage: "writing" | "checking"; progress: Progress; cancel: () => void }
-  /** A merged model, read back and compared byte by byte with what was to be written. */
-  | { name: "merged"; file: string }
+  | { name: "merging"; stage: "writing" | "checking" | "loading"; progress: Progress; cancel: () => void }
+  /** A merged model, read back and compared byte by byte with what was to be written, and loaded where that was possible. */
+  | { name: "merged"; file: string; check: MergeCheck }
   /** There is nothing to check. */
   | { name: "saved"; file: string }
   | { name: "failed"; message: string };

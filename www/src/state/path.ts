@@ -75,7 +75,8 @@ function adapterStep(): State {
 }
 
 function trainStep(): State {
-  const { status, start, last } = run.value;
+  const { status, compiling, start, last } = run.value;
+  if (compiling) return { status: "working", words: `compiling shaders, ${compiling.done} of ${compiling.total}` };
   const at = `step ${last?.step ?? 0} of ${start?.total_steps ?? 0}`;
   switch (status) {
     case "preparing":

@@ -30,6 +30,8 @@ export interface Run {
   status: RunStatus;
   /** What its data is called. */
   data?: string;
+  /** Shaders are being compiled for the GPU, and nothing goes on before they are. */
+  compiling?: { done: number; total: number };
   start?: StartReport;
   last?: StepReport;
   bestEvalLoss?: number;
