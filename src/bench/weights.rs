@@ -1,12 +1,13 @@
 //! A checkpoint that is made while it is read: every tensor that a configuration asks for, with random values.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use half::{bf16, f16};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{TensorInfo, TensorSource};
 use crate::config::{ModelConfig, NormKind, TensorKind};
@@ -34,6 +35,29 @@ pub enum WeightType {
 }
 
 impl WeightType {
+    /// What a `config.json` says that the weights are stored as, under the newer name or the older one; float32 if it
+    /// says nothing, as transformers has it.
+    ///
+    /// # Errors
+    /// `Format` for what is no JSON, `Unsupported` for another type.
+    pub fn of_config(config_json: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Types {
+            #[serde(alias = "torch_dtype")]
+            dtype: Option<String>,
+        }
+        let types: Types = serde_json::from_slice(config_json)
+            .map_err(|error| Error::format(format!("config.json cannot be read: {error}")))?;
+        match types.dtype.as_deref() {
+            Some("bfloat16") => Ok(Self::Bf16),
+            Some("float16") => Ok(Self::F16),
+            Some("float32") | None => Ok(Self::F32),
+            Some(other) => Err(Error::unsupported(format!(
+                "config.json: dtype {other}; expected bfloat16, float16 or float32"
+            ))),
+        }
+    }
+
     /// The same in GPU memory.
     pub fn dtype(self) -> Dtype {
         match self {
@@ -72,7 +96,9 @@ struct Tensor {
 pub struct RandomWeights {
     name: String,
     tensors: BTreeMap<String, Tensor>,
-    random: Vec<u8>,
+    stored: WeightType,
+    /// Made when it is first read: a plan needs shapes only.
+    random: OnceCell<Vec<u8>>,
     norm: Vec<u8>,
 }
 
@@ -80,9 +106,6 @@ impl RandomWeights {
     /// Those of a configuration; `name` is what messages call it.
     pub fn new(name: &str, config: &ModelConfig, stored: WeightType) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        // A uniform number has the deviation bound/√3.
-        let bound = DEVIATION * 3f32.sqrt();
-        let random = stored.encode((0..PERIOD).map(|_| rng.random_range(-bound..bound)));
         let norm = if config.family.norm_kind == NormKind::RmsOnePlus { 0.0 } else { 1.0 };
         let norm = stored.encode(std::iter::repeat_n(norm, PERIOD.min(config.hidden_size)));
         let size = stored.dtype().size() as u64;
@@ -93,7 +116,16 @@ impl RandomWeights {
             let info = TensorInfo { dtype: stored.stored(), shape: spec.shape };
             tensors.insert(spec.name, Tensor { info, start });
         }
-        Self { name: name.to_owned(), tensors, random, norm }
+        Self { name: name.to_owned(), tensors, stored, random: OnceCell::new(), norm }
+    }
+
+    fn random(&self) -> &[u8] {
+        self.random.get_or_init(|| {
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            // A uniform number has the deviation bound/√3.
+            let bound = DEVIATION * 3f32.sqrt();
+            self.stored.encode((0..PERIOD).map(|_| rng.random_range(-bound..bound)))
+        })
     }
 }
 
@@ -116,7 +148,7 @@ impl TensorSource for RandomWeights {
             let Some(tensor) = tensor else {
                 return Err(Error::format(format!("{}: {name} has no bytes {bytes:?}", self.name)));
             };
-            let block = if tensor.start.is_some() { &self.random } else { &self.norm };
+            let block = if tensor.start.is_some() { self.random() } else { &self.norm };
             let mut at = ((tensor.start.unwrap_or(0) + bytes.start) % block.len() as u64) as usize;
             // Whoever reads asks for a slice, which fits.
             let len = (bytes.end - bytes.start) as usize;

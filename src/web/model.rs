@@ -8,9 +8,11 @@ use wasm_bindgen::prelude::*;
 use web_sys::Blob;
 
 use super::Engine;
-use super::convert::{bytes, name_of, property, required_bytes, throw, to_js};
+use super::convert::{bytes, from_js, name_of, property, required_bytes, throw, to_js};
 use crate::base::{BaseFiles, OpenedBase, TextFiles};
+use crate::bench::{Setup, WeightType};
 use crate::checkpoint::{Adapter, GgufFile, Merge, Progress, open_weights};
+use crate::config::{LoraOptions, ModelConfig, TargetModules, TrainConfig};
 use crate::error::Error;
 use crate::memory::{MemoryPlan, MemoryReport, Work};
 use crate::model::WeightBytes;
@@ -107,6 +109,28 @@ impl Engine {
     /// Whether weights of so many bytes fit, and the budget: before they are downloaded.
     pub async fn check_weights(&mut self, bytes: f64) -> Result<JsValue, JsValue> {
         to_js(&self.check(WeightBytes { kept: bytes as u64, loading: 0 }).await?)
+    }
+
+    /// GPU memory in bytes, at its peak, that a run would take on a model that is not loaded, by its `config.json`: of
+    /// examples of the greatest length, with the modules and the length limit that loading it would leave, and one rank
+    /// for all layers.
+    pub fn plan_model(&self, config: &[u8], lora: JsValue, train: JsValue) -> Result<f64, JsValue> {
+        let model = ModelConfig::from_json(config).map_err(throw)?;
+        let mut lora: LoraOptions = from_js("adapter settings", lora)?;
+        lora.rank_pattern.clear();
+        lora.alpha_pattern.clear();
+        if let TargetModules::List(names) = &mut lora.target_modules {
+            let known = model.family.module_names();
+            names.retain(|name| known.contains(&name.as_str()));
+            if names.is_empty() {
+                lora.target_modules = TargetModules::AllLinear;
+            }
+        }
+        let mut train: TrainConfig = from_js("training settings", train)?;
+        train.max_length = train.max_length.min(model.max_position_embeddings);
+        let (weights, lora) = (WeightType::of_config(config).map_err(throw)?, lora.config().map_err(throw)?);
+        let setup = Setup { name: "the model".to_owned(), model, weights, lora, train };
+        Ok(setup.training_plan(&self.gpu).map_err(throw)?.peak as f64)
     }
 
     /// Loads a base model: `{name, revision?, config, weights, weights_index?, tokenizer, tokenizer_config?,

@@ -170,3 +170,24 @@ fn quantiles() {
     }
     assert_eq!(Times::of_seconds(vec![0.5]).p90, 500.0);
 }
+
+/// What the page suggests: the numbers beside each configuration are those that it gives.
+#[test]
+fn suggested_models_are_what_is_said_of_them() {
+    let list = include_bytes!("../../www/src/suggestions.json");
+    let list: Vec<Value> = serde_json::from_slice(list).expect("a list");
+    assert!(list.len() > 10);
+    for suggestion in list {
+        let name = suggestion["name"].as_str().expect("a name");
+        let json = suggestion["config"].to_string();
+        let model = ModelConfig::from_json(json.as_bytes()).expect(name);
+        assert_eq!(Some(model.total_parameters()), suggestion["parameters"].as_u64(), "{name}");
+        let weights = WeightType::of_config(json.as_bytes()).expect(name);
+        // Some store a tied vocabulary twice; a file has a header, and GPT-2's its masks.
+        let (needed, stored) = (
+            model.total_parameters() * weights.dtype().size() as u64,
+            suggestion["bytes"].as_u64().expect("bytes"),
+        );
+        assert!(needed <= stored && stored < needed * 13 / 10, "{name}: {needed} and {stored}");
+    }
+}

@@ -68,20 +68,24 @@ onPage("models are suggested by size, and chosen by a press", async (page) => {
   await page.getByText("Choose the data to train on.").first().waitFor();
   await page.getByText(/^Now 2\.0 GiB: an estimate/).waitFor();
   await page.waitForTimeout(300);
-  await items.getByText(/Probably trains on this device/).first().waitFor();
+  await items.getByText(/Trains on this device, by the memory plan: 1\.9 GiB/).first().waitFor();
   const text = await items.allTextContents();
   assert.ok(
     text.some((item) =>
-      /SmolLM2-135M135M parameters, 257 MiB to download, licence Apache 2\.0✓ Probably trains on this device: needs about/.test(
+      /SmolLM2-135M135M parameters, 257 MiB to download, licence Apache 2\.0✓ Trains on this device, by the memory plan: 1\.9 GiB of GPU memory/.test(
         item,
       ),
     ),
     text[1],
   );
   assert.ok(
-    text.some((item) => /Phi-3-mini.*7\.1 GiB.*! May be too large for this device.*2\.0 GiB are counted on/.test(item)),
+    text.some((item) => /Phi-3-mini.*7\.1 GiB.*! Too large for this device with these settings: 2\.0 GiB of GPU memory, and 2\.0 GiB are counted on/.test(item)),
     text.at(-1),
   );
+  assert.ok(text.some((item) => /gpt2.*! These settings cannot train it: not with these modules \(fake\)/.test(item)), text[0]);
+  // Another rank has other plans.
+  await setNumber(page, "Rank", 256);
+  await items.filter({ hasText: "SmolLM2-135M-Instruct" }).getByText(/! Too large for this device with these settings: 2\.1 GiB/).waitFor();
   assert.ok(text.some((item) => /Llama-3\.2-1B.*gated: accept its terms/.test(item)));
   await model.getByRole("button", { name: "Choose Qwen/Qwen3-0.6B" }).click();
   assert.equal(await page.getByLabel("Model name").inputValue(), "Qwen/Qwen3-0.6B");

@@ -348,6 +348,11 @@ export class Engine {
   on_compiling(listener: (done: number, total: number) => void): void;
   /** Throws `OverBudget` for weights of so many bytes that do not fit. */
   check_weights(bytes: number): Promise<MemoryReport>;
+  /**
+   * Bytes of GPU memory, at its peak, that a run would take on a model that is not loaded, by its `config.json`: with examples
+   * of the greatest length, and the modules and length limit that loading it would leave.
+   */
+  plan_model(config: Uint8Array, lora: LoraOptions, train: TrainOptions): number;
   /** Ends the run and frees all adapters; `OverBudget` leaves everything in place. */
   load_model(
     files: ModelFiles,

@@ -97,6 +97,8 @@ export interface Commands {
   count_parameters: { args: LoraOptions; result: ParameterCount };
   /** What a run would take of the GPU's memory. A newer one that comes while it waits makes it fail with `Cancelled`. */
   plan_memory: { args: RunArguments; result: MemoryReport };
+  /** The peak of what a run would take on a model that is not loaded, by its config.json. */
+  plan_model: { args: { config: object; lora: LoraOptions; train: TrainOptions }; result: number };
   /** The engine's adapters, by their ids. */
   adapters: { args: Record<never, never>; result: string[] };
   load_adapter: { args: { id: string; adapter: AdapterFiles }; result: AdapterInfo };

@@ -249,6 +249,15 @@ export class Tuner {
     return await this.withArguments(run, (args) => this.client.call("plan_memory", args));
   }
 
+  /**
+   * Bytes of GPU memory, at its peak, that a run with these settings would take on a model that is not loaded: `config` is
+   * what its config.json says. With examples of the greatest length, and the modules and length limit that the model has.
+   */
+  async planModel(config: object, settings: Partial<Settings>): Promise<number> {
+    checkNames(settings);
+    return await this.client.call("plan_model", { config, lora: loraOptions(settings), train: trainOptions(settings) });
+  }
+
   /** Begins a run, which then goes on by itself. One at a time. */
   train(run: TrainingArguments): Run {
     if (this.run) throw new ConfigError("A run is under way: stop it before another one is begun.");

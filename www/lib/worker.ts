@@ -127,6 +127,9 @@ const handlers: Handlers = {
   async plan_memory({ options, train, evaluation }) {
     return await ready().plan_memory(options, train, evaluation);
   },
+  async plan_model({ config, lora, train }) {
+    return ready().plan_model(new TextEncoder().encode(JSON.stringify(config)), lora, train);
+  },
   async adapters() {
     return ready().adapters();
   },

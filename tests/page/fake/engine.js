@@ -156,6 +156,13 @@ export class Engine {
     });
   }
 
+  plan_model(config, lora, train) {
+    this.#alone();
+    const { num_hidden_layers: layers, model_type } = JSON.parse(new TextDecoder().decode(config));
+    if (model_type === "gpt2") throw failure("Config", "not with these modules (fake)");
+    return (layers ?? 12) * 2 ** 26 + lora.r * 2 ** 20 + train.per_device_train_batch_size * 2 ** 20;
+  }
+
   async load_model(files, onProgress) {
     this.#checkWeights(files.weights.reduce((sum, { blob }) => sum + blob.size, 0));
     // A single .gguf file has its configuration inside.

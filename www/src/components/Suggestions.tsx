@@ -1,16 +1,22 @@
-import { SUGGESTIONS, leastMemory, type Suggestion } from "../suggestions";
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { SUGGESTIONS, type Suggestion } from "../suggestions";
 import { bytes, compact } from "../format";
-import { keptModels, memoryLimit } from "../state";
+import { planSuggestions } from "../session/suggestions";
+import { keptModels, memoryLimit, suggestionPlans } from "../state";
 
 /** Models worth beginning with, with what they cost. */
 export function Suggestions({ onChoose }: { onChoose: (suggestion: Suggestion) => void }) {
   const rest = SUGGESTIONS.filter(({ name }) => !keptModels.value.some((kept) => kept.complete && kept.name === name));
+  const open = useSignal(false);
+  // Nobody else needs the plans.
+  useEffect(() => (open.value ? planSuggestions() : undefined), [open.value]);
   return (
-    <details>
+    <details onToggle={(event) => (open.value = event.currentTarget.open)}>
       <summary>Small open models</summary>
       <p class="hint">
         Smaller ones load and train faster. Those with “Instruct” or “it” in their name answer chats; the others go on
-        with a text.
+        with a text. What training needs is planned with the settings as they are.
       </p>
       <ul class="suggestions">
         {rest.map((suggestion) => (
@@ -35,10 +41,12 @@ function describe({ parameters, bytes: size, licence, gated }: Suggestion): stri
   return `${compact(parameters)} parameters, ${bytes(size)} to download, licence ${licence}${gate}`;
 }
 
-function verdict(suggestion: Suggestion): string {
-  const [least, budget] = [leastMemory(suggestion), memoryLimit.value?.bytes];
-  const needs = `needs about ${bytes(least)} of GPU memory`;
-  if (budget === undefined) return `Training ${needs}.`;
-  if (least <= budget) return `✓ Probably trains on this device: ${needs}.`;
-  return `! May be too large for this device: ${needs}, and ${bytes(budget)} are counted on.`;
+function verdict({ name }: Suggestion): string {
+  const [peak, budget] = [suggestionPlans.value[name], memoryLimit.value?.bytes];
+  if (peak === undefined) return "";
+  if (typeof peak === "string") return `! These settings cannot train it: ${peak}`;
+  const needs = `${bytes(peak)} of GPU memory`;
+  if (budget === undefined) return `Training needs ${needs}.`;
+  if (peak <= budget) return `✓ Trains on this device, by the memory plan: ${needs}.`;
+  return `! Too large for this device with these settings: ${needs}, and ${bytes(budget)} are counted on.`;
 }
