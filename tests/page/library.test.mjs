@@ -221,7 +221,7 @@ onPage(
       assert.deepEqual(held.steps, [1, 2, 3, 4, 5, 6]);
       assert.ok(held.text <= 2 && held.last === 6);
       assert.equal(found.notPaused.is[0], "ConfigError");
-      assert.deepEqual(found.events.sort(), ["finished", "paused", "step"]);
+      assert.deepEqual(found.events.sort(), ["compiling", "finished", "paused", "step"]);
       assert.deepEqual(found.over, [undefined, undefined]);
       assert.equal(found.writing, "caller");
       assert.equal(found.model, "Story model, built in");

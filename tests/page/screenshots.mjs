@@ -37,6 +37,12 @@ async function shoot(viewport, colorScheme, prefix) {
   await useFile(page, "mixed.jsonl", `${[1, 2, 3].map((number) => example(`answer ${number}`)).join("")}not json\n`);
   await panel(page, "Data").getByText("1 line skipped").waitFor();
   await one(page, "Data", "own-file");
+  await setNumber(page, "Steps", 2);
+  await useFile(page, "slow-shaders.jsonl", example("a"));
+  await trainButton(page).click();
+  await page.getByText("Compiling shaders: 1 of 2").waitFor();
+  await one(page, "Train", "compiling");
+  await panel(page, "Train").getByText("Done.", { exact: true }).waitFor();
   await page.getByRole("radio", { name: /Plain/ }).check();
   await setNumber(page, "Steps", 30);
   await panel(page, "Sweep").getByRole("checkbox", { name: "attention q, v" }).check();
@@ -57,6 +63,8 @@ async function shoot(viewport, colorScheme, prefix) {
   await one(page, "Compare", "paused");
   await page.getByRole("button", { name: "Download PEFT adapter" }).click();
   await page.getByText(/checked: same logits/).waitFor();
+  await page.getByRole("button", { name: "Write merged model" }).click();
+  await page.getByText(/byte for byte what was to be written/).waitFor();
   await one(page, "Download", "paused");
   await page.locator(".run-name").first().click();
   await one(page, "Runs", "paused");

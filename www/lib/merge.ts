@@ -86,7 +86,7 @@ export async function mergeToFolder(merge: Merge, parent: FileSystemDirectoryHan
       await compare(part, file, checking);
       written.set(part.name, file);
     }
-    return await ask(merge, parts, written);
+    return await compareLogits(merge, parts, written);
   } catch (error) {
     await parent.removeEntry(name, { recursive: true }).catch(() => {});
     throw signal.aborted ? new CancelledError("Merging was cancelled.") : error;
@@ -137,7 +137,7 @@ export async function mergeToZip(merge: Merge): Promise<{ file: File; check: Mer
       const start = starts.get(part.name) ?? 0;
       return [part.name, file.slice(start, start + part.bytes)];
     }));
-    return { file, check: await ask(merge, parts, written) };
+    return { file, check: await compareLogits(merge, parts, written) };
   } catch (error) {
     await folder.removeEntry(`${name}.zip`).catch(() => {});
     if (signal.aborted) throw new CancelledError("Merging was cancelled.");
@@ -197,7 +197,7 @@ async function zip(
 }
 
 /** Has the written model loaded and asked; throws if it answers otherwise than the base with the adapter. */
-async function ask(merge: Merge, parts: readonly Part[], written: ReadonlyMap<string, Blob>): Promise<MergeCheck> {
+async function compareLogits(merge: Merge, parts: readonly Part[], written: ReadonlyMap<string, Blob>): Promise<MergeCheck> {
   const { engine, model, adapter, name, prompt, signal, onProgress } = merge;
   const blobOf = (part: Part) => written.get(part.name) ?? new Blob();
   const small = parts.filter(({ isWeights }) => !isWeights);

@@ -61,7 +61,7 @@ function unseen(warnings: string[]): string[] {
 }
 
 function statusText({ status, compiling, start, last }: Run): string {
-  if (compiling) return "Compiling shaders for the GPU…";
+  if (compiling) return "Shaders are compiled for the GPU, once for this visit.";
   switch (status) {
     case "idle":
       return "Ready.";
