@@ -79,13 +79,17 @@ onPage("models are suggested by size, and chosen by a press", async (page) => {
     text[1],
   );
   assert.ok(
-    text.some((item) => /Phi-3-mini.*7\.1 GiB.*! Too large for this device with these settings: 2\.0 GiB of GPU memory, and 2\.0 GiB are counted on/.test(item)),
+    text.some((item) => /Phi-3-mini.*7\.1 GiB.*! Too large for this device: 2\.0 GiB of GPU memory even with batch size 1 and gradient checkpointing, and 2\.0 GiB are counted on/.test(item)),
     text.at(-1),
   );
   assert.ok(text.some((item) => /gpt2.*! These settings cannot train it: not with these modules \(fake\)/.test(item)), text[0]);
   // Another rank has other plans.
   await setNumber(page, "Rank", 256);
-  await items.filter({ hasText: "SmolLM2-135M-Instruct" }).getByText(/! Too large for this device with these settings: 2\.1 GiB/).waitFor();
+  await items.filter({ hasText: "SmolLM2-135M-Instruct" }).getByText(/! Too large for this device: 2\.1 GiB/).waitFor();
+  await setNumber(page, "Rank", 16);
+  await setNumber(page, "Batch size", 128);
+  const smaller = /✓ Trains on this device with batch size 1 and gradient checkpointing: 1\.9 GiB of GPU memory; 2\.0 GiB as the settings are/;
+  await items.filter({ hasText: "SmolLM2-135M-Instruct" }).getByText(smaller).waitFor();
   assert.ok(text.some((item) => /Llama-3\.2-1B.*gated: accept its terms/.test(item)));
   await model.getByRole("button", { name: "Choose Qwen/Qwen3-0.6B" }).click();
   assert.equal(await page.getByLabel("Model name").inputValue(), "Qwen/Qwen3-0.6B");

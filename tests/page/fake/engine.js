@@ -160,7 +160,7 @@ export class Engine {
     this.#alone();
     const { num_hidden_layers: layers, model_type } = JSON.parse(new TextDecoder().decode(config));
     if (model_type === "gpt2") throw failure("Config", "not with these modules (fake)");
-    return (layers ?? 12) * 2 ** 26 + lora.r * 2 ** 20 + train.per_device_train_batch_size * 2 ** 20;
+    return (layers ?? 12) * 2 ** 26 + lora.r * 2 ** 20 + train.per_device_train_batch_size * 2 ** (train.gradient_checkpointing ? 19 : 20);
   }
 
   async load_model(files, onProgress) {

@@ -42,11 +42,13 @@ function describe({ parameters, bytes: size, licence, gated }: Suggestion): stri
 }
 
 function verdict({ name }: Suggestion): string {
-  const [peak, budget] = [suggestionPlans.value[name], memoryLimit.value?.bytes];
-  if (peak === undefined) return "";
-  if (typeof peak === "string") return `! These settings cannot train it: ${peak}`;
-  const needs = `${bytes(peak)} of GPU memory`;
-  if (budget === undefined) return `Training needs ${needs}.`;
-  if (peak <= budget) return `✓ Trains on this device, by the memory plan: ${needs}.`;
-  return `! Too large for this device with these settings: ${needs}, and ${bytes(budget)} are counted on.`;
+  const plan = suggestionPlans.value[name];
+  if (plan === undefined) return "";
+  if (typeof plan === "string") return `! These settings cannot train it: ${plan}`;
+  const budget = memoryLimit.value?.bytes ?? Infinity;
+  const { peak, least = peak } = plan;
+  if (peak <= budget) return `✓ Trains on this device, by the memory plan: ${bytes(peak)} of GPU memory.`;
+  const smallest = `with batch size 1 and gradient checkpointing`;
+  if (least <= budget) return `✓ Trains on this device ${smallest}: ${bytes(least)} of GPU memory; ${bytes(peak)} as the settings are.`;
+  return `! Too large for this device: ${bytes(least)} of GPU memory even ${smallest}, and ${bytes(budget)} are counted on.`;
 }

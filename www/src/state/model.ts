@@ -14,8 +14,14 @@ export const modelSource = signal<ModelSource | undefined>(undefined);
 export const modelNotices = signal<readonly { kind: "error" | "note"; text: string }[]>([]);
 /** Models from the Hub that are kept in this browser. */
 export const keptModels = signal<readonly KeptModel[]>([]);
-/** Bytes of GPU memory that training each suggested model would take, or why it cannot be trained with these settings. */
-export const suggestionPlans = signal<Readonly<Record<string, number | string>>>({});
+/** Bytes of GPU memory that training a model would take: with the settings as they are, and where that is too much, at least. */
+export interface SuggestionPlan {
+  peak: number;
+  least?: number;
+}
+
+/** Of each suggested model, or why it cannot be trained with these settings. */
+export const suggestionPlans = signal<Readonly<Record<string, SuggestionPlan | string>>>({});
 /** Where models are looked for by name. */
 export const hubAddress = signal<string>(import.meta.env.VITE_HUB_ADDRESS ?? "https://huggingface.co");
 /** Opens gated and private models. In memory only: it is gone with the tab. */
