@@ -2,6 +2,7 @@
 // The training file's name asks for it; see `MISHAPS`.
 
 import { columnsOf, failure, firstRows, inspect } from "./data.js";
+import { checkSum, GGUF, mergeCheck } from "./model.js";
 
 const MISHAPS = {
   "not-finite.jsonl": () => failure("NotFinite", "the loss is not a finite number at step 3; lower learning_rate (now 0.001)"),
@@ -43,35 +44,6 @@ export default async function init() {
 /** In a worker of its own. */
 export function check_data({ name }) {
   if (name === "damaged.parquet") throw new WebAssembly.RuntimeError("unreachable");
-}
-
-/** What the page is shown of a .gguf file. */
-const GGUF = {
-  parameters: 1e6,
-  num_hidden_layers: 4,
-  vocab_size: 512,
-  max_position_embeddings: 256,
-  has_chat_template: false,
-  target_modules: ["q_proj"],
-  refused_formats: { merged: "a GGUF file cannot be merged into (fake)" },
-  check_sum: true,
-};
-
-/** Reads a model as the engine does, several slices at a time. */
-async function checkSum(files) {
-  const slice = 2 ** 20;
-  let sum = 7;
-  for (const { blob } of files) {
-    const starts = Array.from({ length: Math.ceil(blob.size / slice) }, (_, i) => i * slice);
-    const read = async (at) => {
-      const end = Math.min(blob.size, at + slice);
-      return blob.read ? await blob.read(at, end - at) : new Uint8Array(await blob.slice(at, end).arrayBuffer());
-    };
-    for (const bytes of await Promise.all(starts.map(read))) {
-      for (const byte of bytes) sum = (sum * 31 + byte) % 1_000_003;
-    }
-  }
-  return sum;
 }
 
 export class Engine {
@@ -398,11 +370,9 @@ export class Engine {
       if (!this.#merging) return { reason: "there is no room for a second model (fake)" };
       onProgress(0, 8);
       await pause(300);
-      const bytes = new Uint8Array(await files.weights[0].blob.arrayBuffer());
+      const check = await mergeCheck(files, model, this.#merging);
       onProgress(8, 8);
-      const isRight = new TextDecoder().decode(bytes.slice(0, 4)) === "base" && bytes.slice(4).every((byte, i) => byte === model[i]);
-      const max_difference = isRight && this.#merging === "checked" ? 0.0123 : 7;
-      return { max_difference, allowed: 0.5, effect: 3, dtype: "bfloat16" };
+      return check;
     });
   }
 
