@@ -51,9 +51,8 @@ async fn engine() -> Engine {
     engine_with(&Array::of(&[Uint8Array::from(demo!("model.safetensors"))])).await
 }
 
-/// The built-in model with these pieces of weights.
-async fn engine_with(weights: &JsValue) -> Engine {
-    let mut engine = Engine::create().await.expect("these tests need a browser with WebGPU");
+/// The files of the built-in model with these pieces of weights.
+fn files_with(weights: &JsValue) -> JsValue {
     let weights = Blob::new_with_u8_array_sequence(weights).expect("a Blob");
     let weights = with(js(&json!({ "name": "model.safetensors" })), "blob", weights);
     let mut files = with(js(&json!({ "name": "demo" })), "weights", Array::of(&[weights]));
@@ -64,7 +63,13 @@ async fn engine_with(weights: &JsValue) -> Engine {
     ] {
         files = with(files, name, Uint8Array::from(bytes));
     }
-    let info = plain(&engine.load_model(files, None).await.expect("the built-in model"));
+    files
+}
+
+/// The built-in model with these pieces of weights.
+async fn engine_with(weights: &JsValue) -> Engine {
+    let mut engine = Engine::create().await.expect("these tests need a browser with WebGPU");
+    let info = plain(&engine.load_model(files_with(weights), None).await.expect("the built-in model"));
     assert_eq!(info["refused_formats"], json!({}));
     let data = with(js(&json!({ "name": "rows.jsonl" })), "data", Uint8Array::from(ROWS.as_bytes()));
     engine.put_data(rows(), data).expect("a file");
@@ -269,6 +274,24 @@ async fn other_formats() {
     let tuned = text(&engine, "red".into(), json!("a"), 1.0).await;
     assert_ne!(tuned, text(&engine, "red".into(), Value::Null, 1.0).await);
     assert_eq!(text(&alone, "red".into(), Value::Null, 1.0).await, tuned);
+
+    // Loaded beside the base it is the base with the adapter; the base itself is not, by what the adapter does.
+    let (config_, model_) = (config.clone(), model.clone());
+    let mut check = async |weights: &JsValue, budget: Option<f64>| {
+        engine.set_memory_budget(budget);
+        let files = files_with(weights);
+        let check = engine.check_merged(files, config_.clone(), model_.clone(), "red".to_owned(), None).await;
+        plain(&check.expect("a check"))
+    };
+    let number = |check: &Value, name: &str| check[name].as_f64().expect(name);
+    let merged = check(&pieces, None).await;
+    assert!(number(&merged, "max_difference") <= number(&merged, "allowed"), "{merged}");
+    let base = Array::of(&[Uint8Array::from(demo!("model.safetensors"))]);
+    let other = check(&base, None).await;
+    assert!(number(&other, "max_difference") > number(&other, "allowed"), "{other}");
+    assert!((number(&other, "max_difference") - number(&other, "effect")).abs() < 1e-4, "{other}");
+    let refused = check(&pieces, Some(1e6)).await;
+    assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("beside the base")), "{refused}");
 
     let full = Function::new_no_args("return Promise.reject(new Error('the disk is full'))");
     let (kind, message) = failure(engine.merge(config.clone(), model.clone(), 0, full.clone()).await);
