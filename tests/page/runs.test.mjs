@@ -158,6 +158,34 @@ onPage("two tabs do not take each other's runs", async (page, opened) => {
   void opened;
 });
 
+onPage(
+  "what a run ends with is kept although the browser is slow to tell how much room there is",
+  async (page) => {
+    await samplesOff(page);
+    await page.getByText("Advanced").click();
+    await setNumber(page, "Evaluate every", 1);
+    await start(page, 5000);
+    await page.waitForFunction(() => parseInt(document.querySelector(".figures dd").textContent) >= 6);
+    await button(page, "Stop").click();
+    await page.getByText(/Stopped at step \d+/).waitFor();
+    const at = await stepNow(page);
+    await page.waitForFunction(async () => (await navigator.locks.query()).held.length === 0);
+    await page.reload();
+    await rowOf(page, "Plain answers, rank 16").getByText("stopped").waitFor();
+    await openRun(page, "Plain answers, rank 16");
+    await button(page, `Download the last of step ${at}`).waitFor();
+  },
+  {
+    initScript: () => {
+      const { estimate } = StorageManager.prototype;
+      StorageManager.prototype.estimate = async function () {
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        return await estimate.call(this);
+      };
+    },
+  },
+);
+
 onPage("runs are listed, sorted, renamed and deleted", async (page) => {
   await samplesOff(page);
   await finish(page, 4);
