@@ -44,7 +44,7 @@ export async function losses(page) {
 
 /** A run of so many steps without a pause, for comparison. */
 export async function uninterrupted(url, steps) {
-  const { page, close } = await openPage(url);
+  const { page, close } = await openPage(url, { share: true });
   await page.getByText("Ready.").waitFor();
   await samplesOff(page);
   await finish(page, steps);
