@@ -28,7 +28,7 @@ const CREATE_FAILS = "create-fails";
 const HELD_PLANS = "held-plans";
 const HELD_FILE = "held-plans.jsonl";
 
-/** A run that begins while there is one makes so many steps, and the next when it is gone. */
+/** A run that is asked for while there is one makes so many steps, and the next when it is gone; with 0 it does not begin. */
 const HELD_STEPS = /^held-after-(\d+)$/;
 
 /** What a checkpoint holds is not what the engine has. */
@@ -204,6 +204,9 @@ export class Engine {
   async start({ lora, train, init_adapter, adapter, checkpoint, extend }, file, evaluation) {
     return this.#exclusive(async () => {
       await pause(20);
+      const held = (await caches.keys()).find((store) => HELD_STEPS.test(store));
+      const heldAfter = held && Number(HELD_STEPS.exec(held)[1]);
+      if (heldAfter === 0) await gone(held);
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "activations need 4 GiB in one buffer, but 2 GiB are allowed");
       const state = checkpoint && JSON.parse(new TextDecoder().decode(checkpoint["trainer_state.json"]));
       if (state && state.max_steps !== train.max_steps && !extend) {
@@ -211,8 +214,7 @@ export class Engine {
       }
       const step = state?.step ?? 0;
       const best = state?.best;
-      const held = (await caches.keys()).find((store) => HELD_STEPS.test(store));
-      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation, held };
+      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation, held, heldAfter };
       this.#adapters.set(adapter, { step, r: this.#run.r, lora_alpha: this.#run.lora_alpha });
       return {
         step,
@@ -233,7 +235,7 @@ export class Engine {
       await pause(15);
       const run = this.#run;
       if (run.step === run.total || (mode === "drain" && !run.underWay)) return null;
-      if (run.held && run.step === Number(HELD_STEPS.exec(run.held)[1])) await gone(run.held);
+      if (run.step === run.heldAfter) await gone(run.held);
       run.step += 1;
       // Like a moment of the optimizer: it is what all steps before have made it.
       run.sum = (run.sum * 31 + run.step) % 1009;
