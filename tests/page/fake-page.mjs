@@ -1,7 +1,7 @@
 // The page with the fake engine, for tests of what the page does around the engine.
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { builtPage, closeBrowser, file, openPage, serve } from "./harness.mjs";
+import { builtPage, closeBrowser, explained, file, openPage, serve } from "./harness.mjs";
 
 /**
  * Serves the page for the tests of one file; `onPage` runs a test on a fresh page that is ready to train. With `changes`
@@ -29,8 +29,9 @@ export function fakePage({ changes = false } = {}) {
         await opened.page.getByText("Ready.").waitFor();
         await act(opened.page, opened);
       } catch (error) {
+        const failure = await explained(error, opened);
         await opened.close().catch(() => {});
-        throw error;
+        throw failure;
       }
       await opened.close();
     });

@@ -237,6 +237,13 @@ export async function hasWorkers(page, count) {
   }
 }
 
+/** A test's error, with what its page has to say. */
+export async function explained(error, { page, problems }) {
+  const alerts = await page.getByRole("alert").allTextContents().catch(() => []);
+  const seen = [...problems, ...alerts];
+  return seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
+}
+
 export async function remove(folder) {
   await rm(folder, { recursive: true, force: true });
 }

@@ -1,7 +1,7 @@
 // The page with the real engine, on a software GPU: minutes, not seconds. DEMO=folder serves another built-in model.
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { builtPage, openPage, panel, serve, setNumber, unzipSync } from "./harness.mjs";
+import { builtPage, explained, openPage, panel, serve, setNumber, unzipSync } from "./harness.mjs";
 
 export const TIMEOUT = 10 * 60_000;
 
@@ -26,10 +26,9 @@ export function realPage() {
         await opened.page.getByText("Ready.").waitFor();
         await act(opened.page, opened, t);
       } catch (error) {
-        const alerts = await opened.page.getByRole("alert").allTextContents().catch(() => []);
-        const seen = [...opened.problems, ...alerts];
+        const failure = await explained(error, opened);
         await opened.close().catch(() => {});
-        throw seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
+        throw failure;
       }
       await opened.close();
     });
