@@ -15,7 +15,7 @@ use postil::gpu::human_bytes;
 use postil::memory::{MemoryPlan, Work};
 use postil::model::Lora;
 use postil::source::FileSource;
-use postil::{Context, Error, ErrorKind, Result};
+use postil::{Context, Error, ErrorKind, Result, counted};
 
 use super::args::{BudgetArg, DeviceArg};
 use super::model::{BYTES, load_opened, located_files, model_config};
@@ -261,7 +261,12 @@ pub async fn merge(args: &MergeArgs, json: bool) -> Result<()> {
         return Ok(());
     }
     say(json, format!("merged {} modules of {}", adapter.modules.len(), args.adapter.adapter.display()));
-    println!("{}: {} in {} files of weights", args.out.display(), human_bytes(total), written.len());
+    println!(
+        "{}: {} in {} of weights",
+        args.out.display(),
+        human_bytes(total),
+        counted(written.len(), "file")
+    );
     if let Some(MergeCheck { max_difference, allowed, effect, dtype }) = check {
         println!("checked: its logits are within {max_difference:.2e} of those of the base with the adapter");
         say(
