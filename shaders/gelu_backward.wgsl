@@ -1,13 +1,13 @@
-// d_gate = dy·up·gelu'(gate), d_up = dy·gelu(gate); without a gate dx = dy·gelu'(x)
-// Shapes    x, dx [rows, 2·width]: gate, then up; or [rows, width]; dy [rows, width].
+// d_gate = dy·up·gelu'(gate), d_up = dy·gelu(gate); without a gate dx = dy·gelu'(x); and y once more
+// Shapes    x [rows, 2·width]: gate, then up; or [rows, width], which its gradient replaces; dy [rows, width], which
+//           y = gelu(gate)·up or gelu(x) replaces.
 // Dispatch  ⌈rows·width/256⌉ workgroups of 256, in x and y.
 // Numerics  f32; see shared/gelu.wgsl.
-// Output    dx =
+// Output    x =, dy =
 struct Params { rows: u32, width: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dy: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -18,10 +18,17 @@ fn main(
   let i = (wg.y * grid.x + wg.x) * 256u + t;
   if i >= params.rows * params.width { return; }
   let at = i / params.width * select(1u, 2u, GATED) * params.width + i % params.width;
-  var slope = dy[i] * gelu_slope(x[at]);
+  let value = x[at];
+  let d = dy[i];
+  let activated = value * gelu_sigma(value);
+  let slope = d * gelu_slope(value);
   if GATED {
-    slope *= x[at + params.width];
-    dx[at + params.width] = dy[i] * x[at] * gelu_sigma(x[at]);
+    let up = x[at + params.width];
+    x[at] = slope * up;
+    x[at + params.width] = d * activated;
+    dy[i] = activated * up;
+  } else {
+    x[at] = slope;
+    dy[i] = activated;
   }
-  dx[at] = slope;
 }

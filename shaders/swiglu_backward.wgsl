@@ -1,13 +1,13 @@
-// d_gate = dy·up·σ·(1 + gate·(1 − σ)), d_up = dy·gate·σ, with σ = sigmoid(gate)
-// Shapes    gate_up, d_gate_up [rows, 2·width]: gate, then up; dy [rows, width].
+// d_gate = dy·up·σ·(1 + gate·(1 − σ)), d_up = dy·gate·σ, with σ = sigmoid(gate); and y once more
+// Shapes    gate_up [rows, 2·width]: gate, then up, which their gradients replace; dy [rows, width], which
+//           y = gate·σ·up replaces.
 // Dispatch  ⌈rows·width/256⌉ workgroups of 256, in x and y.
 // Numerics  as in swiglu.wgsl.
-// Output    d_gate_up =
+// Output    gate_up =, dy =
 struct Params { rows: u32, width: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gate_up: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> d_gate_up: array<f32>;
+@group(0) @binding(1) var<storage, read_write> gate_up: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dy: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -20,7 +20,9 @@ fn main(
   let at = i / params.width * 2u * params.width + i % params.width;
   let gate = gate_up[at];
   let up = gate_up[at + params.width];
+  let d = dy[i];
   let sigma = 1.0 / (1.0 + exp(min(-gate, 80.0)));
-  d_gate_up[at] = dy[i] * up * sigma * (1.0 + gate * (1.0 - sigma));
-  d_gate_up[at + params.width] = dy[i] * gate * sigma;
+  gate_up[at] = d * up * sigma * (1.0 + gate * (1.0 - sigma));
+  gate_up[at + params.width] = d * gate * sigma;
+  dy[i] = gate / (1.0 + exp(min(-gate, 80.0))) * up;
 }

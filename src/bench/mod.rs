@@ -6,6 +6,7 @@
 
 mod ceilings;
 mod decoding;
+mod group;
 mod models;
 mod products;
 mod times;
@@ -15,12 +16,13 @@ mod work;
 
 pub use ceilings::Ceilings;
 pub use decoding::{DecodingOptions, DecodingReport};
+pub use group::Group;
 pub use models::{KnownModel, MODELS, known_model};
 pub use products::{ProductTime, ProductsReport};
 pub use times::Times;
 pub use training::{GroupTime, KernelShare, TrainingOptions, TrainingReport};
 pub use weights::{RandomWeights, WeightType};
-pub use work::{Form, Group, Item, Product, StepShape, Work};
+pub use work::{Form, Item, Product, StepShape, Work};
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,12 +86,14 @@ impl Setup {
     /// # Errors
     /// Those of [`Session::plan`].
     pub fn training_plan(&self, gpu: &Gpu) -> Result<MemoryPlan> {
+        let arithmetic = self.arithmetic(gpu)?;
         let options = SessionOptions {
             rows: self.tokens().next_multiple_of(ROW_MULTIPLE),
             positions: self.train.max_length,
             dropout: self.lora.lora_dropout > 0.0,
             gradient_checkpointing: self.train.gradient_checkpointing,
-            arithmetic: self.arithmetic(gpu)?,
+            half_activations: arithmetic == Arithmetic::F16,
+            arithmetic,
         };
         Session::plan(gpu, &self.model, &self.lora, self.weight_bytes(gpu)?, &options)
     }
@@ -117,11 +121,13 @@ impl Setup {
     /// # Errors
     /// Those of [`LoraConfig::resolve`].
     pub fn work(&self, gpu: &Gpu) -> Result<Work> {
+        let arithmetic = self.arithmetic(gpu)?;
         let shape = StepShape {
             batch_size: self.train.per_device_train_batch_size,
             length: self.train.max_length,
-            chunk: chunk_rows(gpu, self.model.vocab_size, self.arithmetic(gpu)?),
+            chunk: chunk_rows(gpu, self.model.vocab_size, arithmetic),
             gradient_checkpointing: self.train.gradient_checkpointing,
+            half_activations: arithmetic == Arithmetic::F16,
             weights: self.weights,
             activation_bytes: self.activations().size() as u64,
         };

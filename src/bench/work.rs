@@ -16,83 +16,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::WeightType;
+use super::{Group, WeightType};
 use crate::config::{AdaptedModule, LoraConfig, ModelConfig, ModuleId, NormRole, Role};
 use crate::error::Result;
 use crate::model::{Stage, heads, stage};
-
-/// Kernels that belong together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Group {
-    /// Matrix products.
-    Matmul,
-    /// Attention, forward.
-    Attention,
-    /// Attention, backward.
-    AttentionBackward,
-    /// Norms, both ways.
-    Norm,
-    /// Rotary positions, both ways.
-    Rope,
-    /// The MLP's activation, both ways.
-    Activation,
-    /// Cross-entropy.
-    Loss,
-    /// Clipping and AdamW.
-    Optimizer,
-    /// Embeddings, copies, additions.
-    Other,
-}
-
-impl Group {
-    /// All of them, in the order of a table.
-    pub const ALL: [Self; 9] = [
-        Self::Matmul,
-        Self::Attention,
-        Self::AttentionBackward,
-        Self::Norm,
-        Self::Rope,
-        Self::Activation,
-        Self::Loss,
-        Self::Optimizer,
-        Self::Other,
-    ];
-
-    /// Where a kernel belongs, by its name or label (`kernel/variant`).
-    pub fn of(kernel: &str) -> Self {
-        let name = kernel.split('/').next().unwrap_or(kernel);
-        let has = |part: &str| name.contains(part);
-        match name {
-            _ if has("matmul") || has("sum_shares") => Self::Matmul,
-            _ if has("attention") && ["_delta", "_dq", "_dkv", "_backward"].into_iter().any(has) => {
-                Self::AttentionBackward
-            }
-            _ if has("attention") => Self::Attention,
-            _ if has("norm") => Self::Norm,
-            _ if has("rope") => Self::Rope,
-            _ if has("swiglu") || has("gelu") => Self::Activation,
-            _ if has("cross_entropy") => Self::Loss,
-            _ if has("adamw") || has("reduce") || has("loss_scale") => Self::Optimizer,
-            _ => Self::Other,
-        }
-    }
-
-    /// Its name in a table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Matmul => "matrix products",
-            Self::Attention => "attention",
-            Self::AttentionBackward => "attention backward",
-            Self::Norm => "norms",
-            Self::Rope => "rotary positions",
-            Self::Activation => "activation",
-            Self::Loss => "cross-entropy",
-            Self::Optimizer => "optimizer",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// How the operands of a product lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -161,6 +88,8 @@ pub struct StepShape {
     pub chunk: usize,
     /// See [`TrainConfig`](crate::config::TrainConfig::gradient_checkpointing).
     pub gradient_checkpointing: bool,
+    /// See [`SessionOptions`](crate::train::SessionOptions::half_activations).
+    pub half_activations: bool,
     /// Of the frozen weights.
     pub weights: WeightType,
     /// Bytes of an element of activations and their gradients; the residual stream, the adapter and the
@@ -216,6 +145,7 @@ impl Counter<'_> {
         self.moved("embedding", Group::Other, hidden * (self.weight() + F32));
         for layer in 0..config.num_hidden_layers {
             self.forward(layer, true);
+            self.kept(layer, "rounding to 16 bits");
         }
         self.head();
         // Nothing below the lowest adapter has a gradient.
@@ -227,6 +157,7 @@ impl Counter<'_> {
                 self.forward(layer, false);
                 self.recomputed = false;
             }
+            self.kept(layer, "widening from 16 bits");
             self.backward(layer, lowest);
         }
         let trained: u64 =
@@ -293,6 +224,9 @@ impl Counter<'_> {
             if goes_on(before) || is_output && (layer, before) >= lowest {
                 self.norm(role, "norm backward", bytes);
             }
+            if matches!(role, NormRole::MlpInput | NormRole::AttentionInput) && (layer, before) >= lowest {
+                self.norm(role, "norm", F32 + a);
+            }
         }
         if goes_on(Stage::Down) {
             let (inner, width) = self.mlp_widths();
@@ -302,6 +236,22 @@ impl Counter<'_> {
             self.attention(layer, "attention backward", Group::AttentionBackward, 5, [4, 2]);
             self.rope(layer);
         }
+    }
+
+    /// What is kept of a layer in 16 bits, if anything is; nothing of the last.
+    fn kept(&mut self, layer: usize, name: &str) {
+        let (shape, config, heads) = (self.shape, self.config, heads(self.config));
+        let last = layer + 1 == config.num_hidden_layers;
+        if last || shape.gradient_checkpointing || !shape.half_activations {
+            return;
+        }
+        let has = |role| config.family.norm_name(role).is_some();
+        let q_and_kv = heads.q_width() + heads.kv_width();
+        let heads_in = if has(NormRole::Query) { q_and_kv - heads.kv_width() / 2 } else { 0 };
+        let branches = if has(NormRole::AttentionOutput) { 2 * config.hidden_size } else { 0 };
+        let columns = q_and_kv + heads.q_width() + heads_in + branches;
+        let bytes = self.tokens() * (columns as u64 + self.mlp_widths().0) * (F32 + 2);
+        self.moved(name, Group::Halves, bytes);
     }
 
     /// Columns of what is activated, and of what it becomes.

@@ -49,14 +49,13 @@ pub fn gelu(plan: &mut PlanBuilder, x: &Tensor, y: &Tensor) {
     }
 }
 
-/// `dx =` the gradient for `dy [rows, width]`, of `x`'s shape.
-pub fn gelu_backward(plan: &mut PlanBuilder, x: &Tensor, dy: &Tensor, dx: &Tensor) {
+/// Puts the gradient for `dy [rows, width]` in the place of `x`, and `y` in the place of `dy`.
+pub fn gelu_backward(plan: &mut PlanBuilder, x: &Tensor, dy: &Tensor) {
     let (rows, width) = (dy.rows(), dy.columns());
     let gated = is_gated(x, width);
     expect_shape("x", x, rows, if gated { 2 * width } else { width });
-    expect_shape("dx", dx, rows, x.columns());
-    for part in row_parts(&[x, dy, dx]) {
-        let bindings = [&x.slice(&part), &dy.slice(&part), &dx.slice(&part)];
+    for part in row_parts(&[x, dy]) {
+        let bindings = [&x.slice(&part), &dy.slice(&part)];
         let params = GeluParams { rows: part.len() as u32, width: width as u32 };
         plan.dispatch(backward_shader(gated), &params, &bindings, per_element(part.len() * width));
     }

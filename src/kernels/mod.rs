@@ -18,6 +18,7 @@ pub mod copy_columns;
 pub mod cross_entropy;
 pub mod gather;
 pub mod gelu;
+pub mod halves;
 pub mod head_norm;
 pub mod layer_norm;
 pub mod loss_scale;
@@ -82,6 +83,7 @@ pub fn all_shaders() -> Vec<Shader> {
         cross_entropy::shaders(),
         gather::shaders(),
         gelu::shaders(),
+        halves::shaders(),
         head_norm::shaders(),
         layer_norm::shaders(),
         loss_scale::shaders(),

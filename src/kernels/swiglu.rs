@@ -32,13 +32,12 @@ pub fn swiglu(plan: &mut PlanBuilder, gate_up: &Tensor, y: &Tensor) {
     }
 }
 
-/// `d_gate_up =` the gradient for `dy [rows, width]`.
-pub fn swiglu_backward(plan: &mut PlanBuilder, gate_up: &Tensor, dy: &Tensor, d_gate_up: &Tensor) {
+/// Puts the gradient for `dy [rows, width]` in the place of `gate_up`, and `y` in the place of `dy`.
+pub fn swiglu_backward(plan: &mut PlanBuilder, gate_up: &Tensor, dy: &Tensor) {
     let (rows, width) = (dy.rows(), dy.columns());
     expect_shape("gate_up", gate_up, rows, 2 * width);
-    expect_shape("d_gate_up", d_gate_up, rows, 2 * width);
-    for part in row_parts(&[gate_up, dy, d_gate_up]) {
-        let bindings = [&gate_up.slice(&part), &dy.slice(&part), &d_gate_up.slice(&part)];
+    for part in row_parts(&[gate_up, dy]) {
+        let bindings = [&gate_up.slice(&part), &dy.slice(&part)];
         let params = SwigluParams { rows: part.len() as u32, width: width as u32 };
         plan.dispatch(backward_shader(), &params, &bindings, per_element(part.len() * width));
     }

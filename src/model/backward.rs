@@ -5,7 +5,7 @@
 //! `dB += dyᵀ·xa`, `dA += dxaᵀ·dropout(x)`, `dx = mask ⊙ (dxa·A) + dy·W` (LoRA: Hu et al.,
 //! arXiv:2106.09685; the derivatives are the chain rule on its equation 3).
 
-use super::{Branch, Forward, Gradients, LayerWeights, LoraModule};
+use super::{Branch, Forward, Gradients, LayerWeights, Lora, LoraModule};
 use crate::config::{Activation, Arithmetic, ModuleId, NormRole, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::attention::{AttentionBackward, attention_backward};
@@ -49,10 +49,7 @@ pub fn record_backward(plan: &mut PlanBuilder, pass: &Forward<'_>, gradients: &G
     let Some(lowest) = lowest else { return };
     let layers = pass.model.config().num_hidden_layers;
     for layer in (lowest.0..layers).rev() {
-        // The forward pass leaves those of the last layer behind.
-        if pass.buffers.recomputed() && layer + 1 < layers {
-            pass.recompute(plan, layer);
-        }
+        pass.restore(plan, layer);
         let layer = Backward { pass, gradients, layer, lowest };
         if layer.mlp_block(plan) {
             layer.attention_block(plan);
@@ -87,15 +84,20 @@ impl Backward<'_> {
 
         let branch = buffers.branches.as_ref().map(|[_, mlp]| (NormRole::MlpOutput, mlp));
         let dy = self.branch(plan, branch);
-        self.linear(plan, Role::Down, &buffers.activated, dy.into(), &g.activated, false);
+        // The gradient of what is activated goes where that was, and turns into it again.
+        let (activated, inner) = (&buffers.activated, &buffers.gate_up);
+        let dxa = self.output_side(plan, Role::Down, dy.into(), activated, false);
+        match (self.goes_on(Stage::Down), config.hidden_act) {
+            (false, _) => pass.activate(plan, self.layer),
+            (true, Activation::Silu) => swiglu_backward(plan, inner, activated),
+            (true, Activation::GeluTanh) => gelu_backward(plan, inner, activated),
+        }
+        self.input_side(plan, Role::Down, activated, dxa);
         if !self.goes_on(Stage::Down) {
             return false;
         }
-        match config.hidden_act {
-            Activation::Silu => swiglu_backward(plan, &buffers.gate_up, &g.activated, &g.gate_up),
-            Activation::GeluTanh => gelu_backward(plan, &buffers.gate_up, &g.activated, &g.gate_up),
-        }
-        let (x, dx, inner) = (&buffers.mlp_in, &g.normed, &g.gate_up);
+        pass.norm_input(plan, self.layer, Stage::GateUp);
+        let (x, dx) = (&buffers.normed, &g.normed);
         if config.family.projection(Role::GateUp).is_some() {
             self.linear(plan, Role::GateUp, x, inner.into(), dx, false);
         } else if config.family.is_gated() {
@@ -149,7 +151,7 @@ impl Backward<'_> {
         }
     }
 
-    /// From the gradients of queries, keys and values to that of `attention_in`.
+    /// From the gradients of queries, keys and values to that of `normed`.
     fn query_key_value(&self, plan: &mut PlanBuilder) {
         let (g, buffers) = (self.gradients, self.pass.buffers.layer(self.layer));
         if let Some(raw) = &buffers.heads_in {
@@ -161,7 +163,8 @@ impl Backward<'_> {
                 }
             }
         }
-        let (x, half) = (&buffers.attention_in, self.pass.model.heads().kv_width() / 2);
+        self.pass.norm_input(plan, self.layer, Stage::Qkv);
+        let (x, half) = (&buffers.normed, self.pass.model.heads().kv_width() / 2);
         match &g.qkv {
             None => {
                 let (k, v) = (Columns::of(&g.kv, 0, half), Columns::of(&g.kv, half, half));
@@ -205,35 +208,29 @@ impl Backward<'_> {
         dx: &Tensor,
         accumulate: bool,
     ) {
-        let projection = self.pass.model.projection(role);
-        let id = ModuleId { layer: self.layer, projection };
-        let weight = &self.weights().linear(projection).weight;
+        let dxa = self.output_side(plan, role, dy, dx, accumulate);
+        self.input_side(plan, role, x, dxa);
+    }
+
+    /// The part of [`Self::linear`] that does not read `x`: returns `dxa = s·dy·B`, adds to `dB`, and
+    /// `dx (+)= dy·W + dxa·A`.
+    fn output_side(
+        &self,
+        plan: &mut PlanBuilder,
+        role: Role,
+        dy: Columns<'_>,
+        dx: &Tensor,
+        accumulate: bool,
+    ) -> Option<Tensor> {
+        let weight = &self.weights().linear(self.pass.model.projection(role)).weight;
         let base = Nn { accumulate, ..Nn::new(dy, weight, dx) };
         let goes_on = self.goes_on(stage(role));
-        let Some((lora, module)) = self.pass.lora.and_then(|lora| Some((lora, lora.module(id)?))) else {
+        let Some((lora, module)) = self.adapter(role) else {
             if goes_on {
                 base.add_to(plan);
             }
-            return;
+            return None;
         };
-        let dropout = self.pass.dropout.then_some(module.index);
-        let dxa = self.adapter(plan, module, x, dy, dropout);
-        if goes_on {
-            let a = module.a(lora.values());
-            Nn { extension: Some((&dxa, &a)), dropout, ..base }.add_to(plan);
-        }
-    }
-
-    /// Adds to `dA` and `dB`; returns `dxa = s·dy·B`.
-    fn adapter(
-        &self,
-        plan: &mut PlanBuilder,
-        module: &LoraModule,
-        x: &Tensor,
-        dy: Columns<'_>,
-        dropout: Option<u32>,
-    ) -> Tensor {
-        let lora = self.pass.lora.expect("the module is one of its");
         let r = module.module.r;
         let xa = self.pass.buffers.layer(self.layer).xa(module.module.id.projection, r);
         let dxa = self.gradients.xa.narrowed(r);
@@ -242,14 +239,36 @@ impl Backward<'_> {
         match (self.shares(plan), lora.layer(self.layer)) {
             (Some(shares), Some((range, _))) => {
                 shares.add_product(plan, dy, (&xa).into(), module.b_at - range.start, false, None);
+            }
+            _ => matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None),
+        }
+        if goes_on {
+            let a = module.a(lora.values());
+            Nn { extension: Some((&dxa, &a)), dropout: self.dropout(module), ..base }.add_to(plan);
+        }
+        Some(dxa)
+    }
+
+    /// The other part: adds to `dA`.
+    fn input_side(&self, plan: &mut PlanBuilder, role: Role, x: &Tensor, dxa: Option<Tensor>) {
+        let (Some((lora, module)), Some(dxa)) = (self.adapter(role), dxa) else { return };
+        let dropout = self.dropout(module);
+        match (self.shares(plan), lora.layer(self.layer)) {
+            (Some(shares), Some((range, _))) => {
                 shares.add_product(plan, x.into(), (&dxa).into(), module.a_at - range.start, true, dropout);
             }
-            _ => {
-                matmul_tn(plan, dy, &xa, &module.b(&self.gradients.adapter), None);
-                matmul_tn(plan, &dxa, x, &module.a(&self.gradients.adapter), dropout);
-            }
+            _ => matmul_tn(plan, &dxa, x, &module.a(&self.gradients.adapter), dropout),
         }
-        dxa
+    }
+
+    /// The adapter of a projection, if it has one.
+    fn adapter(&self, role: Role) -> Option<(&Lora, &LoraModule)> {
+        let id = ModuleId { layer: self.layer, projection: self.pass.model.projection(role) };
+        self.pass.lora.and_then(|lora| Some((lora, lora.module(id)?)))
+    }
+
+    fn dropout(&self, module: &LoraModule) -> Option<u32> {
+        self.pass.dropout.then_some(module.index)
     }
 
     /// Where the layer's gradients are added up: in shares if the plan is in f16. Their kernels know nothing else, and a

@@ -1,15 +1,11 @@
-//! Activations and gradients, made once for the largest number of rows; a pass over fewer rows uses
-//! their first rows.
+//! Activations, made once for the largest number of rows; a pass over fewer rows uses their first rows.
 
 use std::collections::BTreeMap;
 
 use super::{Lora, heads};
-use crate::config::{Arithmetic, ModelConfig, NormRole, Projection, Role};
-use crate::data::Batch;
+use crate::config::{ModelConfig, NormRole, Projection, Role};
 use crate::error::Result;
-use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
-use crate::kernels::loss_scale::LossScale;
-use crate::kernels::matmul_narrow::Shares;
+use crate::gpu::{Allocator, Dtype, MemoryUse, Tensor};
 
 /// The first `rows` rows of a buffer.
 pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {
@@ -18,95 +14,21 @@ pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {
     tensor.view(0, &shape)
 }
 
-/// What describes the rows of a pass.
-#[derive(Clone)]
-pub struct Inputs {
-    /// Token ids, `[rows]`.
-    pub input_ids: Tensor,
-    /// Positions in the row's document, `[rows]`.
-    pub positions: Tensor,
-    /// Who attends whom in layers that see everything before.
-    pub full: Ranges,
-    /// Who attends whom in layers with a sliding window, if the model has such layers.
-    pub sliding: Option<Ranges>,
-    /// Rows whose next token is a target, `[rows]`, then [`NONE`](crate::kernels::NONE).
-    pub target_rows: Tensor,
-    /// Those tokens, `[rows]`.
-    pub target_ids: Tensor,
-}
-
-/// Which rows attend which.
-#[derive(Clone)]
-pub struct Ranges {
-    /// First and one past the last key row that a row attends, `[rows, 2]`.
-    pub kv_range: Tensor,
-    /// First and one past the last row that attends a key row, `[rows, 2]`.
-    pub query_range: Tensor,
-}
-
-impl Ranges {
-    fn new(gpu: &dyn Allocator, rows: usize) -> Result<Self> {
-        let pairs = |label: &str| gpu.tensor(label, &[rows, 2], Dtype::U32);
-        Ok(Self { kv_range: pairs("kv_range")?, query_range: pairs("query_range")? })
-    }
-
-    fn first(&self, rows: usize) -> Self {
-        Self { kv_range: rows_of(&self.kv_range, rows), query_range: rows_of(&self.query_range, rows) }
-    }
-}
-
-impl Inputs {
-    /// Inputs of a model for up to `rows` rows.
-    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, rows: usize) -> Result<Self> {
-        let column = |label: &str| gpu.tensor(label, &[rows], Dtype::U32);
-        Ok(Self {
-            input_ids: column("input_ids")?,
-            positions: column("positions")?,
-            full: Ranges::new(gpu, rows)?,
-            sliding: config.sliding_window.map(|_| Ranges::new(gpu, rows)).transpose()?,
-            target_rows: column("target_rows")?,
-            target_ids: column("target_ids")?,
-        })
-    }
-
-    /// Uploads what describes a batch.
-    pub fn write(&self, gpu: &Gpu, config: &ModelConfig, batch: &Batch) {
-        gpu.write(&self.input_ids, &batch.input_ids);
-        gpu.write(&self.positions, &batch.positions);
-        gpu.write(&self.full.kv_range, &batch.kv_range);
-        gpu.write(&self.full.query_range, &batch.query_range);
-        if let (Some(ranges), Some(window)) = (&self.sliding, config.sliding_window) {
-            gpu.write(&ranges.kv_range, &batch.sliding_kv_range(window));
-            gpu.write(&ranges.query_range, &batch.sliding_query_range(window));
-        }
-        gpu.write(&self.target_rows, &batch.target_rows);
-        gpu.write(&self.target_ids, &batch.target_ids);
-    }
-
-    /// The ranges of a layer.
-    pub(super) fn ranges(&self, is_sliding: bool) -> &Ranges {
-        match &self.sliding {
-            Some(ranges) if is_sliding => ranges,
-            _ => &self.full,
-        }
-    }
-
-    /// The same memory for the first `rows` rows.
-    pub fn first(&self, rows: usize) -> Self {
-        Self {
-            input_ids: rows_of(&self.input_ids, rows),
-            positions: rows_of(&self.positions, rows),
-            full: self.full.first(rows),
-            sliding: self.sliding.as_ref().map(|ranges| ranges.first(rows)),
-            target_rows: rows_of(&self.target_rows, rows),
-            target_ids: rows_of(&self.target_ids, rows),
-        }
-    }
-}
-
 /// Columns of what the MLP activates: gate and up, or up alone.
-fn inner_width(config: &ModelConfig) -> usize {
+pub(super) fn inner_width(config: &ModelConfig) -> usize {
     if config.family.is_gated() { 2 * config.intermediate_size } else { config.intermediate_size }
+}
+
+/// What a forward pass keeps of each layer for the backward pass. What takes little to compute again, the norms' and
+/// the activation's results, is not kept in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Every tensor.
+    All,
+    /// The large ones, rounded to 16 bits; the residual stream in f32.
+    Halves,
+    /// The layer's input: gradient checkpointing (Chen et al., arXiv:1604.06174).
+    Input,
 }
 
 /// What one decoder layer computes, and its backward pass reads again.
@@ -114,9 +36,9 @@ fn inner_width(config: &ModelConfig) -> usize {
 pub struct LayerBuffers {
     /// The residual stream on entry, `[rows, hidden_size]`.
     pub x: Tensor,
-    /// After the norm before the attention.
-    pub attention_in: Tensor,
-    /// Its reciprocal root mean squares, `[rows]`.
+    /// After the norm before attention or MLP; of all layers in turn.
+    pub normed: Tensor,
+    /// Reciprocal root mean squares of `x`, `[rows]`.
     pub attention_rstd: Tensor,
     /// Queries, turned by their positions, `[rows, heads·head_dim]`.
     pub q: Tensor,
@@ -130,19 +52,20 @@ pub struct LayerBuffers {
     pub lse: Tensor,
     /// The residual stream between attention and MLP.
     pub middle: Tensor,
-    /// After the norm before the MLP.
-    pub mlp_in: Tensor,
-    /// Its reciprocal root mean squares, `[rows]`.
+    /// Reciprocal root mean squares of `middle`, `[rows]`.
     pub mlp_rstd: Tensor,
-    /// Gate and up projections, `[rows, 2·intermediate_size]`, or without a gate up alone.
+    /// Gate and up projections, `[rows, 2·intermediate_size]`, or without a gate up alone; then their gradient.
     pub gate_up: Tensor,
-    /// The activated gate times up, or up activated, `[rows, intermediate_size]`.
+    /// The activated gate times up, or up activated, `[rows, intermediate_size]`, and its gradient; of all layers in
+    /// turn.
     pub activated: Tensor,
     /// What is added to the residual stream, before its norm, in families that have one there: the
     /// attention's part and the MLP's.
     pub branches: Option<[Branch; 2]>,
     /// `s·x·Aᵀ` of each adapted projection, `[rows, r]`.
     pub xa: BTreeMap<Projection, Tensor>,
+    /// With [`Keep::Halves`]: those of these tensors that are of all layers in turn, each with what is kept of it.
+    pub(super) kept: Vec<[Tensor; 2]>,
 }
 
 /// Queries and keys before their norms.
@@ -167,17 +90,37 @@ pub struct Branch {
     pub rstd: Tensor,
 }
 
+/// One of a layer's tensors.
+type Of = fn(&LayerBuffers) -> &Tensor;
+
 impl LayerBuffers {
-    /// For one layer, or with `None` for all of them in turn.
+    fn heads_in(&self) -> &HeadsIn {
+        self.heads_in.as_ref().expect("every layer has the same tensors")
+    }
+
+    fn branch(&self, index: usize) -> &Branch {
+        &self.branches.as_ref().expect("every layer has the same tensors")[index]
+    }
+
+    /// For one layer, or with `None` for all of them in turn. `first` has the tensors that it shares with others.
     fn new(
         gpu: &dyn Allocator,
         config: &ModelConfig,
         lora: Option<&Lora>,
         rows: usize,
         layer: Option<usize>,
+        first: Option<(&Self, Keep)>,
     ) -> Result<Self> {
         let heads = heads(config);
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
+        let shared = |label: &str, columns: usize, of: Of| match first {
+            Some((first, _)) => Ok(of(first).clone()),
+            None => make(label, columns),
+        };
+        let large = |label: &str, columns: usize, of: Of| match first {
+            Some((first, Keep::Halves)) => Ok(of(first).clone()),
+            _ => make(label, columns),
+        };
         let mut xa = BTreeMap::new();
         for &projection in config.family.projections {
             // Shared by all layers, it must hold the largest rank of any of them.
@@ -194,43 +137,59 @@ impl LayerBuffers {
         }
         let heads_in = || -> Result<HeadsIn> {
             Ok(HeadsIn {
-                q: make("q before norm", heads.q_width())?,
-                k: make("k before norm", heads.kv_width() / 2)?,
+                q: large("q before norm", heads.q_width(), |layer| &layer.heads_in().q)?,
+                k: large("k before norm", heads.kv_width() / 2, |layer| &layer.heads_in().k)?,
                 q_rstd: make("q_rstd", heads.heads)?,
                 k_rstd: make("k_rstd", heads.kv_heads)?,
             })
         };
-        let branch = |label: &str| -> Result<Branch> {
-            Ok(Branch { x: make(label, config.hidden_size)?, rstd: make("branch rstd", 1)? })
+        let branch = |label: &str, of: Of| -> Result<Branch> {
+            Ok(Branch { x: large(label, config.hidden_size, of)?, rstd: make("branch rstd", 1)? })
         };
         let has = |role: NormRole| config.family.norm_name(role).is_some();
         Ok(Self {
             x: make("x", config.hidden_size)?,
-            attention_in: make("attention_in", config.hidden_size)?,
+            normed: shared("normed", config.hidden_size, |layer| &layer.normed)?,
             attention_rstd: make("attention_rstd", 1)?,
-            q: make("q", heads.q_width())?,
-            kv: make("kv", heads.kv_width())?,
+            q: large("q", heads.q_width(), |layer| &layer.q)?,
+            kv: large("kv", heads.kv_width(), |layer| &layer.kv)?,
             heads_in: has(NormRole::Query).then(heads_in).transpose()?,
-            attention_out: make("attention_out", heads.q_width())?,
+            attention_out: large("attention_out", heads.q_width(), |layer| &layer.attention_out)?,
             lse: make("lse", heads.heads)?,
             middle: make("middle", config.hidden_size)?,
-            mlp_in: make("mlp_in", config.hidden_size)?,
             mlp_rstd: make("mlp_rstd", 1)?,
-            gate_up: make("gate_up", inner_width(config))?,
-            activated: make("activated", config.intermediate_size)?,
+            gate_up: large("gate_up", inner_width(config), |layer| &layer.gate_up)?,
+            activated: shared("activated", config.intermediate_size, |layer| &layer.activated)?,
             branches: match has(NormRole::AttentionOutput) {
-                true => Some([branch("attention branch")?, branch("MLP branch")?]),
+                true => Some([
+                    branch("attention branch", |layer| &layer.branch(0).x)?,
+                    branch("MLP branch", |layer| &layer.branch(1).x)?,
+                ]),
                 false => None,
             },
             xa,
+            kept: Vec::new(),
         })
+    }
+
+    /// Makes room for the tensors that are of all layers in turn with [`Keep::Halves`].
+    fn keep_halves(&mut self, gpu: &dyn Allocator) -> Result<()> {
+        let heads_in = self.heads_in.iter().flat_map(|heads| [&heads.q, &heads.k]);
+        let branches = self.branches.iter().flatten().map(|branch| &branch.x);
+        let large = [&self.q, &self.kv, &self.attention_out, &self.gate_up].into_iter();
+        self.kept = large
+            .chain(heads_in)
+            .chain(branches)
+            .map(|tensor| Ok([tensor.clone(), gpu.tensor("kept", tensor.shape(), Dtype::F16)?]))
+            .collect::<Result<_>>()?;
+        Ok(())
     }
 
     fn first(&self, rows: usize) -> Self {
         let cut = |tensor: &Tensor| rows_of(tensor, rows);
         Self {
             x: cut(&self.x),
-            attention_in: cut(&self.attention_in),
+            normed: cut(&self.normed),
             attention_rstd: cut(&self.attention_rstd),
             q: cut(&self.q),
             kv: cut(&self.kv),
@@ -243,7 +202,6 @@ impl LayerBuffers {
             attention_out: cut(&self.attention_out),
             lse: cut(&self.lse),
             middle: cut(&self.middle),
-            mlp_in: cut(&self.mlp_in),
             mlp_rstd: cut(&self.mlp_rstd),
             gate_up: cut(&self.gate_up),
             activated: cut(&self.activated),
@@ -251,6 +209,7 @@ impl LayerBuffers {
                 branches.each_ref().map(|branch| Branch { x: cut(&branch.x), rstd: cut(&branch.rstd) })
             }),
             xa: self.xa.iter().map(|(&projection, xa)| (projection, cut(xa))).collect(),
+            kept: self.kept.iter().map(|kept| kept.each_ref().map(cut)).collect(),
         }
     }
 
@@ -272,41 +231,50 @@ pub struct PassBuffers {
 }
 
 /// Workspace for the rows of a fused projection to queries, keys and values, if the family has one.
-fn fused(gpu: &dyn Allocator, config: &ModelConfig, label: &str, rows: usize) -> Result<Option<Tensor>> {
+pub(super) fn fused(
+    gpu: &dyn Allocator,
+    config: &ModelConfig,
+    label: &str,
+    rows: usize,
+) -> Result<Option<Tensor>> {
     let Some(projection) = config.family.projection(Role::QueryKeyValue) else { return Ok(None) };
     let (columns, _) = config.projection_shape(projection);
     gpu.tensor(label, &[rows, columns], Dtype::F32).map(Some)
 }
 
 impl PassBuffers {
-    /// Keeps every layer's activations, as a backward pass needs; with `checkpointing` only every layer's
-    /// input, beside one set of the rest that all layers share and the backward pass computes again.
+    /// For a forward pass and the backward pass after it.
     pub fn for_training(
         gpu: &dyn Allocator,
         config: &ModelConfig,
         lora: &Lora,
         rows: usize,
-        checkpointing: bool,
+        keep: Keep,
     ) -> Result<Self> {
         gpu.begin(MemoryUse::Activations);
         let residual = |label: &str| gpu.tensor(label, &[rows, config.hidden_size], Dtype::F32);
-        let layers = 0..config.num_hidden_layers;
-        let layers: Vec<_> = if checkpointing {
-            let shared = LayerBuffers::new(gpu, config, Some(lora), rows, None)?;
-            let first = shared.x.clone();
-            layers
-                .map(|layer| {
-                    let x = if layer == 0 { first.clone() } else { residual("x")? };
-                    Ok(LayerBuffers { x, ..shared.clone() })
-                })
-                .collect::<Result<_>>()?
+        let count = config.num_hidden_layers;
+        let mut layers: Vec<LayerBuffers> = Vec::with_capacity(count);
+        if keep == Keep::Input {
+            // One set of the rest, which the backward pass computes again.
+            layers.push(LayerBuffers::new(gpu, config, Some(lora), rows, None, None)?);
+            for _ in 1..count {
+                layers.push(LayerBuffers { x: residual("x")?, ..layers[0].clone() });
+            }
         } else {
-            layers
-                .map(|layer| LayerBuffers::new(gpu, config, Some(lora), rows, Some(layer)))
-                .collect::<Result<_>>()?
-        };
+            for layer in 0..count {
+                let first = layers.first().map(|first| (first, keep));
+                layers.push(LayerBuffers::new(gpu, config, Some(lora), rows, Some(layer), first)?);
+            }
+        }
+        if keep == Keep::Halves {
+            // The forward pass leaves those of the last layer behind.
+            for layer in layers.iter_mut().rev().skip(1) {
+                layer.keep_halves(gpu)?;
+            }
+        }
         let qkv = fused(gpu, config, "qkv", rows)?;
-        Ok(Self { layers, recomputed: checkpointing, qkv, out: residual("out")? })
+        Ok(Self { layers, recomputed: keep == Keep::Input, qkv, out: residual("out")? })
     }
 
     /// One set of activations that all layers share.
@@ -317,9 +285,15 @@ impl PassBuffers {
         rows: usize,
     ) -> Result<Self> {
         gpu.begin(MemoryUse::Activations);
-        let layer = LayerBuffers::new(gpu, config, lora, rows, None)?;
+        let layer = LayerBuffers::new(gpu, config, lora, rows, None, None)?;
         let qkv = fused(gpu, config, "qkv", rows)?;
         Ok(Self { out: layer.x.clone(), qkv, layers: vec![layer], recomputed: false })
+    }
+
+    /// The same memory for a pass after which there is no backward pass: it keeps nothing.
+    pub fn forward_only(mut self) -> Self {
+        self.layers.iter_mut().for_each(|layer| layer.kept.clear());
+        self
     }
 
     /// Whether the backward pass finds a layer's input only, and those of the last layer.
@@ -344,96 +318,6 @@ impl PassBuffers {
             recomputed: self.recomputed,
             qkv: self.qkv.as_ref().map(|qkv| rows_of(qkv, rows)),
             out: rows_of(&self.out, rows),
-        }
-    }
-}
-
-/// Gradients of activations, shared by all layers, and of the adapter.
-#[derive(Clone)]
-pub struct Gradients {
-    /// Of the adapter, flat, added to.
-    pub adapter: Tensor,
-    /// Their norm, and the scale of the loss ([`LossScale`]).
-    pub state: Tensor,
-    /// Of the residual stream, `[rows, hidden_size]`.
-    pub x: Tensor,
-    /// Of a norm's output, or of what is normed before it is added to the residual stream.
-    pub normed: Tensor,
-    /// Of `activated`.
-    pub activated: Tensor,
-    /// Of `gate_up`.
-    pub gate_up: Tensor,
-    /// Of `attention_out`.
-    pub attention_out: Tensor,
-    /// `Σ dy·y` per row and head.
-    pub delta: Tensor,
-    /// Of `q`.
-    pub q: Tensor,
-    /// Of `kv`.
-    pub kv: Tensor,
-    /// Of a fused projection's output.
-    pub qkv: Option<Tensor>,
-    /// Of `xa`, `[rows, largest rank]`.
-    pub xa: Tensor,
-    /// Where the adapter's gradients of one layer are added up, if that is done in shares.
-    pub shares: Option<Shares>,
-}
-
-impl Gradients {
-    /// Gradients for up to `rows` rows.
-    pub fn new(
-        gpu: &dyn Allocator,
-        config: &ModelConfig,
-        lora: &Lora,
-        rows: usize,
-        arithmetic: Arithmetic,
-    ) -> Result<Self> {
-        let heads = heads(config);
-        gpu.begin(MemoryUse::Gradients);
-        let adapter = lora.flat(gpu, "adapter gradient")?;
-        gpu.begin(MemoryUse::Activations);
-        let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
-        // A product in shares reads whole operands, four columns at a time, and adds up in the flat buffer.
-        let widths = || lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
-        let widest = widths().max().unwrap_or(0).max(inner_width(config));
-        let widest = Tensor::byte_size(&[rows, widest], Dtype::F32).unwrap_or(u64::MAX);
-        let in_shares = arithmetic == Arithmetic::F16
-            && widest.max(adapter.bytes()) <= gpu.part_limits().bytes
-            && widths().all(|width| width.is_multiple_of(4));
-        Ok(Self {
-            adapter,
-            state: LossScale::tensor(gpu)?,
-            x: make("dx", config.hidden_size)?,
-            normed: make("d_normed", config.hidden_size)?,
-            activated: make("d_activated", config.intermediate_size)?,
-            gate_up: make("d_gate_up", inner_width(config))?,
-            attention_out: make("d_attention_out", heads.q_width())?,
-            delta: make("delta", heads.heads)?,
-            q: make("dq", heads.q_width())?,
-            kv: make("dkv", heads.kv_width())?,
-            qkv: fused(gpu, config, "dqkv", rows)?,
-            xa: make("dxa", lora.max_rank())?,
-            shares: if in_shares { Shares::new(gpu, rows, lora.largest_layer())? } else { None },
-        })
-    }
-
-    /// The same memory for the first `rows` rows.
-    pub fn first(&self, rows: usize) -> Self {
-        let cut = |tensor: &Tensor| rows_of(tensor, rows);
-        Self {
-            adapter: self.adapter.clone(),
-            state: self.state.clone(),
-            x: cut(&self.x),
-            normed: cut(&self.normed),
-            activated: cut(&self.activated),
-            gate_up: cut(&self.gate_up),
-            attention_out: cut(&self.attention_out),
-            delta: cut(&self.delta),
-            q: cut(&self.q),
-            kv: cut(&self.kv),
-            qkv: self.qkv.as_ref().map(cut),
-            xa: cut(&self.xa),
-            shares: self.shares.clone(),
         }
     }
 }

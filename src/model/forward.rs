@@ -1,6 +1,6 @@
 //! The forward pass: embedding, decoder layers, and the residual stream that the head reads.
 
-use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, LoraModule, Model, PassBuffers};
+use super::{Branch, Inputs, LayerBuffers, LayerWeights, Lora, LoraModule, Model, PassBuffers, Stage};
 use crate::config::{Activation, ModuleId, NormRole, Projection, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::add_rows;
@@ -8,6 +8,7 @@ use crate::kernels::attention::{AttentionForward, attention};
 use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gather::{gather, scatter};
 use crate::kernels::gelu::gelu;
+use crate::kernels::halves::{pack_halves, unpack_halves};
 use crate::kernels::head_norm::head_norm;
 use crate::kernels::matmul::{Columns, Nt};
 use crate::kernels::rope::{Direction, rope};
@@ -48,13 +49,15 @@ pub fn record_forward(plan: &mut PlanBuilder, pass: &Forward<'_>) {
         pass.attention_block(plan, layer);
         pass.mlp_block(plan, layer);
         pass.mlp_output(plan, layer);
+        pass.keep(plan, layer);
     }
 }
 
 impl Forward<'_> {
     /// Computes a layer's activations again from its input, to the bit (gradient checkpointing: Chen et al.,
-    /// arXiv:1604.06174). What the layer hands on is not needed any more, unless a norm stands before it.
-    pub(super) fn recompute(&self, plan: &mut PlanBuilder, layer: usize) {
+    /// arXiv:1604.06174). What the layer hands on is not needed any more, unless a norm stands before it; and the forward
+    /// pass leaves those of the last layer behind.
+    fn recompute(&self, plan: &mut PlanBuilder, layer: usize) {
         self.attention_block(plan, layer);
         self.mlp_block(plan, layer);
         let buffers = self.buffers.layer(layer);
@@ -85,14 +88,7 @@ impl Forward<'_> {
     fn attention_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let (buffers, model) = (self.buffers.layer(layer), self.model);
         let (heads, config) = (model.heads(), &model.config().layers[layer]);
-        self.norm(
-            plan,
-            layer,
-            NormRole::AttentionInput,
-            &buffers.x,
-            &buffers.attention_in,
-            &buffers.attention_rstd,
-        );
+        self.norm_input(plan, layer, Stage::Qkv);
         self.query_key_value(plan, layer);
         if let Some(rope_index) = config.rope {
             let table = &self.rope_tables[rope_index];
@@ -114,10 +110,10 @@ impl Forward<'_> {
         self.output(plan, layer, Role::Output, attention_out, branch, [&buffers.x, &buffers.middle]);
     }
 
-    /// Queries, keys and values of `attention_in`, with the norms of their heads.
+    /// Queries, keys and values of `normed`, with the norms of their heads.
     fn query_key_value(&self, plan: &mut PlanBuilder, layer: usize) {
         let (buffers, heads) = (self.buffers.layer(layer), self.model.heads());
-        let (x, half) = (&buffers.attention_in, heads.kv_width() / 2);
+        let (x, half) = (&buffers.normed, heads.kv_width() / 2);
         let q: Columns<'_> = buffers.heads_in.as_ref().map_or(&buffers.q, |raw| &raw.q).into();
         let k = buffers.heads_in.as_ref().map_or(Columns::of(&buffers.kv, 0, half), |raw| (&raw.k).into());
         let v = Columns::of(&buffers.kv, half, half);
@@ -150,8 +146,8 @@ impl Forward<'_> {
 
     fn mlp_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let (buffers, config) = (self.buffers.layer(layer), self.model.config());
-        let (normed, width) = (&buffers.mlp_in, config.intermediate_size);
-        self.norm(plan, layer, NormRole::MlpInput, &buffers.middle, normed, &buffers.mlp_rstd);
+        let (normed, width) = (&buffers.normed, config.intermediate_size);
+        self.norm_input(plan, layer, Stage::GateUp);
         let inner = &buffers.gate_up;
         if config.family.projection(Role::GateUp).is_some() {
             self.linear(plan, layer, Role::GateUp, normed, inner.into(), None);
@@ -161,9 +157,41 @@ impl Forward<'_> {
         } else {
             self.linear(plan, layer, Role::Up, normed, inner.into(), None);
         }
-        match config.hidden_act {
-            Activation::Silu => swiglu(plan, inner, &buffers.activated),
-            Activation::GeluTanh => gelu(plan, inner, &buffers.activated),
+        self.activate(plan, layer);
+    }
+
+    /// `activated` of `gate_up`.
+    pub(super) fn activate(&self, plan: &mut PlanBuilder, layer: usize) {
+        let LayerBuffers { gate_up, activated, .. } = self.buffers.layer(layer);
+        match self.model.config().hidden_act {
+            Activation::Silu => swiglu(plan, gate_up, activated),
+            Activation::GeluTanh => gelu(plan, gate_up, activated),
+        }
+    }
+
+    /// `normed`: the input of attention ([`Stage::Qkv`]) or of the MLP.
+    pub(super) fn norm_input(&self, plan: &mut PlanBuilder, layer: usize, stage: Stage) {
+        let LayerBuffers { x, middle, normed, attention_rstd, mlp_rstd, .. } = self.buffers.layer(layer);
+        match stage {
+            Stage::Qkv => self.norm(plan, layer, NormRole::AttentionInput, x, normed, attention_rstd),
+            _ => self.norm(plan, layer, NormRole::MlpInput, middle, normed, mlp_rstd),
+        }
+    }
+
+    /// Rounds to 16 bits what is kept so.
+    fn keep(&self, plan: &mut PlanBuilder, layer: usize) {
+        for [tensor, halves] in &self.buffers.layer(layer).kept {
+            pack_halves(plan, tensor, halves);
+        }
+    }
+
+    /// The layer's activations as the backward pass reads them.
+    pub(super) fn restore(&self, plan: &mut PlanBuilder, layer: usize) {
+        for [tensor, halves] in &self.buffers.layer(layer).kept {
+            unpack_halves(plan, halves, tensor);
+        }
+        if self.buffers.recomputed() && layer + 1 < self.model.config().num_hidden_layers {
+            self.recompute(plan, layer);
         }
     }
 

@@ -6,6 +6,8 @@
 mod backward;
 mod buffers;
 mod forward;
+mod gradients;
+mod inputs;
 mod loader;
 mod lora;
 mod loss;
@@ -13,8 +15,10 @@ mod norm;
 mod weights;
 
 pub use backward::{Stage, record_backward, stage};
-pub use buffers::{Branch, Gradients, HeadsIn, Inputs, LayerBuffers, PassBuffers, Ranges};
+pub use buffers::{Branch, HeadsIn, Keep, LayerBuffers, PassBuffers};
 pub use forward::{Cache, Forward, record_forward};
+pub use gradients::Gradients;
+pub use inputs::{Inputs, Ranges};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, chunk_rows, record_loss};
 pub use norm::NormWeight;

@@ -140,6 +140,7 @@ impl Evaluator {
         step: Rc<StepBuffer>,
         arithmetic: Arithmetic,
     ) -> Self {
+        let workspace = Workspace { buffers: workspace.buffers.forward_only(), ..workspace };
         let mut clear = PlanBuilder::new(model.gpu());
         clear.clear(&workspace.loss.sum);
         let clear = clear.finish();

@@ -13,7 +13,8 @@ pub(super) fn as_rows(config: &TrainConfig, examples: Examples) -> Rows {
     }
 }
 
-/// What a run on these rows makes its buffers for, if they are cut to `max_length`.
+/// What a run on these rows makes its buffers for, if they are cut to `max_length`. `arithmetic`: that of its beginning.
+/// One that leaves f16 on its way goes on with what it has.
 pub(super) fn session_options(
     config: &TrainConfig,
     lora_dropout: f64,
@@ -28,6 +29,7 @@ pub(super) fn session_options(
         positions: train.1.max(evaluation.1),
         dropout: lora_dropout > 0.0,
         gradient_checkpointing: config.gradient_checkpointing,
+        half_activations: arithmetic == Arithmetic::F16,
         arithmetic,
     }
 }

@@ -17,8 +17,8 @@ use crate::kernels::reduce::{NORM_PARTS, norm};
 use crate::kernels::step::Step;
 use crate::memory::MemoryPlan;
 use crate::model::{
-    Forward, Gradients, Lora, LossPlans, Model, PassBuffers, WeightBytes, record_backward, record_forward,
-    record_loss,
+    Forward, Gradients, Keep, Lora, LossPlans, Model, PassBuffers, WeightBytes, record_backward,
+    record_forward, record_loss,
 };
 
 /// The plans of one number of rows.
@@ -39,8 +39,20 @@ pub struct SessionOptions {
     pub dropout: bool,
     /// Whether the backward pass computes each layer's activations again.
     pub gradient_checkpointing: bool,
+    /// Whether activations are kept for the backward pass in 16 bits ([`Keep::Halves`]).
+    pub half_activations: bool,
     /// Arithmetic of the matrix products.
     pub arithmetic: Arithmetic,
+}
+
+impl SessionOptions {
+    fn keep(&self) -> Keep {
+        match (self.gradient_checkpointing, self.half_activations) {
+            (true, _) => Keep::Input,
+            (false, true) => Keep::Halves,
+            (false, false) => Keep::All,
+        }
+    }
 }
 
 /// All memory of a session but the base and the adapter.
@@ -58,11 +70,11 @@ impl SessionBuffers {
         lora: &Lora,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let SessionOptions { rows, positions, gradient_checkpointing, arithmetic, .. } = *options;
+        let SessionOptions { rows, positions, arithmetic, .. } = *options;
         let gradients = Gradients::new(gpu, config, lora, rows, arithmetic)?;
         gpu.begin(MemoryUse::Moments);
         let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
-        let activations = PassBuffers::for_training(gpu, config, lora, rows, gradient_checkpointing)?;
+        let activations = PassBuffers::for_training(gpu, config, lora, rows, options.keep())?;
         let workspace = Workspace::new(gpu, config, activations, rows, positions, arithmetic)?;
         let norm_parts = gpu.tensor("norm parts", &[NORM_PARTS], Dtype::F32)?;
         Ok(Self { gradients, moments, norm_parts, workspace })

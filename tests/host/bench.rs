@@ -14,6 +14,7 @@ const SHAPE: StepShape = StepShape {
     length: 20,
     chunk: 16,
     gradient_checkpointing: false,
+    half_activations: false,
     weights: WeightType::Bf16,
     activation_bytes: 4,
 };

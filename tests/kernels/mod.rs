@@ -16,6 +16,7 @@ mod cross_entropy;
 mod gather;
 mod gelu;
 mod grid;
+mod halves;
 mod head_norm;
 mod layer_norm;
 mod loss_scale;

@@ -10,8 +10,8 @@ use postil::kernels::reduce::NORM_PARTS;
 use postil::kernels::rope::Direction;
 use postil::kernels::step::{Optimizer, Step};
 use postil::kernels::{
-    NONE, adamw, add_rows, attention, copy_columns, cross_entropy, gather, gelu, head_norm, layer_norm,
-    reduce, rms_norm, rope, swiglu, transpose,
+    NONE, adamw, add_rows, attention, copy_columns, cross_entropy, gather, gelu, halves, head_norm,
+    layer_norm, reduce, rms_norm, rope, swiglu, transpose,
 };
 
 use super::compare::{assert_close, assert_same_bits};
@@ -62,7 +62,8 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let mut random = Random::new(110);
     let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
     let [x, dy, dx, turned, logits] = [(); 5].map(|()| matrix(WIDTH));
-    let [gate_up, d_gate_up] = [(); 2].map(|()| matrix(2 * WIDTH));
+    let [gate_up, d_gate_up, d_gelu] = [(); 3].map(|()| matrix(2 * WIDTH));
+    let [swiglu_dy, gelu_dy] = [(); 2].map(|()| matrix(WIDTH));
     let [y, activated, rows, spread] = [(); 4].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
     let [rstd, loss] = [(); 2].map(|()| unwritten(gpu, &[ROWS]));
     let weight = f32s(gpu, &[WIDTH], &random.normal(WIDTH));
@@ -78,7 +79,8 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let state = f32s(gpu, &[8], &[2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
     let [d_centred, d_heads, sums] = [(); 3].map(|()| matrix(WIDTH));
-    let (gelu_out, d_gelu) = (unwritten(gpu, &[ROWS, WIDTH]), unwritten(gpu, &[ROWS, 2 * WIDTH]));
+    let [gelu_out, halved] = [(); 2].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
+    let halves = gpu.tensor("halves", &[ROWS, WIDTH], Dtype::F16).unwrap();
     let [centred, heads, copied] = [(); 3].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
     let (layer_rstd, head_rstd) = (unwritten(gpu, &[ROWS]), unwritten(gpu, &[ROWS, 4]));
     let head_weight = f32s(gpu, &[WIDTH / 4], &random.normal(WIDTH / 4));
@@ -89,14 +91,16 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         rms_norm::rms_norm(plan, &x, &weight, 1e-5, &y, &rstd);
         rms_norm::rms_norm_backward(plan, &x, &weight, &rstd, &dy, &dx, true);
         swiglu::swiglu(plan, &gate_up, &activated);
-        swiglu::swiglu_backward(plan, &gate_up, &dy, &d_gate_up);
+        swiglu::swiglu_backward(plan, &d_gate_up, &swiglu_dy);
         rope::rope(plan, &positions, &table, &turned, [2, 40], Direction::Forward);
         cross_entropy::cross_entropy(plan, &labels, &logits, &loss, 0, Some(&state));
         gather::gather(plan, &index, &x, &rows);
         gather::scatter(plan, &index, &x, &spread);
         adamw::adamw(plan, &p, &g, &m, &v, &state);
         gelu::gelu(plan, &gate_up, &gelu_out);
-        gelu::gelu_backward(plan, &gate_up, &dy, &d_gelu);
+        gelu::gelu_backward(plan, &d_gelu, &gelu_dy);
+        halves::pack_halves(plan, &x, &halves);
+        halves::unpack_halves(plan, &halves, &halved);
         layer_norm::layer_norm(plan, &x, &weight, &weight, 1e-5, &centred, &layer_rstd);
         layer_norm::layer_norm_backward(plan, &x, &weight, &layer_rstd, &dy, &d_centred, true);
         head_norm::head_norm(plan, &x, &head_weight, 1e-5, &heads, &head_rstd);
@@ -111,6 +115,7 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         ("rms_norm_backward", dx),
         ("swiglu", activated),
         ("swiglu_backward", d_gate_up),
+        ("swiglu_backward y", swiglu_dy),
         ("rope", turned),
         ("cross_entropy", logits),
         ("loss", loss),
@@ -120,6 +125,8 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         ("adamw v", v),
         ("gelu", gelu_out),
         ("gelu_backward", d_gelu),
+        ("gelu_backward y", gelu_dy),
+        ("halves", halved),
         ("layer_norm", centred),
         ("layer_norm_backward", d_centred),
         ("head_norm", heads),

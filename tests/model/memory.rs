@@ -15,15 +15,17 @@ use super::parts::{open, small};
 
 each_golden!(as_planned, budgets);
 
-/// With and without checkpointing, in one part and in several, for rows of two sizes.
+/// With and without checkpointing, with activations of 16 bits, in one part and in several, for rows of two sizes.
 async fn as_planned(shared: &Arc<Gpu>, golden: &GoldenCase) {
     let examples = golden.examples();
     let all: Vec<_> = examples.iter().collect();
     let positions = golden.config.max_position_embeddings.min(100);
-    for (rows, gradient_checkpointing, limits) in [
-        (Batch::new(&all, ROW_MULTIPLE).rows(), false, wgpu::Limits::default()),
-        (Batch::new(&all, ROW_MULTIPLE).rows(), true, small(shared, &golden.config)),
-        (640, true, wgpu::Limits::default()),
+    let few = Batch::new(&all, ROW_MULTIPLE).rows();
+    for (rows, [gradient_checkpointing, half_activations], limits) in [
+        (few, [false, false], wgpu::Limits::default()),
+        (few, [true, false], small(shared, &golden.config)),
+        (few, [false, true], small(shared, &golden.config)),
+        (640, [true, true], wgpu::Limits::default()),
     ] {
         // A device of its own: others allocate on the shared one.
         let gpu = open(limits).await;
@@ -36,8 +38,13 @@ async fn as_planned(shared: &Arc<Gpu>, golden: &GoldenCase) {
         assert_eq!(weights.loading > 0, golden.name.starts_with("gpt2"));
         assert_eq!(model.weight_bytes(), WeightBytes { kept: weights.kept, loading: 0 });
         let weights = model.weight_bytes();
-        let options =
-            SessionOptions { rows, positions, dropout: false, gradient_checkpointing, ..Default::default() };
+        let options = SessionOptions {
+            rows,
+            positions,
+            gradient_checkpointing,
+            half_activations,
+            ..Default::default()
+        };
         let lora_config = &golden.adapter.config;
         let plan = Session::plan(&gpu, model.config(), lora_config, weights, &options).unwrap();
         let _session = Session::new(&model, golden.lora(&model), &options).unwrap();
@@ -46,9 +53,9 @@ async fn as_planned(shared: &Arc<Gpu>, golden: &GoldenCase) {
         let of = |purpose| plan.items.iter().find(|item| item.purpose == purpose).unwrap().bytes;
         assert_eq!(of(MemoryUse::Gradients), of(MemoryUse::Adapter));
         assert_eq!(of(MemoryUse::Moments), 2 * of(MemoryUse::Adapter));
-        let without = SessionOptions { gradient_checkpointing: false, ..options };
+        let without = SessionOptions { gradient_checkpointing: false, half_activations: false, ..options };
         let kept = Session::plan(&gpu, model.config(), lora_config, weights, &without).unwrap();
-        assert_eq!(kept.total > plan.total, gradient_checkpointing);
+        assert_eq!(kept.total > plan.total, gradient_checkpointing || half_activations);
     }
     inference(golden).await;
 }

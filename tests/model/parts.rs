@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postil::config::ModelConfig;
 use postil::data::Batch;
 use postil::gpu::{Allocator, Gpu, GpuOptions, PartLimits};
-use postil::model::{PassBuffers, ROW_MULTIPLE};
+use postil::model::{Keep, PassBuffers, ROW_MULTIPLE};
 
 use super::golden::GoldenCase;
 
@@ -39,7 +39,7 @@ async fn in_parts(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let (weights, lora) = (model.weights(), golden.lora(&model));
     let examples = golden.examples();
     let rows = Batch::new(&examples.iter().collect::<Vec<_>>(), ROW_MULTIPLE).rows();
-    let buffers = PassBuffers::for_training(&gpu, model.config(), &lora, rows, false).unwrap();
+    let buffers = PassBuffers::for_training(&gpu, model.config(), &lora, rows, Keep::All).unwrap();
     let layer = buffers.layer(1);
     let mut cut_up = 0;
     for (name, tensor) in [

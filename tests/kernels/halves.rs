@@ -1,0 +1,42 @@
+use postil::gpu::{Dtype, Gpu};
+use postil::kernels::halves::{pack_halves, unpack_halves};
+
+use super::inputs::{Random, f32s, read, run, unwritten};
+
+/// The step between f16s of the value's size: a device may cut off instead of rounding.
+fn step(x: f32) -> f32 {
+    2f32.powi(x.abs().log2().floor().max(-14.0) as i32 - 10)
+}
+
+/// There and back: what f16 has comes back to the bit, the rest to the next one, and what is out of its reach as its
+/// largest.
+pub async fn there_and_back(gpu: &Gpu) {
+    for shape in [[1, 4], [5, 12], [64, 3], [3, 1000]] {
+        let count = shape[0] * shape[1];
+        let mut values = Random::new(90).normal(count);
+        for (i, value) in values.iter_mut().enumerate() {
+            *value *= 10f32.powi(i as i32 % 9 - 4);
+        }
+        let exact = [0.0, -0.0, 1.0, -1.5, 65504.0, 2f32.powi(-14), -2f32.powi(-24), 0.333_251_95];
+        let out_of_reach = [65520.0, -1e6, f32::MAX, f32::MIN];
+        for (value, special) in values.iter_mut().zip(exact.into_iter().chain(out_of_reach)) {
+            *value = special;
+        }
+        let x = f32s(gpu, &shape, &values);
+        let (packed, back) = (gpu.tensor("y", &shape, Dtype::F16).unwrap(), unwritten(gpu, &shape));
+        run(gpu, |plan| {
+            pack_halves(plan, &x, &packed);
+            unpack_halves(plan, &packed, &back);
+        });
+        for (i, (x, found)) in values.into_iter().zip(read(gpu, &back).await).enumerate() {
+            let within = match i {
+                0..8 => x.to_bits() == found.to_bits(),
+                8..12 => found == 65504f32.copysign(x),
+                _ => (x - found).abs() <= step(x),
+            };
+            assert!(within, "{x} comes back as {found}");
+        }
+    }
+}
+
+cases!(there_and_back);
