@@ -248,8 +248,8 @@ impl Counter<'_> {
         let has = |role| config.family.norm_name(role).is_some();
         let q_and_kv = heads.q_width() + heads.kv_width();
         let heads_in = if has(NormRole::Query) { q_and_kv - heads.kv_width() / 2 } else { 0 };
-        let branches = if has(NormRole::AttentionOutput) { 2 * config.hidden_size } else { 0 };
-        let columns = q_and_kv + heads.q_width() + heads_in + branches;
+        let streams = config.hidden_size * if has(NormRole::AttentionOutput) { 4 } else { 2 };
+        let columns = q_and_kv + heads.q_width() + heads_in + streams;
         let bytes = self.tokens() * (columns as u64 + self.mlp_widths().0) * (F32 + 2);
         self.moved(name, Group::Halves, bytes);
     }

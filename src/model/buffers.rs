@@ -25,7 +25,7 @@ pub(super) fn inner_width(config: &ModelConfig) -> usize {
 pub enum Keep {
     /// Every tensor.
     All,
-    /// The large ones, rounded to 16 bits; the residual stream in f32.
+    /// All but what is small, rounded to 16 bits. The forward pass itself computes with what it has in f32.
     Halves,
     /// The layer's input: gradient checkpointing (Chen et al., arXiv:1604.06174).
     Input,
@@ -148,7 +148,7 @@ impl LayerBuffers {
         };
         let has = |role: NormRole| config.family.norm_name(role).is_some();
         Ok(Self {
-            x: make("x", config.hidden_size)?,
+            x: large("x", config.hidden_size, |layer| &layer.x)?,
             normed: shared("normed", config.hidden_size, |layer| &layer.normed)?,
             attention_rstd: make("attention_rstd", 1)?,
             q: large("q", heads.q_width(), |layer| &layer.q)?,
@@ -156,7 +156,7 @@ impl LayerBuffers {
             heads_in: has(NormRole::Query).then(heads_in).transpose()?,
             attention_out: large("attention_out", heads.q_width(), |layer| &layer.attention_out)?,
             lse: make("lse", heads.heads)?,
-            middle: make("middle", config.hidden_size)?,
+            middle: large("middle", config.hidden_size, |layer| &layer.middle)?,
             mlp_rstd: make("mlp_rstd", 1)?,
             gate_up: large("gate_up", inner_width(config), |layer| &layer.gate_up)?,
             activated: shared("activated", config.intermediate_size, |layer| &layer.activated)?,
@@ -176,8 +176,9 @@ impl LayerBuffers {
     fn keep_halves(&mut self, gpu: &dyn Allocator) -> Result<()> {
         let heads_in = self.heads_in.iter().flat_map(|heads| [&heads.q, &heads.k]);
         let branches = self.branches.iter().flatten().map(|branch| &branch.x);
-        let large = [&self.q, &self.kv, &self.attention_out, &self.gate_up].into_iter();
+        let large = [&self.x, &self.q, &self.kv, &self.attention_out, &self.middle, &self.gate_up];
         self.kept = large
+            .into_iter()
             .chain(heads_in)
             .chain(branches)
             .map(|tensor| Ok([tensor.clone(), gpu.tensor("kept", tensor.shape(), Dtype::F16)?]))
@@ -268,6 +269,9 @@ impl PassBuffers {
             }
         }
         if keep == Keep::Halves {
+            // A layer's input is still there when that of the next one has been written.
+            let odd = residual("x")?;
+            layers.iter_mut().skip(1).step_by(2).for_each(|layer| layer.x = odd.clone());
             // The forward pass leaves those of the last layer behind.
             for layer in layers.iter_mut().rev().skip(1) {
                 layer.keep_halves(gpu)?;
