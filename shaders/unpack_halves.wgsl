@@ -1,11 +1,13 @@
-// y = x, widened from f16
-// Shapes    x, y [4·quads]; x packed, two to a word, low half first.
-// Dispatch  ⌈quads/256⌉ workgroups of 256, in x and y.
-// Output    y =
-struct Params { quads: u32, }
+// y0 = x0 and y1 = x1, widened from f16
+// Shapes    x0, y0 [4·quads0]; x1, y1 [4·quads1]; x0 and x1 packed, two to a word, low half first.
+// Dispatch  ⌈(quads0 + quads1)/256⌉ workgroups of 256, in x and y.
+// Output    y0 =, y1 =
+struct Params { quads0: u32, quads1: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x0: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> x1: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read_write> y0: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y1: array<vec4<f32>>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -14,7 +16,13 @@ fn main(
   @builtin(local_invocation_index) t: u32,
 ) {
   let i = (wg.y * grid.x + wg.x) * 256u + t;
-  if i >= params.quads { return; }
-  let packed = x[i];
-  y[i] = vec4(unpack2x16float(packed.x), unpack2x16float(packed.y));
+  if i < params.quads0 {
+    let q = i;
+    let v = x0[q];
+    y0[q] = vec4(unpack2x16float(v.x), unpack2x16float(v.y));
+  } else if i < params.quads0 + params.quads1 {
+    let q = i - params.quads0;
+    let v = x1[q];
+    y1[q] = vec4(unpack2x16float(v.x), unpack2x16float(v.y));
+  }
 }

@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Gpu, human_bytes};
 use crate::memory::MemoryPlan;
 use crate::model::{Model, ROW_MULTIPLE, WeightBytes, chunk_rows};
-use crate::train::{Session, SessionOptions};
+use crate::train::{Session, SessionOptions, half_activations};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -88,11 +88,11 @@ impl Setup {
     pub fn training_plan(&self, gpu: &Gpu) -> Result<MemoryPlan> {
         let arithmetic = self.arithmetic(gpu)?;
         let options = SessionOptions {
-            rows: self.tokens().next_multiple_of(ROW_MULTIPLE),
+            rows: self.rows(),
             positions: self.train.max_length,
             dropout: self.lora.lora_dropout > 0.0,
             gradient_checkpointing: self.train.gradient_checkpointing,
-            half_activations: arithmetic == Arithmetic::F16,
+            half_activations: half_activations(self.rows(), arithmetic),
             arithmetic,
         };
         Session::plan(gpu, &self.model, &self.lora, self.weight_bytes(gpu)?, &options)
@@ -111,6 +111,10 @@ impl Setup {
         self.train.per_device_train_batch_size.saturating_mul(self.train.max_length)
     }
 
+    fn rows(&self) -> usize {
+        self.tokens().next_multiple_of(ROW_MULTIPLE)
+    }
+
     /// The element type of activations and their gradients.
     fn activations(&self) -> Dtype {
         Dtype::F32
@@ -127,7 +131,7 @@ impl Setup {
             length: self.train.max_length,
             chunk: chunk_rows(gpu, self.model.vocab_size, arithmetic),
             gradient_checkpointing: self.train.gradient_checkpointing,
-            half_activations: arithmetic == Arithmetic::F16,
+            half_activations: half_activations(self.rows(), arithmetic),
             weights: self.weights,
             activation_bytes: self.activations().size() as u64,
         };

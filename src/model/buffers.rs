@@ -65,7 +65,7 @@ pub struct LayerBuffers {
     /// `s·x·Aᵀ` of each adapted projection, `[rows, r]`.
     pub xa: BTreeMap<Projection, Tensor>,
     /// With [`Keep::Halves`]: those of these tensors that are of all layers in turn, each with what is kept of it.
-    pub(super) kept: Vec<[Tensor; 2]>,
+    kept: Vec<[Tensor; 2]>,
 }
 
 /// Queries and keys before their norms.
@@ -183,7 +183,13 @@ impl LayerBuffers {
             .chain(branches)
             .map(|tensor| Ok([tensor.clone(), gpu.tensor("kept", tensor.shape(), Dtype::F16)?]))
             .collect::<Result<_>>()?;
+        assert!(self.kept.len().is_multiple_of(2), "kept in pairs");
         Ok(())
+    }
+
+    /// What is kept in 16 bits, beside the tensors that it is kept of; there are two in every part of a layer.
+    pub(super) fn kept_pairs(&self) -> impl Iterator<Item = [(&Tensor, &Tensor); 2]> {
+        self.kept.chunks_exact(2).map(|pair| [(&pair[0][0], &pair[0][1]), (&pair[1][0], &pair[1][1])])
     }
 
     fn first(&self, rows: usize) -> Self {

@@ -180,15 +180,15 @@ impl Forward<'_> {
 
     /// Rounds to 16 bits what is kept so.
     fn keep(&self, plan: &mut PlanBuilder, layer: usize) {
-        for [tensor, halves] in &self.buffers.layer(layer).kept {
-            pack_halves(plan, tensor, halves);
+        for [(x, kept_x), (y, kept_y)] in self.buffers.layer(layer).kept_pairs() {
+            pack_halves(plan, [x, y], [kept_x, kept_y]);
         }
     }
 
     /// The layer's activations as the backward pass reads them.
     pub(super) fn restore(&self, plan: &mut PlanBuilder, layer: usize) {
-        for [tensor, halves] in &self.buffers.layer(layer).kept {
-            unpack_halves(plan, halves, tensor);
+        for [(x, kept_x), (y, kept_y)] in self.buffers.layer(layer).kept_pairs() {
+            unpack_halves(plan, [kept_x, kept_y], [x, y]);
         }
         if self.buffers.recomputed() && layer + 1 < self.model.config().num_hidden_layers {
             self.recompute(plan, layer);

@@ -1,7 +1,7 @@
 //! What a run's rows are, and what they need.
 
 use super::evaluate::largest_batch;
-use super::session::SessionOptions;
+use super::session::{SessionOptions, half_activations};
 use crate::config::{Arithmetic, TrainConfig};
 use crate::data::{Examples, Rows};
 
@@ -24,12 +24,13 @@ pub(super) fn session_options(
 ) -> SessionOptions {
     let largest = |rows| largest_batch(rows, config.per_device_train_batch_size, max_length);
     let (train, evaluation) = (largest(rows), largest(held_out));
+    let rows = train.0.max(evaluation.0);
     SessionOptions {
-        rows: train.0.max(evaluation.0),
+        rows,
         positions: train.1.max(evaluation.1),
         dropout: lora_dropout > 0.0,
         gradient_checkpointing: config.gradient_checkpointing,
-        half_activations: arithmetic == Arithmetic::F16,
+        half_activations: half_activations(rows, arithmetic),
         arithmetic,
     }
 }

@@ -45,6 +45,13 @@ pub struct SessionOptions {
     pub arithmetic: Arithmetic,
 }
 
+/// Whether a run keeps activations in 16 bits: in f16, and with so many rows that there is much to keep. With fewer
+/// the extra operations take longer than they are worth.
+pub(crate) fn half_activations(rows: usize, arithmetic: Arithmetic) -> bool {
+    const MANY_ROWS: usize = 1024;
+    arithmetic == Arithmetic::F16 && rows >= MANY_ROWS
+}
+
 impl SessionOptions {
     fn keep(&self) -> Keep {
         match (self.gradient_checkpointing, self.half_activations) {

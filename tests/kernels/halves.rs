@@ -1,4 +1,4 @@
-use postil::gpu::{Dtype, Gpu};
+use postil::gpu::{Dtype, Gpu, Tensor};
 use postil::kernels::halves::{pack_halves, unpack_halves};
 
 use super::inputs::{Random, f32s, read, run, unwritten};
@@ -22,12 +22,15 @@ pub async fn there_and_back(gpu: &Gpu) {
         for (value, special) in values.iter_mut().zip(exact.into_iter().chain(out_of_reach)) {
             *value = special;
         }
-        let x = f32s(gpu, &shape, &values);
-        let (packed, back) = (gpu.tensor("y", &shape, Dtype::F16).unwrap(), unwritten(gpu, &shape));
+        let (x, x2) = (f32s(gpu, &shape, &values), f32s(gpu, &[shape[0], 8], &vec![0.25; 8 * shape[0]]));
+        let half = |of: &Tensor| gpu.tensor("y", of.shape(), Dtype::F16).unwrap();
+        let (packed, packed2) = (half(&x), half(&x2));
+        let (back, back2) = (unwritten(gpu, &shape), unwritten(gpu, x2.shape()));
         run(gpu, |plan| {
-            pack_halves(plan, &x, &packed);
-            unpack_halves(plan, &packed, &back);
+            pack_halves(plan, [&x, &x2], [&packed, &packed2]);
+            unpack_halves(plan, [&packed, &packed2], [&back, &back2]);
         });
+        assert_eq!(read(gpu, &back2).await, vec![0.25; 8 * shape[0]]);
         for (i, (x, found)) in values.into_iter().zip(read(gpu, &back).await).enumerate() {
             let within = match i {
                 0..8 => x.to_bits() == found.to_bits(),

@@ -80,7 +80,9 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
     let [d_centred, d_heads, sums] = [(); 3].map(|()| matrix(WIDTH));
     let [gelu_out, halved] = [(); 2].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
-    let halves = gpu.tensor("halves", &[ROWS, WIDTH], Dtype::F16).unwrap();
+    let [halves, wide_halves] =
+        [WIDTH, 2 * WIDTH].map(|width| gpu.tensor("halves", &[ROWS, width], Dtype::F16).unwrap());
+    let wide_halved = unwritten(gpu, &[ROWS, 2 * WIDTH]);
     let [centred, heads, copied] = [(); 3].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
     let (layer_rstd, head_rstd) = (unwritten(gpu, &[ROWS]), unwritten(gpu, &[ROWS, 4]));
     let head_weight = f32s(gpu, &[WIDTH / 4], &random.normal(WIDTH / 4));
@@ -99,8 +101,8 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         adamw::adamw(plan, &p, &g, &m, &v, &state);
         gelu::gelu(plan, &gate_up, &gelu_out);
         gelu::gelu_backward(plan, &d_gelu, &gelu_dy);
-        halves::pack_halves(plan, &x, &halves);
-        halves::unpack_halves(plan, &halves, &halved);
+        halves::pack_halves(plan, [&x, &gate_up], [&halves, &wide_halves]);
+        halves::unpack_halves(plan, [&halves, &wide_halves], [&halved, &wide_halved]);
         layer_norm::layer_norm(plan, &x, &weight, &weight, 1e-5, &centred, &layer_rstd);
         layer_norm::layer_norm_backward(plan, &x, &weight, &layer_rstd, &dy, &d_centred, true);
         head_norm::head_norm(plan, &x, &head_weight, 1e-5, &heads, &head_rstd);
@@ -127,6 +129,7 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         ("gelu_backward", d_gelu),
         ("gelu_backward y", gelu_dy),
         ("halves", halved),
+        ("wide halves", wide_halved),
         ("layer_norm", centred),
         ("layer_norm_backward", d_centred),
         ("head_norm", heads),
