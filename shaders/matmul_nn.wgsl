@@ -13,7 +13,6 @@ struct Params {
   dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> e: array<f32>;
 @group(0) @binding(4) var<storage, read> f: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
@@ -23,45 +22,52 @@ const B_ALONG_K: bool = false;
 const EXTENSION: u32 = 0u;
 const MAIN: u32 = 1u;
 
-fn a_at(phase: u32, row: u32, k: u32) -> f32 {
-  if row >= params.m { return 0.0; }
-  if phase == EXTENSION {
-    if k >= params.r { return 0.0; }
-    return e[row * params.lde + params.e_offset + k];
-  }
-  if k >= params.k { return 0.0; }
-  return x[row * params.ldx + params.x_offset + k];
+fn a4(phase: u32, row: u32, k: u32) -> vec4<f32> {
+  let within = min(row, params.m - 1u);
+  if phase == MAIN { return x4(within * params.ldx + params.x_offset, k, params.k); }
+  let steps = vec4(k, k + 1u, k + 2u, k + 3u);
+  let at = vec4(within * params.lde + params.e_offset) + min(steps, vec4(params.r - 1u));
+  return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), steps < vec4(params.r));
 }
 
-fn b_at(phase: u32, k: u32, column: u32) -> f32 {
-  if column >= params.n { return 0.0; }
-  if phase == EXTENSION {
-    if k >= params.r { return 0.0; }
-    return f[k * params.n + column];
+fn b4(phase: u32, k: u32, column: u32) -> vec4<f32> {
+  if phase == MAIN { return select(vec4<f32>(), weight4(min(k, params.k - 1u) * params.n, column, params.n), k < params.k); }
+  let columns = min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(params.n - 1u));
+  let at = vec4(min(k, params.r - 1u) * params.n) + columns;
+  return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), k < params.r);
+}
+
+fn masked(row: u32, columns: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
+  let r = params.first_row + row;
+  return vec4(
+    dropped(v.x, r, columns.x), dropped(v.y, r, columns.y), dropped(v.z, r, columns.z), dropped(v.w, r, columns.w),
+  );
+}
+
+fn store(row: u32, columns: vec4<u32>, values: vec4<f32>) {
+  if row >= params.m { return; }
+  for (var j = 0u; j < 4u; j++) {
+    if columns[j] >= params.n { continue; }
+    let at = row * params.n + columns[j];
+    var value = values[j] * params.scale;
+    if params.accumulate != 0u { value += y[at]; }
+    y[at] = value;
   }
-  if k >= params.k { return 0.0; }
-  return weight(k * params.n + column);
 }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
-  let thread_row = row0 + (t / (BN / 4u)) * TM;
-  let thread_column = column0 + (t % (BN / 4u)) * 4u;
-  clear_acc();
+  let columns = columns_of(t) + column0;
   accumulate(EXTENSION, params.r, row0, column0, t);
-  for (var i = 0u; i < TM; i++) {
-    for (var j = 0u; j < 4u; j++) { acc[i][j] = dropped(acc[i][j], params.first_row + thread_row + i, thread_column + j); }
-  }
+  acc0 = masked(row0 + row_of(0u, t), columns, acc0);
+  acc1 = masked(row0 + row_of(1u, t), columns, acc1);
+  acc2 = masked(row0 + row_of(2u, t), columns, acc2);
+  acc3 = masked(row0 + row_of(3u, t), columns, acc3);
   accumulate(MAIN, params.k, row0, column0, t);
-  for (var i = 0u; i < TM; i++) {
-    for (var j = 0u; j < 4u; j++) {
-      if thread_row + i >= params.m || thread_column + j >= params.n { continue; }
-      let at = (thread_row + i) * params.n + thread_column + j;
-      var value = acc[i][j] * params.scale;
-      if params.accumulate != 0u { value += y[at]; }
-      y[at] = value;
-    }
-  }
+  store(row0 + row_of(0u, t), columns, acc0);
+  store(row0 + row_of(1u, t), columns, acc1);
+  store(row0 + row_of(2u, t), columns, acc2);
+  store(row0 + row_of(3u, t), columns, acc3);
 }

@@ -13,7 +13,6 @@ struct Params {
   dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> e: array<f32>;
 @group(0) @binding(4) var<storage, read> f: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
@@ -25,43 +24,49 @@ const B_ALONG_K: bool = true;
 const EXTENSION: u32 = 0u;
 const MAIN: u32 = 1u;
 
-fn a_at(phase: u32, row: u32, k: u32) -> f32 {
-  if row >= params.m { return 0.0; }
-  if phase == EXTENSION {
-    if k >= params.r { return 0.0; }
-    return e[row * params.r + k];
-  }
-  if k >= params.k { return 0.0; }
-  return dropped(x[row * params.ldx + params.x_offset + k], params.first_row + row, k);
+// Four of a row of e or F, 0 beyond R.
+fn low_rank(row: u32, k: u32, from_e: bool) -> vec4<f32> {
+  let steps = vec4(k, k + 1u, k + 2u, k + 3u);
+  let at = vec4(row * params.r) + min(steps, vec4(params.r - 1u));
+  if from_e { return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), steps < vec4(params.r)); }
+  return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), steps < vec4(params.r));
 }
 
-fn b_at(phase: u32, k: u32, column: u32) -> f32 {
-  if column >= params.n { return 0.0; }
-  if phase == EXTENSION {
-    if k >= params.r { return 0.0; }
-    return f[column * params.r + k];
+fn a4(phase: u32, row: u32, k: u32) -> vec4<f32> {
+  let within = min(row, params.m - 1u);
+  if phase == EXTENSION { return low_rank(within, k, true); }
+  let v = x4(within * params.ldx + params.x_offset, k, params.k);
+  let r = params.first_row + row;
+  return vec4(dropped(v.x, r, k), dropped(v.y, r, k + 1u), dropped(v.z, r, k + 2u), dropped(v.w, r, k + 3u));
+}
+
+fn b4(phase: u32, k: u32, column: u32) -> vec4<f32> {
+  let within = min(column, params.n - 1u);
+  if phase == EXTENSION { return low_rank(within, k, false); }
+  return weight4(within * params.k, k, params.k);
+}
+
+fn store(row: u32, columns: vec4<u32>, values: vec4<f32>) {
+  if row >= params.m { return; }
+  for (var j = 0u; j < 4u; j++) {
+    if columns[j] >= params.n { continue; }
+    let at = row * params.ldy + params.y_offset + columns[j];
+    var value = values[j] * params.scale;
+    if params.has_bias != 0u { value += bias[columns[j]]; }
+    if params.has_residual != 0u { value += residual[at]; }
+    y[at] = value;
   }
-  if k >= params.k { return 0.0; }
-  return weight(column * params.k + k);
 }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
-  clear_acc();
   accumulate(EXTENSION, params.r, row0, column0, t);
   accumulate(MAIN, params.k, row0, column0, t);
-  for (var i = 0u; i < TM; i++) {
-    let row = row0 + (t / (BN / 4u)) * TM + i;
-    for (var j = 0u; j < 4u; j++) {
-      let column = column0 + (t % (BN / 4u)) * 4u + j;
-      if row >= params.m || column >= params.n { continue; }
-      let at = row * params.ldy + params.y_offset + column;
-      var value = acc[i][j] * params.scale;
-      if params.has_bias != 0u { value += bias[column]; }
-      if params.has_residual != 0u { value += residual[at]; }
-      y[at] = value;
-    }
-  }
+  let columns = columns_of(t) + column0;
+  store(row0 + row_of(0u, t), columns, acc0);
+  store(row0 + row_of(1u, t), columns, acc1);
+  store(row0 + row_of(2u, t), columns, acc2);
+  store(row0 + row_of(3u, t), columns, acc3);
 }

@@ -51,8 +51,6 @@ pub enum Tile {
     Tall,
     /// 16 × 64, for few rows (gradients of A).
     Wide,
-    /// 1 × 128, for a single row (generation).
-    Row,
 }
 
 impl Tile {
@@ -61,7 +59,6 @@ impl Tile {
             Self::Square => ("64x64", wgsl!("shared/tile_64x64")),
             Self::Tall => ("64x16", wgsl!("shared/tile_64x16")),
             Self::Wide => ("16x64", wgsl!("shared/tile_16x64")),
-            Self::Row => ("1x128", wgsl!("shared/tile_1x128")),
         }
     }
 
@@ -70,7 +67,6 @@ impl Tile {
             Self::Square => (64, 64),
             Self::Tall => (64, 16),
             Self::Wide => (16, 64),
-            Self::Row => (1, 128),
         };
         [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1]
     }
@@ -78,7 +74,6 @@ impl Tile {
     /// The tile for an `m × n` result.
     pub fn for_shape(m: usize, n: usize) -> Self {
         match (m, n) {
-            (1, _) => Self::Row,
             (_, ..=32) => Self::Tall,
             (..=32, _) => Self::Wide,
             _ => Self::Square,
@@ -86,27 +81,39 @@ impl Tile {
     }
 }
 
-const TILES: [Tile; 4] = [Tile::Square, Tile::Tall, Tile::Wide, Tile::Row];
+const TILES: [Tile; 3] = [Tile::Square, Tile::Tall, Tile::Wide];
 const TILED: &str = wgsl!("shared/matmul");
 const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
 const DROPOUT_HASH: &str = wgsl!("shared/dropout_hash");
 
-/// The storage, tile and dropout files of one variant, and its name.
-fn variant(
-    dtype: Option<Dtype>,
-    tile: Tile,
-    dropout: bool,
-    kernel: &'static str,
-) -> (String, Vec<&'static str>) {
-    let (tile_name, tile_part) = tile.part();
-    let mut name = Vec::new();
-    let mut parts = Vec::new();
-    if let Some(dtype) = dtype {
-        let (weight_name, weight) = weight_part(dtype);
-        name.push(weight_name);
-        parts.push(weight);
+/// How a kernel reads: the element type of its weight, and whether four neighbours can be read at once wherever it reads.
+#[derive(Clone, Copy)]
+struct Reads {
+    dtype: Dtype,
+    in_fours: bool,
+}
+
+impl Reads {
+    fn parts(self) -> (String, [&'static str; 2]) {
+        let (name, one) = weight_part(self.dtype);
+        let four = match self.dtype {
+            Dtype::F16 => wgsl!("shared/quad_f16"),
+            Dtype::BF16 => wgsl!("shared/quad_bf16"),
+            _ => wgsl!("shared/quad_f32"),
+        };
+        match self.in_fours {
+            true => (format!("{name}x4"), [four, wgsl!("shared/fours")]),
+            false => (name.to_owned(), [one, wgsl!("shared/ones")]),
+        }
     }
-    name.push(tile_name);
+}
+
+/// The storage, tile and dropout files of one variant, and its name.
+fn variant(reads: Reads, tile: Tile, dropout: bool, kernel: &'static str) -> (String, Vec<&'static str>) {
+    let (tile_name, tile_part) = tile.part();
+    let (reads_name, reads) = reads.parts();
+    let mut name = vec![reads_name.as_str(), tile_name];
+    let mut parts = reads.to_vec();
     if dropout {
         name.push("dropout");
         parts.extend([STEP, DROPOUT_HASH]);
@@ -117,31 +124,32 @@ fn variant(
     (name.join("-"), parts)
 }
 
-fn nt_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nt"));
+fn nt_shader(reads: Reads, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(reads, tile, dropout, wgsl!("matmul_nt"));
     shader::<MatmulNtParams>("matmul_nt", name, &parts)
 }
 
-fn nn_shader(dtype: Dtype, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(Some(dtype), tile, dropout, wgsl!("matmul_nn"));
+fn nn_shader(reads: Reads, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(reads, tile, dropout, wgsl!("matmul_nn"));
     shader::<MatmulNnParams>("matmul_nn", name, &parts)
 }
 
-fn tn_shader(tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(None, tile, dropout, wgsl!("matmul_tn"));
+fn tn_shader(in_fours: bool, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(Reads { dtype: Dtype::F32, in_fours }, tile, dropout, wgsl!("matmul_tn"));
     shader::<MatmulTnParams>("matmul_tn", name, &parts)
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
-    for tile in TILES {
+    for (tile, in_fours) in TILES.into_iter().flat_map(|tile| [(tile, false), (tile, true)]) {
         for dtype in WEIGHT_DTYPES {
+            let reads = Reads { dtype, in_fours };
             // Dropout in the forward pass acts on the input of A, which is f32.
-            all.push(nt_shader(dtype, tile, false));
-            all.extend([false, true].map(|dropout| nn_shader(dtype, tile, dropout)));
+            all.push(nt_shader(reads, tile, false));
+            all.extend([false, true].map(|dropout| nn_shader(reads, tile, dropout)));
         }
-        all.push(nt_shader(Dtype::F32, tile, true));
-        all.extend([false, true].map(|dropout| tn_shader(tile, dropout)));
+        all.push(nt_shader(Reads { dtype: Dtype::F32, in_fours }, tile, true));
+        all.extend([false, true].map(|dropout| tn_shader(in_fours, tile, dropout)));
     }
     all
 }
@@ -281,7 +289,8 @@ impl<'a> Nt<'a> {
                 };
                 let bindings = [&x, &weight, &e, &f, &bias, &residual, &y];
                 let dropout = self.dropout.is_some();
-                let shader = nt_shader(self.weight.dtype(), tile, dropout);
+                let in_fours = self.x.is_aligned() && k.is_multiple_of(4);
+                let shader = nt_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
                 let grid = tile.grid(rows.len(), columns.len());
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
             }
@@ -394,7 +403,9 @@ impl<'a> Nn<'a> {
                 };
                 let bindings = [&x, &weight, &e, &f, &y];
                 let dropout = self.dropout.is_some();
-                let shader = nn_shader(self.weight.dtype(), tile, dropout);
+                let strides = [params.ldx, params.x_offset, params.k, params.n];
+                let in_fours = strides.iter().all(|stride| stride.is_multiple_of(4));
+                let shader = nn_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
                 dispatch(plan, dropout, shader, &params, &bindings, tile.grid(rows.len(), n));
             }
         }
@@ -441,7 +452,9 @@ pub fn matmul_tn_with(
                 first_row: inner.start as u32,
             };
             let bindings = [&a.tensor.slice(&inner), &b.tensor.slice(&inner), &y];
-            let shader = tn_shader(tile, dropout.is_some());
+            let strides = [params.m, params.n, params.lda, params.a_offset, params.ldb, params.b_offset];
+            let in_fours = strides.iter().all(|stride| stride.is_multiple_of(4));
+            let shader = tn_shader(in_fours, tile, dropout.is_some());
             dispatch(plan, dropout.is_some(), shader, &params, &bindings, tile.grid(out.len(), n));
         }
     }
