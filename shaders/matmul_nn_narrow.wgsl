@@ -1,7 +1,7 @@
-// y[M,N] = scale · x·W, with W in f32 and N small: matmul_nn.wgsl with cooperative matrices for LoRA's B
+// y[M,N] = scale · x·W, with W in f32 and N small: matmul_nn.wgsl for LoRA's B
 // Shapes    as in matmul_nn.wgsl, without extension; K is a multiple of 8, ldx and x_offset of 4.
 // Dispatch  (⌈N/16⌉, ⌈M/16⌉, 1) workgroups of THREADS.
-// Numerics  f16 operands, f32 sums.
+// Numerics  those of shared/coop_narrow.wgsl or shared/plain_narrow.wgsl.
 // Output    y =
 struct Params {
   m: u32, n: u32, k: u32,
@@ -15,18 +15,18 @@ struct Params {
 
 const B_ALONG_K: bool = false;
 
-fn a8(row: u32, k: u32) -> mat2x4<f16> {
+fn a8(row: u32, k: u32) -> Eight {
   let at = (min(row, params.m - 1u) * params.ldx + params.x_offset + min(k, params.k - 8u)) >> 2u;
   let zero = vec4<f32>();
-  return mat2x4<f16>(
-    vec4<f16>(select(zero, x[at], k < params.k)),
-    vec4<f16>(select(zero, x[at + 1u], k < params.k)),
+  return Eight(
+    Four(select(zero, x[at], k < params.k)),
+    Four(select(zero, x[at + 1u], k < params.k)),
   );
 }
-fn b4(k: u32, column: u32) -> vec4<f16> {
+fn b4(k: u32, column: u32) -> Four {
   let columns = min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(params.n - 1u));
   let at = vec4(min(k, params.k - 1u) * params.n) + columns;
-  return vec4<f16>(select(vec4<f32>(), vec4(weights[at.x], weights[at.y], weights[at.z], weights[at.w]), k < params.k));
+  return Four(select(vec4<f32>(), vec4(weights[at.x], weights[at.y], weights[at.z], weights[at.w]), k < params.k));
 }
 
 @compute @workgroup_size(THREADS)

@@ -1,7 +1,7 @@
-// y[M,N] = scale · x'·Wᵀ, with x' = dropout(x), W in f32 and N small: matmul_nt.wgsl with cooperative matrices for LoRA's A
+// y[M,N] = scale · x'·Wᵀ, with x' = dropout(x), W in f32 and N small: matmul_nt.wgsl for LoRA's A
 // Shapes    as in matmul_nt.wgsl, without extension, bias and residual; K is a multiple of 8, ldx and x_offset of 4.
 // Dispatch  (⌈N/16⌉, ⌈M/16⌉, 1) workgroups of THREADS.
-// Numerics  f16 operands, f32 sums.
+// Numerics  those of shared/coop_narrow.wgsl or shared/plain_narrow.wgsl.
 // Output    y =
 struct Params {
   m: u32, n: u32, k: u32,
@@ -16,20 +16,20 @@ struct Params {
 
 const B_ALONG_K: bool = true;
 
-fn x4(row: u32, k: u32) -> vec4<f16> {
+fn x4(row: u32, k: u32) -> Four {
   let v = x[(row * params.ldx + params.x_offset + k) >> 2u];
   let r = params.first_row + row;
-  return vec4<f16>(vec4(dropped(v.x, r, k), dropped(v.y, r, k + 1u), dropped(v.z, r, k + 2u), dropped(v.w, r, k + 3u)));
+  return Four(vec4(dropped(v.x, r, k), dropped(v.y, r, k + 1u), dropped(v.z, r, k + 2u), dropped(v.w, r, k + 3u)));
 }
-fn a8(row: u32, k: u32) -> mat2x4<f16> {
+fn a8(row: u32, k: u32) -> Eight {
   let at = min(k, params.k - 8u);
-  let zero = vec4<f16>();
+  let zero = Four();
   let within = min(row, params.m - 1u);
-  return mat2x4<f16>(select(zero, x4(within, at), k < params.k), select(zero, x4(within, at + 4u), k < params.k));
+  return Eight(select(zero, x4(within, at), k < params.k), select(zero, x4(within, at + 4u), k < params.k));
 }
-fn b4(k: u32, column: u32) -> vec4<f16> {
+fn b4(k: u32, column: u32) -> Four {
   let at = min(column, params.n - 1u) * params.k + min(k, params.k - 4u);
-  return vec4<f16>(select(vec4<f32>(), weights[at >> 2u], k < params.k));
+  return Four(select(vec4<f32>(), weights[at >> 2u], k < params.k));
 }
 
 @compute @workgroup_size(THREADS)

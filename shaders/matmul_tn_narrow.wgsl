@@ -1,9 +1,9 @@
 // part_z[M,N] = a'ᵀ·b over the z-th share of the tokens, or part_z[N,M] = (a'ᵀ·b)ᵀ, with a' = dropout(a) and N small:
-// matmul_tn.wgsl with cooperative matrices, for the gradients of LoRA's A and B; sum_shares.wgsl adds the parts up
+// matmul_tn.wgsl for the gradients of LoRA's A and B; sum_shares.wgsl adds the parts up
 // Shapes    a [K, lda] from column a_offset (M of them: lda, a_offset and M are multiples of 4), b [K, ldb] from column
 //           b_offset (N of them), parts [shares, stride] from element `at` on; K counts tokens.
 // Dispatch  (⌈N/16⌉, ⌈M/64⌉, shares) workgroups of THREADS; a share is `share` tokens, a multiple of BK.
-// Numerics  f16 operands, f32 sums, tokens in rising order.
+// Numerics  those of shared/coop_tn_narrow.wgsl or shared/plain_tn_narrow.wgsl.
 // Output    parts =
 struct Params {
   m: u32, n: u32, k: u32,
@@ -16,26 +16,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
 
-const BM: u32 = 64u;
-const BK: u32 = 64u;
-const THREADS: u32 = 2u * BM;
-const LDA: u32 = BM / 4u + 2u;
-const LDB: u32 = 6u;
-var<workgroup> tile_a: array<vec4<f16>, BK * LDA>;
-var<workgroup> tile_b: array<vec4<f16>, BK * LDB>;
-var<workgroup> sums: array<f32, BM * 16u>;
-
 // Four elements of a row of tokens.
-fn a4(k: u32, row: u32, depth: u32) -> vec4<f16> {
+fn a4(k: u32, row: u32, depth: u32) -> Four {
   let token = min(k, depth - 1u);
   let v = a[(token * params.lda + params.a_offset + min(row, params.m - 4u)) >> 2u];
   let kept = vec4(dropped(v.x, k, row), dropped(v.y, k, row + 1u), dropped(v.z, k, row + 2u), dropped(v.w, k, row + 3u));
-  return vec4<f16>(select(vec4<f32>(), kept, k < depth));
+  return Four(select(vec4<f32>(), kept, k < depth));
 }
-fn b4(k: u32, column: u32, depth: u32) -> vec4<f16> {
+fn b4(k: u32, column: u32, depth: u32) -> Four {
   let columns = min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(params.n - 1u));
   let at = vec4(min(k, depth - 1u) * params.ldb + params.b_offset) + columns;
-  return vec4<f16>(select(vec4<f32>(), vec4(b[at.x], b[at.y], b[at.z], b[at.w]), k < depth));
+  return Four(select(vec4<f32>(), vec4(b[at.x], b[at.y], b[at.z], b[at.w]), k < depth));
 }
 
 @compute @workgroup_size(THREADS)
@@ -43,29 +34,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   let row0 = wg.y * BM;
   let column0 = wg.x * 16u;
   let depth = min(params.k, (wg.z + 1u) * params.share);
-  let m = t / 32u * 16u;
-  var own: coop_mat16x16<f32, C>;
-  for (var k0 = wg.z * params.share; k0 < depth; k0 += BK) {
-    workgroupBarrier();
-    for (var q = 0u; q < BK * BM / 4u / THREADS; q++) {
-      let i = t + q * THREADS;
-      tile_a[i / (BM / 4u) * LDA + i % (BM / 4u)] = a4(k0 + i / (BM / 4u), row0 + i % (BM / 4u) * 4u, depth);
-    }
-    for (var q = 0u; q < BK * 4u / THREADS; q++) {
-      let i = t + q * THREADS;
-      tile_b[i / 4u * LDB + i % 4u] = b4(k0 + i / 4u, column0 + i % 4u * 4u, depth);
-    }
-    workgroupBarrier();
-    for (var k = 0u; k < BK; k += 16u) {
-      let left = coopLoad<coop_mat16x16<f16, A>>(&tile_a[k * LDA + m / 4u], LDA);
-      let right = coopLoadT<coop_mat16x16<f16, B>>(&tile_b[k * LDB], LDB);
-      own = coopMultiplyAdd(left, right, own);
-    }
-  }
-  let result = own;
-  let at = m * 16u;
-  coopStoreT(result, &sums[at], 16u);
-  workgroupBarrier();
+  product(wg.z * params.share, depth, row0, column0, t);
   for (var i = t; i < BM * 16u; i += THREADS) {
     // Neighbours in memory are written together.
     let by_row = params.transposed == 0u;

@@ -1,15 +1,17 @@
 // Products with few columns, such as LoRA's A and B make: a workgroup has 16 × 16 sums, and its subgroups share out K.
 // Needs from the kernel's file
-//   fn a8(row, k) -> mat2x4<f16>, fn b4(k, column) -> vec4<f16>: eight elements of A along k, four of B along the way that
-//   B_ALONG_K says; 0 outside of K, anything beyond the last column.
+//   fn a8(row, k) -> Eight, fn b4(k, column) -> Four: eight elements of A along k, four of B along the way that B_ALONG_K
+//   says; 0 outside of K, anything beyond the last column.
 // Numerics: f16 operands, f32 sums; k in rising order within a subgroup's share, and the shares in order.
+alias Four = vec4<f16>;
+alias Eight = mat2x4<f16>;
 const BK: u32 = 128u;
 const SUBGROUPS: u32 = 4u;
 const THREADS: u32 = 32u * SUBGROUPS;
 const LDA: u32 = BK / 4u + 2u;
 const LDB: u32 = select(6u, BK / 4u + 2u, B_ALONG_K);
-var<workgroup> tile_a: array<vec4<f16>, 16u * LDA>;
-var<workgroup> tile_b: array<vec4<f16>, select(BK, 16u, B_ALONG_K) * LDB>;
+var<workgroup> tile_a: array<Four, 16u * LDA>;
+var<workgroup> tile_b: array<Four, select(BK, 16u, B_ALONG_K) * LDB>;
 var<workgroup> shares: array<f32, SUBGROUPS * 256u>;
 
 fn load_b(k: u32) -> coop_mat16x16<f16, B> {

@@ -1,5 +1,5 @@
-//! Products with LoRA's A and B, and their gradients, with cooperative matrices: f16 operands, f32 sums, and one side
-//! that is narrow. See `shaders/matmul_{nt,nn,tn}_narrow.wgsl`.
+//! Products with LoRA's A and B, and their gradients: one side is narrow. In f16 by cooperative matrices with f32 sums, in
+//! f32 without. See `shaders/matmul_{nt,nn,tn}_narrow.wgsl`.
 
 use super::matmul::{Columns, Nn, Nt, dispatch};
 use super::matmul_coop::{ENABLE, one_part, sum_shares};
@@ -38,8 +38,6 @@ params! {
     }
 }
 
-const NARROW: &str = wgsl!("shared/coop_narrow");
-
 /// The files that drop elements, or not, and the variant's name.
 fn dropout_parts(dropout: bool) -> (&'static [&'static str], &'static str) {
     match dropout {
@@ -48,27 +46,51 @@ fn dropout_parts(dropout: bool) -> (&'static [&'static str], &'static str) {
     }
 }
 
-fn nt_narrow_shader(dropout: bool) -> Shader {
+/// The files of the products whose result is narrow, and of those whose sum is over tokens.
+fn product_parts(arithmetic: Arithmetic) -> [&'static [&'static str]; 2] {
+    match arithmetic {
+        Arithmetic::F16 => {
+            [&[ENABLE, wgsl!("shared/coop_narrow")], &[ENABLE, wgsl!("shared/coop_tn_narrow")]]
+        }
+        Arithmetic::F32 => [&[wgsl!("shared/plain_narrow")], &[wgsl!("shared/plain_tn_narrow")]],
+    }
+}
+
+/// A variant's name.
+fn named(arithmetic: Arithmetic, dropout: &'static str) -> String {
+    let arithmetic = match arithmetic {
+        Arithmetic::F16 => "coop",
+        Arithmetic::F32 => "",
+    };
+    [arithmetic, dropout].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+fn nt_narrow_shader(arithmetic: Arithmetic, dropout: bool) -> Shader {
     let (dropout, name) = dropout_parts(dropout);
-    let parts = [&[ENABLE], dropout, &[NARROW, wgsl!("matmul_nt_narrow")]].concat();
-    shader::<MatmulNtNarrowParams>("matmul_nt_narrow", name, &parts)
+    let [narrow, _] = product_parts(arithmetic);
+    let parts = [narrow, dropout, &[wgsl!("matmul_nt_narrow")]].concat();
+    shader::<MatmulNtNarrowParams>("matmul_nt_narrow", named(arithmetic, name), &parts)
 }
 
-fn nn_narrow_shader() -> Shader {
-    shader::<MatmulNnNarrowParams>("matmul_nn_narrow", "", &[ENABLE, NARROW, wgsl!("matmul_nn_narrow")])
+fn nn_narrow_shader(arithmetic: Arithmetic) -> Shader {
+    let [narrow, _] = product_parts(arithmetic);
+    let parts = [narrow, &[wgsl!("matmul_nn_narrow")]].concat();
+    shader::<MatmulNnNarrowParams>("matmul_nn_narrow", named(arithmetic, ""), &parts)
 }
 
-fn tn_narrow_shader(dropout: bool) -> Shader {
+fn tn_narrow_shader(arithmetic: Arithmetic, dropout: bool) -> Shader {
     let (dropout, name) = dropout_parts(dropout);
-    let parts = [&[ENABLE], dropout, &[wgsl!("matmul_tn_narrow")]].concat();
-    shader::<MatmulTnNarrowParams>("matmul_tn_narrow", name, &parts)
+    let [_, narrow] = product_parts(arithmetic);
+    let parts = [narrow, dropout, &[wgsl!("matmul_tn_narrow")]].concat();
+    shader::<MatmulTnNarrowParams>("matmul_tn_narrow", named(arithmetic, name), &parts)
 }
 
-/// The shaders; all of them need cooperative matrices.
-pub(super) fn shaders() -> Vec<Shader> {
-    let mut all = vec![nn_narrow_shader()];
-    all.extend([false, true].map(nt_narrow_shader));
-    all.extend([false, true].map(tn_narrow_shader));
+/// The shaders; those in f16 need cooperative matrices.
+pub(super) fn shaders(arithmetic: Arithmetic) -> Vec<Shader> {
+    let mut all = vec![nn_narrow_shader(arithmetic)];
+    for dropout in [false, true] {
+        all.extend([nt_narrow_shader(arithmetic, dropout), tn_narrow_shader(arithmetic, dropout)]);
+    }
     all
 }
 
@@ -81,12 +103,11 @@ fn narrow_grid(m: usize, n: usize) -> [u32; 3] {
     [n.div_ceil(EDGE) as u32, m.div_ceil(EDGE) as u32, 1]
 }
 
-/// Adds a narrow product with an f32 weight, LoRA's A, to a plan whose arithmetic is f16, if it is one.
+/// Adds a narrow product with an f32 weight, LoRA's A, to a plan, if it is one.
 pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
     let plain = product.extension.is_none() && product.bias.is_none() && product.residual.is_none();
-    let fits = plan.arithmetic() == Arithmetic::F16
-        && plain
+    let fits = plain
         && weight.dtype() == Dtype::F32
         && y.count <= NARROW_COLUMNS
         && x.is_aligned()
@@ -109,15 +130,15 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     };
     let dropout = product.dropout.is_some();
     let grid = narrow_grid(x.tensor.rows(), y.count);
-    dispatch(plan, dropout, nt_narrow_shader(dropout), &params, &[x.tensor, weight, y.tensor], grid);
+    let shader = nt_narrow_shader(plan.arithmetic(), dropout);
+    dispatch(plan, dropout, shader, &params, &[x.tensor, weight, y.tensor], grid);
     true
 }
 
 /// As [`add_narrow_nt`], with LoRA's B.
 pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Nn { x, weight, y, .. } = product;
-    let fits = plan.arithmetic() == Arithmetic::F16
-        && product.extension.is_none()
+    let fits = product.extension.is_none()
         && !product.accumulate
         && weight.dtype() == Dtype::F32
         && y.columns() <= NARROW_COLUMNS
@@ -135,7 +156,8 @@ pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
         x_offset: x.first as u32,
         scale: product.scale,
     };
-    plan.dispatch(nn_narrow_shader(), &params, &[x.tensor, weight, y], narrow_grid(y.rows(), y.columns()));
+    let shader = nn_narrow_shader(plan.arithmetic());
+    plan.dispatch(shader, &params, &[x.tensor, weight, y], narrow_grid(y.rows(), y.columns()));
     true
 }
 
@@ -214,7 +236,8 @@ impl Shares {
         let columns = narrow.count.div_ceil(EDGE) as u32;
         let grid = [columns, wide.count.div_ceil(SHARE_ROWS) as u32, Self::count(tokens) as u32];
         let bindings = [wide.tensor, narrow.tensor, &self.parts];
-        dispatch(plan, dropout.is_some(), tn_narrow_shader(dropout.is_some()), &params, &bindings, grid);
+        let shader = tn_narrow_shader(plan.arithmetic(), dropout.is_some());
+        dispatch(plan, dropout.is_some(), shader, &params, &bindings, grid);
     }
 
     /// `y += Σ_z parts[z, at..at + y.len()]`, of products over so many tokens.

@@ -32,6 +32,7 @@ pub mod step;
 pub mod swiglu;
 pub mod transpose;
 
+use crate::config::Arithmetic;
 use crate::gpu::{Dtype, Params, Shader, Tensor};
 
 /// "None" in an index list: no target, no row.
@@ -89,6 +90,7 @@ pub fn all_shaders() -> Vec<Shader> {
         loss_scale::shaders(),
         matmul::shaders(),
         matmul_coop::plain_shaders(),
+        matmul_narrow::shaders(Arithmetic::F32),
         reduce::shaders(),
         rms_norm::shaders(),
         rope::shaders(),
@@ -100,7 +102,8 @@ pub fn all_shaders() -> Vec<Shader> {
 
 /// Every shader that needs cooperative matrices ([`Caps::cooperative_matrix`](crate::gpu::Caps)).
 pub fn cooperative_shaders() -> Vec<Shader> {
-    [attention::cooperative_shaders(), matmul_coop::shaders(), matmul_narrow::shaders()].concat()
+    [attention::cooperative_shaders(), matmul_coop::shaders(), matmul_narrow::shaders(Arithmetic::F16)]
+        .concat()
 }
 
 /// A grid of at least `count` workgroups over x and y.

@@ -6,14 +6,13 @@
 //! arXiv:2106.09685; the derivatives are the chain rule on its equation 3).
 
 use super::{Branch, Forward, Gradients, LayerWeights, Lora, LoraModule};
-use crate::config::{Activation, Arithmetic, ModuleId, NormRole, Role};
+use crate::config::{Activation, ModuleId, NormRole, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::attention::{AttentionBackward, attention_backward};
 use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gelu::gelu_backward;
 use crate::kernels::head_norm::head_norm_backward;
 use crate::kernels::matmul::{Columns, Nn, matmul_tn};
-use crate::kernels::matmul_narrow::Shares;
 use crate::kernels::rope::{Direction, rope};
 use crate::kernels::swiglu::swiglu_backward;
 
@@ -236,7 +235,7 @@ impl Backward<'_> {
         let dxa = self.gradients.xa.narrowed(r);
         let b = module.b(lora.values());
         Nn { scale: self.pass.scale_of(module), ..Nn::new(dy, &b, &dxa) }.add_low_rank_to(plan);
-        match (self.shares(plan), lora.layer(self.layer)) {
+        match (&self.gradients.shares, lora.layer(self.layer)) {
             (Some(shares), Some((range, _))) => {
                 shares.add_product(plan, dy, (&xa).into(), module.b_at - range.start, false, None);
             }
@@ -253,7 +252,7 @@ impl Backward<'_> {
     fn input_side(&self, plan: &mut PlanBuilder, role: Role, x: &Tensor, dxa: Option<Tensor>) {
         let (Some((lora, module)), Some(dxa)) = (self.adapter(role), dxa) else { return };
         let dropout = self.dropout(module);
-        match (self.shares(plan), lora.layer(self.layer)) {
+        match (&self.gradients.shares, lora.layer(self.layer)) {
             (Some(shares), Some((range, _))) => {
                 shares.add_product(plan, x.into(), (&dxa).into(), module.a_at - range.start, true, dropout);
             }
@@ -271,17 +270,11 @@ impl Backward<'_> {
         self.pass.dropout.then_some(module.index)
     }
 
-    /// Where the layer's gradients are added up: in shares if the plan is in f16. Their kernels know nothing else, and a
-    /// run that left f16 still has the memory.
-    fn shares(&self, plan: &PlanBuilder) -> Option<&Shares> {
-        self.gradients.shares.as_ref().filter(|_| plan.arithmetic() == Arithmetic::F16)
-    }
-
     /// Adds what the shares of the layer's gradients gave to the adapter's.
     fn add_up(&self, plan: &mut PlanBuilder) {
         let (g, tokens) = (self.gradients, self.gradients.x.rows());
         let lora = self.pass.lora.expect("there is an adapter");
-        let (Some(shares), Some((range, dense))) = (self.shares(plan), lora.layer(self.layer)) else {
+        let (Some(shares), Some((range, dense))) = (&self.gradients.shares, lora.layer(self.layer)) else {
             return;
         };
         if dense {

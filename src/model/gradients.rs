@@ -2,7 +2,7 @@
 
 use super::buffers::{fused, inner_width, rows_of};
 use super::{Lora, heads};
-use crate::config::{Arithmetic, ModelConfig};
+use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, MemoryUse, Tensor};
 use crate::kernels::loss_scale::LossScale;
@@ -38,13 +38,7 @@ pub struct Gradients {
 
 impl Gradients {
     /// Gradients for up to `rows` rows.
-    pub fn new(
-        gpu: &dyn Allocator,
-        config: &ModelConfig,
-        lora: &Lora,
-        rows: usize,
-        arithmetic: Arithmetic,
-    ) -> Result<Self> {
+    pub fn new(gpu: &dyn Allocator, config: &ModelConfig, lora: &Lora, rows: usize) -> Result<Self> {
         let heads = heads(config);
         gpu.begin(MemoryUse::Gradients);
         let adapter = lora.flat(gpu, "adapter gradient")?;
@@ -54,8 +48,7 @@ impl Gradients {
         let widths = || lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
         let widest = widths().max().unwrap_or(0).max(inner_width(config));
         let widest = Tensor::byte_size(&[rows, widest], Dtype::F32).unwrap_or(u64::MAX);
-        let in_shares = arithmetic == Arithmetic::F16
-            && widest.max(adapter.bytes()) <= gpu.part_limits().bytes
+        let in_shares = widest.max(adapter.bytes()) <= gpu.part_limits().bytes
             && widths().all(|width| width.is_multiple_of(4));
         Ok(Self {
             adapter,

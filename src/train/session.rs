@@ -78,7 +78,7 @@ impl SessionBuffers {
         options: &SessionOptions,
     ) -> Result<Self> {
         let SessionOptions { rows, positions, arithmetic, .. } = *options;
-        let gradients = Gradients::new(gpu, config, lora, rows, arithmetic)?;
+        let gradients = Gradients::new(gpu, config, lora, rows)?;
         gpu.begin(MemoryUse::Moments);
         let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
         let activations = PassBuffers::for_training(gpu, config, lora, rows, options.keep())?;
