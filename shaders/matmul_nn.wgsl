@@ -2,13 +2,14 @@
 // Shapes    x [M, ldx] from column x_offset, W [K, N] as stored, e [M, lde] from column e_offset and F [R, N]
 //           (the LoRA part: e = s·dy·B, F = A; R = 0 without), y [M, N]; mask is the forward's dropout mask;
 //           first_row: which row of the whole product the first one is.
-// Dispatch  (⌈N/BN⌉, ⌈M/BM⌉, 1) workgroups of THREADS.
+// Dispatch  (⌈N/BN⌉, ⌈M/BM⌉, shares) workgroups of THREADS. With more than one share of K, `share` steps each, a multiple
+//           of BK, y is [shares, M, N], for sum_shares.wgsl.
 // Numerics  f32; the extension comes first, since the mask applies to it alone.
 // Output    y =, or += with `accumulate`
 struct Params {
   m: u32, n: u32, k: u32, r: u32,
   ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
-  accumulate: u32,
+  accumulate: u32, share: u32,
   scale: f32,
   dropout_module: u32, first_row: u32,
 }
@@ -37,6 +38,9 @@ fn b4(phase: u32, k: u32, column: u32) -> vec4<f32> {
   return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), k < params.r);
 }
 
+// Where this share's result begins.
+var<private> part: u32;
+
 fn masked(row: u32, columns: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
   let r = params.first_row + row;
   return vec4(
@@ -48,7 +52,7 @@ fn store(row: u32, columns: vec4<u32>, values: vec4<f32>) {
   if row >= params.m { return; }
   for (var j = 0u; j < 4u; j++) {
     if columns[j] >= params.n { continue; }
-    let at = row * params.n + columns[j];
+    let at = part + row * params.n + columns[j];
     var value = values[j] * params.scale;
     if params.accumulate != 0u { value += y[at]; }
     y[at] = value;
@@ -60,12 +64,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
   let columns = columns_of(t) + column0;
-  accumulate(EXTENSION, params.r, row0, column0, t);
+  part = wg.z * params.m * params.n;
+  accumulate(EXTENSION, vec2(0u, select(0u, params.r, wg.z == 0u)), row0, column0, t);
   acc0 = masked(row0 + row_of(0u, t), columns, acc0);
   acc1 = masked(row0 + row_of(1u, t), columns, acc1);
   acc2 = masked(row0 + row_of(2u, t), columns, acc2);
   acc3 = masked(row0 + row_of(3u, t), columns, acc3);
-  accumulate(MAIN, params.k, row0, column0, t);
+  let from_k = wg.z * params.share;
+  accumulate(MAIN, vec2(from_k, min(params.k, from_k + params.share)), row0, column0, t);
   store(row0 + row_of(0u, t), columns, acc0);
   store(row0 + row_of(1u, t), columns, acc1);
   store(row0 + row_of(2u, t), columns, acc2);

@@ -62,8 +62,8 @@ fn store(row: u32, columns: vec4<u32>, values: vec4<f32>) {
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
-  accumulate(EXTENSION, params.r, row0, column0, t);
-  accumulate(MAIN, params.k, row0, column0, t);
+  accumulate(EXTENSION, vec2(0u, params.r), row0, column0, t);
+  accumulate(MAIN, vec2(0u, params.k), row0, column0, t);
   let columns = columns_of(t) + column0;
   store(row0 + row_of(0u, t), columns, acc0);
   store(row0 + row_of(1u, t), columns, acc1);

@@ -70,8 +70,8 @@ fn add(a: vec4<f32>, b: mat4x4<f32>, sum: vec4<f32>) -> vec4<f32> {
   return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-fn accumulate(phase: u32, depth: u32, row0: u32, column0: u32, t: u32) {
-  for (var k0 = 0u; k0 < depth; k0 += BK) {
+fn accumulate(phase: u32, range: vec2<u32>, row0: u32, column0: u32, t: u32) {
+  for (var k0 = range.x; k0 < range.y; k0 += BK) {
     fill(phase, k0, row0, column0, t);
     workgroupBarrier();
     for (var q = 0u; q < BK / 4u; q++) {

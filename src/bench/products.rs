@@ -178,7 +178,7 @@ fn plan(gpu: &Gpu, product: &Product, setup: &Setup) -> Result<Plan> {
             let dtype = |columns: usize| if columns == m.max(n) { activations } else { Dtype::F32 };
             let (a, b) = (tensor("a", [k, m], dtype(m))?, tensor("b", [k, n], dtype(n))?);
             let y = tensor("y", [m, n], Dtype::F32)?;
-            let in_shares = arithmetic == Arithmetic::F16 && m.max(n).is_multiple_of(4);
+            let in_shares = m.max(n).is_multiple_of(4);
             match if in_shares { Shares::new(gpu, k, m * n)? } else { None } {
                 Some(shares) => {
                     let (wide, narrow) = if m > n { (&a, &b) } else { (&b, &a) };

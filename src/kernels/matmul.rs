@@ -7,8 +7,11 @@
 
 use std::ops::Range;
 
-use super::{STEP, WEIGHT_DTYPES, expect_shape, matmul_coop, matmul_narrow, shader, weight_part, wgsl};
-use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
+use super::matmul_coop::sum_shares;
+pub use super::matmul_tiles::Tile;
+use super::matmul_tiles::{Reads, nn_shader, nt_shader, share_of, tn_shader};
+use super::{expect_shape, matmul_coop, matmul_narrow};
+use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -27,7 +30,7 @@ params! {
     pub struct MatmulNnParams {
         m: u32, n: u32, k: u32, r: u32,
         ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
-        accumulate: u32,
+        accumulate: u32, share: u32,
         scale: f32,
         dropout_module: u32, first_row: u32,
     }
@@ -40,118 +43,6 @@ params! {
         lda: u32, a_offset: u32, ldb: u32, b_offset: u32,
         dropout_module: u32, first_row: u32,
     }
-}
-
-/// Output tile of one workgroup, rows × columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tile {
-    /// For products that are large both ways.
-    Square,
-    /// 64 × 16, for few columns (the low-rank side).
-    Tall,
-    /// 16 × 64, for few rows (gradients of A).
-    Wide,
-}
-
-impl Tile {
-    fn part(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Square => ("64x64", wgsl!("shared/tile_64x64")),
-            Self::Tall => ("64x16", wgsl!("shared/tile_64x16")),
-            Self::Wide => ("16x64", wgsl!("shared/tile_16x64")),
-        }
-    }
-
-    fn grid(self, m: usize, n: usize) -> [u32; 3] {
-        let (rows, columns) = match self {
-            Self::Square => (64, 64),
-            Self::Tall => (64, 16),
-            Self::Wide => (16, 64),
-        };
-        [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1]
-    }
-
-    /// The tile for an `m × n` result.
-    pub fn for_shape(m: usize, n: usize) -> Self {
-        match (m, n) {
-            (_, ..=32) => Self::Tall,
-            (..=32, _) => Self::Wide,
-            _ => Self::Square,
-        }
-    }
-}
-
-const TILES: [Tile; 3] = [Tile::Square, Tile::Tall, Tile::Wide];
-const TILED: &str = wgsl!("shared/matmul");
-const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
-const DROPOUT_HASH: &str = wgsl!("shared/dropout_hash");
-
-/// How a kernel reads: the element type of its weight, and whether four neighbours can be read at once wherever it reads.
-#[derive(Clone, Copy)]
-struct Reads {
-    dtype: Dtype,
-    in_fours: bool,
-}
-
-impl Reads {
-    fn parts(self) -> (String, [&'static str; 2]) {
-        let (name, one) = weight_part(self.dtype);
-        let four = match self.dtype {
-            Dtype::F16 => wgsl!("shared/quad_f16"),
-            Dtype::BF16 => wgsl!("shared/quad_bf16"),
-            _ => wgsl!("shared/quad_f32"),
-        };
-        match self.in_fours {
-            true => (format!("{name}x4"), [four, wgsl!("shared/fours")]),
-            false => (name.to_owned(), [one, wgsl!("shared/ones")]),
-        }
-    }
-}
-
-/// The storage, tile and dropout files of one variant, and its name.
-fn variant(reads: Reads, tile: Tile, dropout: bool, kernel: &'static str) -> (String, Vec<&'static str>) {
-    let (tile_name, tile_part) = tile.part();
-    let (reads_name, reads) = reads.parts();
-    let mut name = vec![reads_name.as_str(), tile_name];
-    let mut parts = reads.to_vec();
-    if dropout {
-        name.push("dropout");
-        parts.extend([STEP, DROPOUT_HASH]);
-    } else {
-        parts.push(DROPOUT_NONE);
-    }
-    parts.extend([tile_part, TILED, kernel]);
-    (name.join("-"), parts)
-}
-
-fn nt_shader(reads: Reads, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(reads, tile, dropout, wgsl!("matmul_nt"));
-    shader::<MatmulNtParams>("matmul_nt", name, &parts)
-}
-
-fn nn_shader(reads: Reads, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(reads, tile, dropout, wgsl!("matmul_nn"));
-    shader::<MatmulNnParams>("matmul_nn", name, &parts)
-}
-
-fn tn_shader(in_fours: bool, tile: Tile, dropout: bool) -> Shader {
-    let (name, parts) = variant(Reads { dtype: Dtype::F32, in_fours }, tile, dropout, wgsl!("matmul_tn"));
-    shader::<MatmulTnParams>("matmul_tn", name, &parts)
-}
-
-pub(super) fn shaders() -> Vec<Shader> {
-    let mut all = Vec::new();
-    for (tile, in_fours) in TILES.into_iter().flat_map(|tile| [(tile, false), (tile, true)]) {
-        for dtype in WEIGHT_DTYPES {
-            let reads = Reads { dtype, in_fours };
-            // Dropout in the forward pass acts on the input of A, which is f32.
-            all.push(nt_shader(reads, tile, false));
-            all.extend([false, true].map(|dropout| nn_shader(reads, tile, dropout)));
-        }
-        all.push(nt_shader(Reads { dtype: Dtype::F32, in_fours }, tile, true));
-        all.extend([false, true].map(|dropout| tn_shader(in_fours, tile, dropout)));
-    }
-    all
 }
 
 /// [`row_parts`] of those operands that there are.
@@ -314,7 +205,7 @@ pub struct Nn<'a> {
     pub scale: f32,
     /// The module whose dropout mask applies to LoRA's part.
     pub dropout: Option<u32>,
-    /// Where partial sums may be kept, `[shares, at least M·N]`, if K is to be shared out.
+    /// Where partial sums may be kept, `[shares, at least M·N]` in one part, if K is to be shared out.
     pub shares: Option<&'a Tensor>,
 }
 
@@ -387,26 +278,38 @@ impl<'a> Nn<'a> {
                     part.map_or(plan.gpu().absent(), |part| tensor.slice(part))
                 };
                 let (weight, f) = (or_absent(self.weight, inner), or_absent(f, rank));
+                let k = inner.map_or(0, |part| part.len());
+                let grid = tile.grid(rows.len(), n);
+                let room = self.shares.map_or(1, Tensor::rows);
+                let share = share_of((grid[0] * grid[1]) as usize, k, room);
+                let shares = k.div_ceil(share).max(1);
+                let accumulate = self.accumulate || i > 0;
                 let params = MatmulNnParams {
                     m: rows.len() as u32,
                     n: n as u32,
-                    k: inner.map_or(0, |part| part.len()) as u32,
+                    k: k as u32,
                     r: rank.map_or(0, |part| part.len()) as u32,
                     ldx: x.columns() as u32,
                     x_offset: (self.x.first + inner.map_or(0, |part| part.start)) as u32,
                     lde: r as u32,
                     e_offset: rank.map_or(0, |part| part.start) as u32,
-                    accumulate: (self.accumulate || i > 0).into(),
+                    accumulate: (accumulate && shares == 1).into(),
+                    share: share as u32,
                     scale: self.scale,
                     dropout_module: self.dropout.unwrap_or(0),
                     first_row: rows.start as u32,
                 };
-                let bindings = [&x, &weight, &e, &f, &y];
+                let to = self.shares.filter(|_| shares > 1).unwrap_or(&y);
+                let bindings = [&x, &weight, &e, &f, to];
                 let dropout = self.dropout.is_some();
                 let strides = [params.ldx, params.x_offset, params.k, params.n];
                 let in_fours = strides.iter().all(|stride| stride.is_multiple_of(4));
                 let shader = nn_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
-                dispatch(plan, dropout, shader, &params, &bindings, tile.grid(rows.len(), n));
+                let grid = [grid[0], grid[1], shares as u32];
+                dispatch(plan, dropout, shader, &params, &bindings, grid);
+                if shares > 1 {
+                    sum_shares(plan, to, rows.len() * n, [0, shares], &y, accumulate);
+                }
             }
         }
     }

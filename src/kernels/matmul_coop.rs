@@ -2,6 +2,7 @@
 //! chooses between these and the plain ones: shapes that do not fit go there. See `shaders/matmul_{nt,nn}_coop.wgsl`.
 
 use super::matmul::{Nn, Nt};
+use super::matmul_tiles::{WORKGROUPS, share_of};
 use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
@@ -76,9 +77,6 @@ impl CoopTile {
     }
 }
 
-/// Fewer workgroups than this do not fill a large GPU.
-const WORKGROUPS: usize = 150;
-
 pub(super) const ENABLE: &str = wgsl!("shared/cooperative");
 const TILED: &str = wgsl!("shared/coop_matmul");
 
@@ -125,8 +123,6 @@ pub(super) fn plain_shaders() -> Vec<Shader> {
     vec![sum_shares_shader()]
 }
 
-/// A sum over fewer steps of K than this is not shared out.
-const LONG: usize = 1024;
 pub(super) fn one_part(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|tensor| tensor.part_count() == 1)
 }
@@ -193,9 +189,8 @@ fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
     let (e, f) = product.extension.unwrap_or((&absent, &absent));
     // A long sum in few tiles is shared out among more workgroups.
     let [columns, rows, _] = tile.grid(m, n, 1);
-    let wanted = (4 * WORKGROUPS).div_ceil((columns * rows) as usize).min(k.div_ceil(LONG));
     let room = product.shares.map_or(1, |parts| parts.rows());
-    let share = k.div_ceil(wanted.clamp(1, room)).next_multiple_of(BK);
+    let share = share_of((columns * rows) as usize, k, room);
     let shares = k.div_ceil(share);
     let to = if shares > 1 { product.shares.expect("there is room for more than one") } else { y };
     let params = MatmulNnCoopParams {

@@ -25,6 +25,7 @@ pub mod loss_scale;
 pub mod matmul;
 pub mod matmul_coop;
 pub mod matmul_narrow;
+mod matmul_tiles;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
@@ -88,7 +89,7 @@ pub fn all_shaders() -> Vec<Shader> {
         head_norm::shaders(),
         layer_norm::shaders(),
         loss_scale::shaders(),
-        matmul::shaders(),
+        matmul_tiles::shaders(),
         matmul_coop::plain_shaders(),
         matmul_narrow::shaders(Arithmetic::F32),
         reduce::shaders(),

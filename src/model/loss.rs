@@ -22,7 +22,7 @@ fn chunk_bytes(arithmetic: Arithmetic) -> u64 {
     }
 }
 
-/// In how many shares the sums over the vocabulary are made in f16.
+/// In how many shares the sums over the vocabulary are made.
 const VOCAB_SHARES: usize = 8;
 
 /// Workspace of the loss, for up to a number of rows; cloning shares the memory.
@@ -40,7 +40,7 @@ pub struct LossBuffers {
     pub sum: Tensor,
     d_normed: Tensor,
     d_hidden: Tensor,
-    /// `[VOCAB_SHARES, chunk·hidden_size]`, in f16.
+    /// `[VOCAB_SHARES, chunk·hidden_size]`.
     shares: Option<Tensor>,
 }
 
@@ -60,9 +60,10 @@ impl LossBuffers {
         }
         let chunk = chunk_rows(gpu, config.vocab_size, arithmetic).min(rows);
         let shares = [VOCAB_SHARES, chunk * config.hidden_size];
-        let shares = match arithmetic {
-            Arithmetic::F16 => Some(gpu.tensor("vocabulary shares", &shares, Dtype::F32)?),
-            Arithmetic::F32 => None,
+        // In one part, or not at all.
+        let shares = match Tensor::byte_size(&shares, Dtype::F32) {
+            Some(bytes) if bytes <= allowed => Some(gpu.tensor("vocabulary shares", &shares, Dtype::F32)?),
+            _ => None,
         };
         Ok(Self {
             hidden: wide("target hidden")?,

@@ -89,10 +89,10 @@ pub fn run_step(gpu: &Gpu, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
     replay(gpu, PlanBuilder::with_step(gpu, &step), record);
 }
 
-/// As [`run_step`], in f16.
-pub fn run_f16(gpu: &Gpu, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
+/// As [`run_step`], in an arithmetic of the caller's choice.
+pub fn run_in(gpu: &Gpu, arithmetic: Arithmetic, step: &Step, record: impl FnOnce(&mut PlanBuilder)) {
     let step = StepBuffer::new(gpu, step);
-    replay(gpu, PlanBuilder::with_step(gpu, &step).in_arithmetic(Arithmetic::F16), record);
+    replay(gpu, PlanBuilder::with_step(gpu, &step).in_arithmetic(arithmetic), record);
 }
 
 fn replay(gpu: &Gpu, mut plan: PlanBuilder, record: impl FnOnce(&mut PlanBuilder)) {

@@ -9,7 +9,7 @@ use crate::reference::matmul::{self as reference, add, add_bias, scaled};
 
 /// K up to 300 and R up to 16 products of random sign, added one after the other: about √K/2 roundings
 /// of 6e-8 relative to the result, so 5e-7; four times that is allowed.
-const TOLERANCE: f64 = 2e-6;
+pub const TOLERANCE: f64 = 2e-6;
 
 const TILES: [Tile; 3] = [Tile::Square, Tile::Tall, Tile::Wide];
 
@@ -164,6 +164,32 @@ pub async fn tn(gpu: &Gpu) {
     }
 }
 
+/// A long sum in shares, of which the last is shorter, added to what is there; only the first takes LoRA's part.
+/// Tolerance: as above, over 5,000 additions.
+pub async fn nn_in_shares(gpu: &Gpu) {
+    for [m, n, k, r] in [[64, 128, 5024, 4], [30, 33, 2051, 3]] {
+        let mut random = Random::new(78);
+        let (x, e, f) = (random.normal(m * k), random.normal(m * r), random.normal(r * n));
+        let (w, w_values) = weight(gpu, &[k, n], Dtype::BF16, &random.normal(k * n));
+        let before = random.normal(m * n);
+        let product = add(
+            &reference::nn(&wide(&x), &w_values, [m, n, k]),
+            &reference::nn(&wide(&e), &wide(&f), [m, n, r]),
+        );
+        let (x, y) = (f32s(gpu, &[m, k], &x), f32s(gpu, &[m, n], &before));
+        let (e, f) = (f32s(gpu, &[m, r], &e), f32s(gpu, &[r, n], &f));
+        let parts = unwritten(gpu, &[8, m * n]);
+        run(gpu, |plan| {
+            let extension = Some((&e, &f));
+            Nn { shares: Some(&parts), accumulate: true, extension, ..Nn::new(&x, &w, &y) }.add_to(plan);
+        });
+        let what = format!("nn {m}×{n}×{k} in shares");
+        assert!(!read(gpu, &parts).await[m * n].is_nan(), "{what}: there was only one");
+        let expected = add(&wide(&before), &product);
+        assert_close(&what, &read(gpu, &y).await, &expected, n, 5.0 * TOLERANCE);
+    }
+}
+
 /// The tile that a kernel picks by itself, at the shapes of a LoRA layer: tall, wide, square, one row.
 pub async fn picks_a_tile(gpu: &Gpu) {
     for [m, n, k] in [[100, 16, 96], [16, 300, 40], [70, 90, 33], [1, 200, 64]] {
@@ -240,4 +266,13 @@ pub async fn same_bits_in_every_tile(gpu: &Gpu) {
     assert_same_bits("one row", &read(gpu, &last).await, &first[(m - 1) * n..]);
 }
 
-cases!(nt, nt_options, nn, tn, picks_a_tile, zero_extension_changes_no_bit, same_bits_in_every_tile);
+cases!(
+    nt,
+    nt_options,
+    nn,
+    nn_in_shares,
+    tn,
+    picks_a_tile,
+    zero_extension_changes_no_bit,
+    same_bits_in_every_tile
+);

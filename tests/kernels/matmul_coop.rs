@@ -4,19 +4,17 @@ use postil::gpu::{Dtype, Gpu, Tensor};
 use postil::kernels::WEIGHT_DTYPES;
 use postil::kernels::matmul::{Columns, Nn, Nt};
 use postil::kernels::matmul_coop::CoopTile;
-use postil::kernels::matmul_narrow::Shares;
 use postil::kernels::step::Step;
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run, run_f16, unwritten, weight, wide};
+use super::inputs::{Random, f32s, read, run, run_in, unwritten, weight, wide};
 use crate::reference::columns;
-use crate::reference::dropout::mask;
 use crate::reference::matmul::{self as reference, add, add_bias};
 
 /// Operands are rounded to f16 for the reference too, and their products are exact in f32. Hardware may cut off what it
 /// adds at the end of the largest summand instead of rounding it: up to 2⁻²³ of it per addition, all of one sign. Over
 /// up to 200 of them, a few of which are as large as the sum, that is some 1e-5 of the result.
-const TOLERANCE: f64 = 2e-5;
+pub const TOLERANCE: f64 = 2e-5;
 
 /// M, N, K, R: a single tile of one step, several of several with ranks that are no multiple of 16, and enough for
 /// tiles of 128 × 128.
@@ -24,14 +22,14 @@ const SHAPES: [[usize; 4]; 5] =
     [[64, 64, 32, 3], [128, 192, 96, 16], [192, 64, 64, 21], [64, 128, 160, 1], [1920, 1280, 32, 8]];
 
 /// Whether the kernels can run; a device without them says so when it is asked for f16.
-fn available(gpu: &Gpu) -> bool {
+pub fn available(gpu: &Gpu) -> bool {
     let available = gpu.caps().cooperative_matrix;
     assert_eq!(gpu.arithmetic(Precision::F16).is_ok(), available);
     assert_eq!(gpu.arithmetic(Precision::Auto).unwrap() == Arithmetic::F16, available);
     available
 }
 
-fn rounded(values: &[f32]) -> Vec<f64> {
+pub fn rounded(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f16::from_f32(v).to_f64()).collect()
 }
 
@@ -58,7 +56,7 @@ pub async fn nt(gpu: &Gpu) {
             let (bias_gpu, residual_gpu) = (f32s(gpu, &[n], &bias), f32s(gpu, &[m, ldy], &residual));
             let [plain, full, zero] = [(); 3].map(|()| unwritten(gpu, &[m, ldy]));
             let none = f32s(gpu, &[n, r], &vec![0.0; n * r]);
-            run_f16(gpu, &Step::default(), |plan| {
+            run_in(gpu, Arithmetic::F16, &Step::default(), |plan| {
                 let base = Nt::new(Columns::of(&x, around, k), &w, Columns::of(&plain, around, n));
                 base.add_to(plan);
                 let y = Columns::of(&full, around, n);
@@ -109,7 +107,7 @@ pub async fn nn(gpu: &Gpu) {
                 add(&add(&wide(&before), &product), &reference::nn(&rounded(&e), &rounded(&f), [m, n, r]));
             let (x, e, f) = (f32s(gpu, &[m, k], &x), f32s(gpu, &[m, r], &e), f32s(gpu, &[r, n], &f));
             let (plain, full) = (unwritten(gpu, &[m, n]), f32s(gpu, &[m, n], &before));
-            run_f16(gpu, &Step::default(), |plan| {
+            run_in(gpu, Arithmetic::F16, &Step::default(), |plan| {
                 Nn::new(&x, &w, &plain).add_to(plan);
                 Nn { extension: Some((&e, &f)), accumulate: true, ..Nn::new(&x, &w, &full) }.add_to(plan);
             });
@@ -133,7 +131,7 @@ pub async fn nn_in_shares(gpu: &Gpu) {
     let expected = add(&wide(&before), &reference::nn(&rounded(&x), &bf16(&w_values), [m, n, k]));
     let (x, y) = (f32s(gpu, &[m, k], &x), f32s(gpu, &[m, n], &before));
     let parts = unwritten(gpu, &[8, m * n]);
-    run_f16(gpu, &Step::default(), |plan| {
+    run_in(gpu, Arithmetic::F16, &Step::default(), |plan| {
         Nn { shares: Some(&parts), accumulate: true, ..Nn::new(&x, &w, &y) }.add_to(plan);
     });
     assert!(!read(gpu, &parts).await[m * n].is_nan(), "there was more than one share");
@@ -143,69 +141,6 @@ pub async fn nn_in_shares(gpu: &Gpu) {
 /// What is stored is what `weight` says it is.
 fn bf16(values: &[f64]) -> Vec<f64> {
     values.iter().map(|&v| half::bf16::from_f64(v).to_f64()).collect()
-}
-
-pub async fn narrow(gpu: &Gpu) {
-    if !available(gpu) {
-        return;
-    }
-    for ([m, n, k], p) in [([70, 5, 72], 0.0), ([33, 16, 600], 0.4), ([64, 40, 128], 0.0), ([16, 1, 8], 0.3)]
-    {
-        let mut random = Random::new(84);
-        let step = Step::default().dropout(p, 99);
-        let dropout = (p > 0.0).then_some(7);
-        let (x, a, b) = (random.normal(m * k), random.normal(n * k), random.normal(k * n));
-        let kept = mask(99, 7, [m, k], step.dropout_threshold, f64::from(step.dropout_scale));
-        let dropped: Vec<f32> = x.iter().zip(&kept).map(|(&x, &kept)| (f64::from(x) * kept) as f32).collect();
-        let [y, dy] = [(); 2].map(|()| unwritten(gpu, &[m, n]));
-        let (x_gpu, a_gpu, b_gpu) = (f32s(gpu, &[m, k], &x), f32s(gpu, &[n, k], &a), f32s(gpu, &[k, n], &b));
-        run_f16(gpu, &step, |plan| {
-            Nt { scale: 0.5, dropout, ..Nt::new(&x_gpu, &a_gpu, &y) }.add_low_rank_to(plan);
-            Nn { scale: -2.0, ..Nn::new(&x_gpu, &b_gpu, &dy) }.add_low_rank_to(plan);
-        });
-        let what = format!("{m}×{n}×{k}, p = {p}");
-        let expected = reference::scaled(&reference::nt(&rounded(&dropped), &rounded(&a), [m, n, k]), 0.5);
-        assert_close(&format!("nt {what}"), &read(gpu, &y).await, &expected, n, TOLERANCE);
-        let expected = reference::scaled(&reference::nn(&rounded(&x), &rounded(&b), [m, n, k]), -2.0);
-        assert_close(&format!("nn {what}"), &read(gpu, &dy).await, &expected, n, TOLERANCE);
-    }
-}
-
-/// Gradients in shares of tokens, either way round, at offsets of one buffer.
-pub async fn gradients_in_shares(gpu: &Gpu) {
-    if !available(gpu) {
-        return;
-    }
-    for ([tokens, m, n], p) in [([64, 68, 5], 0.0), ([448, 64, 16], 0.4), ([2304, 132, 20], 0.0)] {
-        let mut random = Random::new(85);
-        let step = Step::default().dropout(p, 98);
-        let dropout = (p > 0.0).then_some(3);
-        let (a, b) = (random.normal(tokens * (m + 8)), random.normal(tokens * n));
-        let kept = mask(98, 3, [tokens, m], step.dropout_threshold, f64::from(step.dropout_scale));
-        let used = columns(&a, m + 8, 4, m);
-        let dropped: Vec<f32> =
-            used.iter().zip(&kept).map(|(&a, &kept)| (f64::from(a) * kept) as f32).collect();
-        let before = random.normal(2 * m * n);
-        let (a, b) = (f32s(gpu, &[tokens, m + 8], &a), f32s(gpu, &[tokens, n], &b));
-        let y = f32s(gpu, &[2 * m * n], &before);
-        let shares = Shares::new(gpu, tokens, 2 * m * n).unwrap().unwrap();
-        run_f16(gpu, &step, |plan| {
-            let wide = Columns::of(&a, 4, m);
-            shares.add_product(plan, wide, (&b).into(), 0, false, None);
-            shares.add_product(plan, wide, (&b).into(), m * n, true, dropout);
-            shares.add_up(plan, tokens, 0, &y);
-        });
-        let plain = reference::tn(&rounded(&used), &wide_rounded(gpu, &b).await, [m, n, tokens]);
-        let masked = reference::tn(&rounded(&dropped), &wide_rounded(gpu, &b).await, [m, n, tokens]);
-        let transposed = (0..n).flat_map(|j| (0..m).map(move |i| i * n + j)).map(|i| masked[i]);
-        let product: Vec<f64> = plain.iter().copied().chain(transposed).collect();
-        let what = format!("{tokens} tokens, {m}×{n}, p = {p}");
-        assert_close(&what, &read(gpu, &y).await, &add(&wide(&before), &product), n, 4.0 * TOLERANCE);
-    }
-}
-
-async fn wide_rounded(gpu: &Gpu, tensor: &Tensor) -> Vec<f64> {
-    rounded(&read(gpu, tensor).await)
 }
 
 /// Shapes that are no whole tiles, and operands that cannot be read four at a time, go to the plain kernels.
@@ -221,8 +156,8 @@ pub async fn others_are_plain(gpu: &Gpu) {
     let (x_gpu, w_gpu) = (f32s(gpu, &[m, k], &x), f32s(gpu, &[n, k], &w));
     let [plain, half] = [(); 2].map(|()| unwritten(gpu, &[m, n]));
     run(gpu, |plan| Nt::new(&x_gpu, &w_gpu, &plain).add_to(plan));
-    run_f16(gpu, &Step::default(), |plan| Nt::new(&x_gpu, &w_gpu, &half).add_to(plan));
+    run_in(gpu, Arithmetic::F16, &Step::default(), |plan| Nt::new(&x_gpu, &w_gpu, &half).add_to(plan));
     assert_same_bits("a product that fits no tile", &read(gpu, &half).await, &read(gpu, &plain).await);
 }
 
-cases!(nt, nn, nn_in_shares, narrow, gradients_in_shares, others_are_plain);
+cases!(nt, nn, nn_in_shares, others_are_plain);

@@ -23,6 +23,7 @@ mod loss_scale;
 mod matmul;
 mod matmul_coop;
 mod matmul_dropout;
+mod matmul_narrow;
 mod parts;
 #[cfg(not(target_arch = "wasm32"))]
 mod pipelines;

@@ -1,0 +1,130 @@
+//! Tiles and variants of the plain products ([`matmul`](super::matmul)), and into how many shares a long sum is cut.
+
+use super::matmul::{MatmulNnParams, MatmulNtParams, MatmulTnParams};
+use super::{STEP, WEIGHT_DTYPES, shader, weight_part, wgsl};
+use crate::gpu::{Dtype, Shader};
+
+/// Fewer workgroups than this do not fill a large GPU.
+pub(super) const WORKGROUPS: usize = 150;
+
+/// A sum over fewer steps of K than this is not shared out.
+const LONG: usize = 1024;
+
+/// How many steps of a sum over `k` a share takes, a multiple of every kernel's step, where there are so many tiles and
+/// room for so many shares.
+pub(super) fn share_of(tiles: usize, k: usize, room: usize) -> usize {
+    let wanted = (4 * WORKGROUPS).div_ceil(tiles.max(1)).min(k.div_ceil(LONG));
+    k.div_ceil(wanted.clamp(1, room.max(1))).next_multiple_of(32).max(32)
+}
+
+/// Output tile of one workgroup, rows × columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tile {
+    /// For products that are large both ways.
+    Square,
+    /// 64 × 16, for few columns (the low-rank side).
+    Tall,
+    /// 16 × 64, for few rows (gradients of A).
+    Wide,
+}
+
+impl Tile {
+    fn part(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Square => ("64x64", wgsl!("shared/tile_64x64")),
+            Self::Tall => ("64x16", wgsl!("shared/tile_64x16")),
+            Self::Wide => ("16x64", wgsl!("shared/tile_16x64")),
+        }
+    }
+
+    pub(super) fn grid(self, m: usize, n: usize) -> [u32; 3] {
+        let (rows, columns) = match self {
+            Self::Square => (64, 64),
+            Self::Tall => (64, 16),
+            Self::Wide => (16, 64),
+        };
+        [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1]
+    }
+
+    /// The tile for an `m × n` result.
+    pub fn for_shape(m: usize, n: usize) -> Self {
+        match (m, n) {
+            (_, ..=32) => Self::Tall,
+            (..=32, _) => Self::Wide,
+            _ => Self::Square,
+        }
+    }
+}
+
+const TILES: [Tile; 3] = [Tile::Square, Tile::Tall, Tile::Wide];
+const TILED: &str = wgsl!("shared/matmul");
+const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
+const DROPOUT_HASH: &str = wgsl!("shared/dropout_hash");
+
+/// How a kernel reads: the element type of its weight, and whether four neighbours can be read at once wherever it reads.
+#[derive(Clone, Copy)]
+pub(super) struct Reads {
+    pub dtype: Dtype,
+    pub in_fours: bool,
+}
+
+impl Reads {
+    fn parts(self) -> (String, [&'static str; 2]) {
+        let (name, one) = weight_part(self.dtype);
+        let four = match self.dtype {
+            Dtype::F16 => wgsl!("shared/quad_f16"),
+            Dtype::BF16 => wgsl!("shared/quad_bf16"),
+            _ => wgsl!("shared/quad_f32"),
+        };
+        match self.in_fours {
+            true => (format!("{name}x4"), [four, wgsl!("shared/fours")]),
+            false => (name.to_owned(), [one, wgsl!("shared/ones")]),
+        }
+    }
+}
+
+/// The storage, tile and dropout files of one variant, and its name.
+fn variant(reads: Reads, tile: Tile, dropout: bool, kernel: &'static str) -> (String, Vec<&'static str>) {
+    let (tile_name, tile_part) = tile.part();
+    let (reads_name, reads) = reads.parts();
+    let mut name = vec![reads_name.as_str(), tile_name];
+    let mut parts = reads.to_vec();
+    if dropout {
+        name.push("dropout");
+        parts.extend([STEP, DROPOUT_HASH]);
+    } else {
+        parts.push(DROPOUT_NONE);
+    }
+    parts.extend([tile_part, TILED, kernel]);
+    (name.join("-"), parts)
+}
+
+pub(super) fn nt_shader(reads: Reads, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(reads, tile, dropout, wgsl!("matmul_nt"));
+    shader::<MatmulNtParams>("matmul_nt", name, &parts)
+}
+
+pub(super) fn nn_shader(reads: Reads, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(reads, tile, dropout, wgsl!("matmul_nn"));
+    shader::<MatmulNnParams>("matmul_nn", name, &parts)
+}
+
+pub(super) fn tn_shader(in_fours: bool, tile: Tile, dropout: bool) -> Shader {
+    let (name, parts) = variant(Reads { dtype: Dtype::F32, in_fours }, tile, dropout, wgsl!("matmul_tn"));
+    shader::<MatmulTnParams>("matmul_tn", name, &parts)
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    let mut all = Vec::new();
+    for (tile, in_fours) in TILES.into_iter().flat_map(|tile| [(tile, false), (tile, true)]) {
+        for dtype in WEIGHT_DTYPES {
+            let reads = Reads { dtype, in_fours };
+            // Dropout in the forward pass acts on the input of A, which is f32.
+            all.push(nt_shader(reads, tile, false));
+            all.extend([false, true].map(|dropout| nn_shader(reads, tile, dropout)));
+        }
+        all.push(nt_shader(Reads { dtype: Dtype::F32, in_fours }, tile, true));
+        all.extend([false, true].map(|dropout| tn_shader(in_fours, tile, dropout)));
+    }
+    all
+}
