@@ -20,6 +20,9 @@ onPage("asks before a run is left", async (page, { context }) => {
   const dialog = await asked;
   assert.equal(dialog.type(), "beforeunload");
   await dialog.dismiss();
+  // Closed while it trains it would ask again.
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText(/Stopped at step \d+/).waitFor();
 });
 
 const memory = (page) => page.getByRole("region", { name: "GPU memory (estimate)" });
