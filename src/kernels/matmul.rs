@@ -2,12 +2,13 @@
 //! K, and for the adapter's own gradients (TN). See `shaders/matmul_{nt,nn,tn}.wgsl`.
 //!
 //! Sums run over K in rising order whatever the tile, so a result depends neither on the tile nor on the
-//! number of rows. An operand in several parts takes a dispatch for each: parts of M and N leave the result
-//! as it is, parts of K (a frozen weight in NN, tokens in TN) are added up one after the other.
+//! number of rows. (The products of a generated token are [`matvec`](super::matvec)'s, with an order of their own.)
+//! An operand in several parts takes a dispatch for each: parts of M and N leave the result as it is, parts of K
+//! (a frozen weight in NN, tokens in TN) are added up one after the other.
 
 use std::ops::Range;
 
-use super::{STEP, WEIGHT_DTYPES, expect_shape, matmul_coop, matmul_narrow, shader, weight_part, wgsl};
+use super::{PCG, STEP, WEIGHT_DTYPES, expect_shape, matmul_coop, matmul_narrow, shader, weight_part, wgsl};
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -51,8 +52,6 @@ pub enum Tile {
     Tall,
     /// 16 × 64, for few rows (gradients of A).
     Wide,
-    /// 1 × 128, for a single row (generation).
-    Row,
 }
 
 impl Tile {
@@ -61,7 +60,6 @@ impl Tile {
             Self::Square => ("64x64", wgsl!("shared/tile_64x64")),
             Self::Tall => ("64x16", wgsl!("shared/tile_64x16")),
             Self::Wide => ("16x64", wgsl!("shared/tile_16x64")),
-            Self::Row => ("1x128", wgsl!("shared/tile_1x128")),
         }
     }
 
@@ -70,7 +68,6 @@ impl Tile {
             Self::Square => (64, 64),
             Self::Tall => (64, 16),
             Self::Wide => (16, 64),
-            Self::Row => (1, 128),
         };
         [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1]
     }
@@ -78,7 +75,6 @@ impl Tile {
     /// The tile for an `m × n` result.
     pub fn for_shape(m: usize, n: usize) -> Self {
         match (m, n) {
-            (1, _) => Self::Row,
             (_, ..=32) => Self::Tall,
             (..=32, _) => Self::Wide,
             _ => Self::Square,
@@ -86,7 +82,7 @@ impl Tile {
     }
 }
 
-const TILES: [Tile; 4] = [Tile::Square, Tile::Tall, Tile::Wide, Tile::Row];
+const TILES: [Tile; 3] = [Tile::Square, Tile::Tall, Tile::Wide];
 const TILED: &str = wgsl!("shared/matmul");
 const DROPOUT_NONE: &str = wgsl!("shared/dropout_none");
 const DROPOUT_HASH: &str = wgsl!("shared/dropout_hash");
@@ -109,7 +105,7 @@ fn variant(
     name.push(tile_name);
     if dropout {
         name.push("dropout");
-        parts.extend([STEP, DROPOUT_HASH]);
+        parts.extend([STEP, PCG, DROPOUT_HASH]);
     } else {
         parts.push(DROPOUT_NONE);
     }

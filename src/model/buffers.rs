@@ -105,7 +105,7 @@ impl Inputs {
 }
 
 /// Columns of what the MLP activates: gate and up, or up alone.
-fn inner_width(config: &ModelConfig) -> usize {
+pub(super) fn inner_width(config: &ModelConfig) -> usize {
     if config.family.is_gated() { 2 * config.intermediate_size } else { config.intermediate_size }
 }
 

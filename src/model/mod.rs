@@ -10,6 +10,7 @@ mod loader;
 mod lora;
 mod loss;
 mod norm;
+mod token;
 mod weights;
 
 pub use backward::{Stage, record_backward, stage};
@@ -18,6 +19,7 @@ pub use forward::{Cache, Forward, record_forward};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, chunk_rows, record_loss};
 pub use norm::NormWeight;
+pub use token::{TokenBuffers, TokenPass};
 pub use weights::{LayerWeights, LinearWeight, WeightBytes, Weights};
 
 use std::rc::Rc;

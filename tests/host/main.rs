@@ -22,8 +22,11 @@ mod lora;
 mod merge;
 mod order;
 mod packing;
+#[path = "../reference/mod.rs"]
+mod reference;
 mod run_file;
 mod safetensors;
+mod sampler;
 mod schedule;
 mod shards;
 mod slices;

@@ -43,6 +43,13 @@ pub async fn matmuls(gpu: &Gpu) {
     super::matmul::zero_extension_changes_no_bit(&gpu).await;
 }
 
+/// Weights in several parts. (An adapter is cut between its matrices or their rows: generation in parts has such.)
+pub async fn matvecs(gpu: &Gpu) {
+    let gpu = cut(gpu, 1200).await;
+    assert!(gpu.part_limits().rows > 16 || unwritten(&gpu, &[131, 200]).part_count() > 1);
+    super::matvec::layers(&gpu).await;
+}
+
 /// Masks go by the row of the whole product.
 pub async fn dropout(gpu: &Gpu) {
     let gpu = cut(gpu, 200).await;
@@ -59,6 +66,7 @@ pub async fn attention_in_parts(gpu: &Gpu) {
     super::attention::padding_rows(&gpu).await;
     super::attention::large_scores(&gpu).await;
     super::attention::queries_on_a_cache(&gpu).await;
+    super::attention_token::ranges(&gpu).await;
 }
 
 /// Sums and norms of up to 300,001 numbers. Each part has its own groups, so the partial sums of
@@ -283,6 +291,7 @@ pub async fn default_limits(_: &Gpu) {
 
 cases!(
     matmuls,
+    matvecs,
     dropout,
     attention_in_parts,
     reductions,
