@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Allocator, Dtype, MemoryUse, PendingRead, Plan, PlanBuilder, Recorder, Tensor};
 use crate::kernels::NONE;
 use crate::kernels::gather::gather;
-use crate::kernels::sample::{Candidates, Choice, REMEMBERED, TokenState, sample};
+use crate::kernels::sample::{Candidates, Choice, MAX_TOP_K, REMEMBERED, TokenState, sample};
 use crate::memory::MemoryPlan;
 use crate::model::{
     Cache, Forward, Inputs, Lora, Model, PassBuffers, ROW_MULTIPLE, TokenBuffers, TokenPass, WeightBytes,
@@ -69,7 +69,9 @@ pub struct Decoder<'a> {
     /// Of a prompt's rows, by their number.
     plans: HashMap<usize, Plan>,
     token: Option<Plan>,
-    choose: Option<Plan>,
+    choice: Choice,
+    /// Of a token and the choice of the next.
+    step: Option<Plan>,
     /// Tokens that are in the cache.
     len: usize,
     /// Tokens that were chosen.
@@ -111,7 +113,8 @@ impl<'a> Decoder<'a> {
             buffers,
             plans: HashMap::new(),
             token: None,
-            choose: None,
+            choice: Choice::Likeliest,
+            step: None,
             len: 0,
             chosen: 0,
         })
@@ -134,6 +137,7 @@ impl<'a> Decoder<'a> {
         }
         self.plans.clear();
         self.token = None;
+        self.step = None;
         Ok(self)
     }
 
@@ -176,10 +180,12 @@ impl<'a> Decoder<'a> {
     pub async fn feed_and_choose(&mut self, ids: &[u32]) -> Result<Chosen> {
         let mut recorder = Recorder::new(self.model.gpu());
         self.read_prompt(&mut recorder, ids).await?;
-        let chosen = self.finish_choices(recorder, 1).await?;
+        let choose = self.record_choice(false);
+        recorder.run(&choose, None).await?;
+        let chosen = self.hand_over(recorder, 1).await?;
         // While the prompt is read.
-        if self.token.is_none() {
-            self.token = Some(self.record_token());
+        if self.step.is_none() {
+            self.step = Some(self.record_choice(true));
         }
         Ok(chosen)
     }
@@ -190,47 +196,36 @@ impl<'a> Decoder<'a> {
     /// Whatever the device reports.
     pub async fn choose(&mut self, count: usize) -> Result<Chosen> {
         assert!(count <= MAX_AT_ONCE, "{count} tokens at once");
-        let token = self.token.take().unwrap_or_else(|| self.record_token());
+        let step = self.step.take().unwrap_or_else(|| self.record_choice(true));
         let mut recorder = Recorder::new(self.model.gpu());
-        for i in 0..count {
-            recorder.run(&token, None).await?;
-            self.len += 1;
-            if i + 1 < count {
-                recorder.run(self.choose_plan(), None).await?;
-                self.chosen += 1;
-            }
+        for _ in 0..count {
+            recorder.run(&step, None).await?;
         }
-        self.token = Some(token);
-        self.finish_choices(recorder, count).await
+        self.step = Some(step);
+        self.len += count;
+        self.hand_over(recorder, count).await
     }
 
-    /// Adds the last choice of `count`, and hands everything over.
-    async fn finish_choices(&mut self, mut recorder: Recorder<'a>, count: usize) -> Result<Chosen> {
-        recorder.run(self.choose_plan(), None).await?;
-        self.chosen += 1;
+    /// Hands over what chooses `count` tokens.
+    async fn hand_over(&mut self, mut recorder: Recorder<'a>, count: usize) -> Result<Chosen> {
+        let first = self.chosen as usize;
+        self.chosen += count as u32;
         let read = recorder.read(&self.buffers.state.chosen());
         recorder.submit().await?;
-        Ok(Chosen { read, first: self.chosen as usize - count, count })
-    }
-
-    fn choose_plan(&self) -> &Plan {
-        self.choose.as_ref().expect("the caller said how to choose")
+        Ok(Chosen { read, first, count })
     }
 
     /// How tokens are chosen on the device from now on; false if it cannot choose so.
     pub fn choose_by(&mut self, options: &SamplingOptions) -> bool {
         let Some(choice) = options.choice() else { return false };
-        let (config, buffers) = (self.model.config(), &self.buffers);
-        let mut plan = PlanBuilder::new(self.model.gpu());
-        let (logits, candidates) = (buffers.token.logits(), &buffers.candidates);
-        sample(&mut plan, logits, choice, candidates, &buffers.state, config.sliding_window);
-        self.choose = Some(plan.finish());
+        self.choice = choice;
+        self.step = None;
         true
     }
 
-    /// GPU operations of one token with its choice.
+    /// GPU operations of one token with its choice; 0 before the first.
     pub fn operations_per_token(&self) -> usize {
-        [&self.token, &self.choose].into_iter().flatten().map(Plan::len).sum()
+        self.step.as_ref().map_or(0, Plan::len)
     }
 
     /// Adds tokens, up to the logits of the one that follows.
@@ -313,6 +308,18 @@ impl<'a> Decoder<'a> {
         plan.finish()
     }
 
+    /// The choice of the next token, alone or after the pass of the last one: what is one plan is one pass on the device.
+    fn record_choice(&self, after_token: bool) -> Plan {
+        let buffers = &self.buffers;
+        let mut plan = PlanBuilder::new(self.model.gpu());
+        if after_token {
+            self.token_pass().record(&mut plan);
+        }
+        let (logits, window) = (buffers.token.logits(), self.model.config().sliding_window);
+        sample(&mut plan, logits, self.choice, &buffers.candidates, &buffers.state, window);
+        plan.finish()
+    }
+
     fn record_rows(&self, rows: usize) -> Plan {
         let (model, own) = (self.model, &self.buffers);
         let (inputs, buffers) = (own.inputs.first(rows), own.pass.first(rows));
@@ -364,7 +371,6 @@ impl Chosen {
 impl SamplingOptions {
     /// How that is chosen on the device; `None` where a draw needs the order of more tokens than it sorts.
     fn choice(&self) -> Option<Choice> {
-        use crate::kernels::sample::MAX_TOP_K;
         let Self { temperature, top_k, top_p, seed, .. } = *self;
         // What f32 takes for 0 or for infinity.
         let narrow = temperature as f32;
