@@ -31,7 +31,8 @@ fn token_shader(fours: bool) -> Shader {
         true => ("fours", wgsl!("shared/attention_fours")),
         false => ("ones", wgsl!("shared/attention_ones")),
     };
-    shader::<AttentionTokenParams>("attention_token", name, &[ROW, part, wgsl!("attention_token")])
+    let parts = [ROW, part, wgsl!("shared/attention_own"), wgsl!("attention_token")];
+    shader::<AttentionTokenParams>("attention_token", name, &parts)
 }
 
 fn sum_shader() -> Shader {
