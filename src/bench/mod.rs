@@ -30,7 +30,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::Progress;
 use crate::config::{Arithmetic, LoraConfig, ModelConfig, TrainConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Gpu, human_bytes};
 use crate::memory::MemoryPlan;
 use crate::model::{Model, ROW_MULTIPLE, WeightBytes, chunk_rows};
@@ -52,6 +52,21 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Refuses training on sequences that the model is not made for.
+    ///
+    /// # Errors
+    /// `Config` for more tokens than its context; real data is cut to that.
+    pub fn check_length(&self) -> Result<()> {
+        let (length, context) = (self.train.max_length, self.model.max_position_embeddings);
+        if length > context {
+            return Err(Error::config(format!(
+                "sequences of {length} tokens are longer than the model's context (max_position_embeddings) of \
+                 {context}. Measure shorter ones"
+            )));
+        }
+        Ok(())
+    }
+
     fn random_weights(&self) -> RandomWeights {
         RandomWeights::new(&format!("{} with random weights", self.name), &self.model, self.weights)
     }

@@ -141,7 +141,7 @@ pub struct LoraArgs {
     /// regular expression for it, as in PEFT's rank_pattern. May be given several times
     #[arg(long, value_name = "KEY=R", value_parser = pattern::<usize>)]
     pub rank_pattern: Vec<(String, usize)>,
-    /// Another alpha for some modules, likewise
+    /// Another alpha for some modules, likewise, as in layers.0.self_attn.q_proj=8
     #[arg(long, value_name = "KEY=ALPHA", value_parser = pattern::<f64>)]
     pub alpha_pattern: Vec<(String, f64)>,
 }
@@ -230,7 +230,7 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub model: ModelArg,
     /// Data to train on: built in ("demo:pirate", which is "demo", "demo:headline", "demo:json"), or a file: JSON Lines, JSON, CSV,
-    /// TSV, Parquet or plain text [default: demo]
+    /// TSV, Parquet or plain text; - is standard input [default: demo]
     #[arg(long, value_name = "demo|FILE")]
     pub data: Option<String>,
     #[command(flatten)]
@@ -240,7 +240,8 @@ pub struct TrainArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub lora: LoraArgs,
-    /// Start from this PEFT adapter instead of a new one
+    /// Start from this PEFT adapter instead of a new one. It brings its own rank, alpha, dropout and target modules, so
+    /// --rank, --alpha, --dropout, --target-modules, --rank-pattern and --alpha-pattern cannot be given beside it
     #[arg(long, value_name = "DIR")]
     pub init_adapter: Option<String>,
     /// Passes over the data [default: 3]
@@ -320,7 +321,8 @@ pub struct TrainArgs {
     /// Arithmetic of the matrix products [default: auto]
     #[arg(long)]
     pub precision: Option<PrecisionArg>,
-    /// Write one JSON object per optimizer step to this file
+    /// Write one JSON object per optimizer step to this file: step, loss, lr, grad_norm, tokens, tokens_per_second and,
+    /// after an evaluation, eval_loss
     #[arg(long, value_name = "FILE.jsonl")]
     pub log: Option<PathBuf>,
     /// Time every kernel on the GPU and print a table at the end (slows the run down)

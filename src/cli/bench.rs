@@ -46,7 +46,7 @@ pub struct BenchArgs {
     /// Sequences in a batch
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1 << 10))]
     batch_size: u32,
-    /// Tokens of each, all of them to be predicted; with --generate, tokens of the prompt
+    /// Tokens of each, all of them to be predicted, at most the model's context; with --generate, tokens of the prompt
     #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
     length: u32,
     #[command(flatten)]
@@ -57,14 +57,15 @@ pub struct BenchArgs {
     /// Steps, or with --generate tokens, that are timed
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Steps before them, at least a second of them
+    /// Steps before them, at least a second of them; not with --generate or --kernels
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with_all = ["generate", "kernels"])]
     warmup: usize,
-    /// Measure generation instead, one sequence without an adapter: a prompt of --length tokens and --steps after it
+    /// Measure generation instead, one sequence without an adapter: a prompt of --length tokens and --steps after it.
+    /// Not with --kernels, nor with options of batches, training, the adapter or --precision (it is in f32)
     #[arg(long, conflicts_with_all = ["kernels", "batch_size", "gradient_checkpointing", "rank", "alpha", "dropout",
         "target_modules", "rank_pattern", "alpha_pattern"])]
     generate: bool,
-    /// Measure each matrix product of a training step by itself instead
+    /// Measure each matrix product of a training step by itself instead. Not with --steps, --dropout or --memory-budget
     #[arg(long, conflicts_with_all = ["steps", "dropout", "memory_budget"])]
     kernels: bool,
     /// Arithmetic of the matrix products [default: auto]
@@ -107,7 +108,12 @@ impl BenchArgs {
             ..TrainConfig::default()
         };
         train.validate()?;
-        Ok(Setup { name, model, weights: self.weights.into(), lora: self.lora.config()?, train })
+        let setup = Setup { name, model, weights: self.weights.into(), lora: self.lora.config()?, train };
+        // A generation's prompt is checked together with what follows it.
+        if !self.generate {
+            setup.check_length()?;
+        }
+        Ok(setup)
     }
 }
 
@@ -148,9 +154,18 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// 10¹² floating-point operations a second in a unit that suits them.
+/// Floating-point operations in a unit that suits them.
+fn operations(flops: f64) -> String {
+    let units = [(1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")];
+    match units.into_iter().find(|(unit, _)| flops >= *unit) {
+        Some((unit, name)) => format!("{:.2} {name}", flops / unit),
+        None => format!("{flops} FLOP"),
+    }
+}
+
+/// 10¹² of them a second, likewise.
 fn rate(tflops: f64) -> String {
-    if tflops < 1.0 { format!("{:.2} GFLOP/s", 1e3 * tflops) } else { format!("{tflops:.2} TFLOP/s") }
+    format!("{}/s", operations(1e12 * tflops))
 }
 
 fn print_ceilings(ceilings: &Ceilings) {
@@ -182,8 +197,8 @@ fn print_training(report: &TrainingReport) {
     );
     print_ceilings(&report.ceilings);
     println!(
-        "{:.4} TFLOP a step: {}, {} of the matmul ceiling; {} moved: {} of the bandwidth",
-        report.flops_per_step as f64 / 1e12,
+        "{} a step: {}, {} of the matmul ceiling; {} moved: {} of the bandwidth",
+        operations(report.flops_per_step as f64),
         rate(report.tflops),
         percent(report.share_of_matmul),
         human_bytes(report.bytes_per_step),
@@ -288,5 +303,19 @@ fn print_products(report: &ProductsReport) {
             time.names,
             time.kernels.join(", ")
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_have_the_largest_unit_that_they_fill() {
+        let said = [0.0, 999.0, 1e3, 2.5e6, 3.21e9, 1e12, 4.5e15].map(operations);
+        let units =
+            ["0 FLOP", "999 FLOP", "1.00 kFLOP", "2.50 MFLOP", "3.21 GFLOP", "1.00 TFLOP", "4500.00 TFLOP"];
+        assert_eq!(said, units);
+        assert_eq!(rate(0.0005), "500.00 MFLOP/s");
     }
 }

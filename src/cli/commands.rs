@@ -44,7 +44,7 @@ pub async fn eval(args: &EvalArgs, json: bool) -> Result<()> {
     config.validate()?;
     let data = match demo_data(&args.data)? {
         Some(demo) => args.read.refuse().and_then(|()| demo.evaluation())?,
-        None => read_data(Path::new(&args.data), &args.read, json)?,
+        None => read_data(&args.data, &args.read, json)?,
     };
     let gpu = open_gpu(&args.device).await?;
     let opened = OpenedBase::open(base_files(args.model.name(), json).await?)?;

@@ -1,7 +1,6 @@
 //! `postil data`: what a data set is, before anything is trained on it. Needs no GPU and no weights.
 
 use std::io::Write;
-use std::path::Path;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -27,7 +26,7 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     config.validate()?;
     let data = match demo_data(&args.data)? {
         Some(demo) => args.read.refuse().and_then(|()| demo.train())?,
-        None => read_data(Path::new(&args.data), &args.read, json)?,
+        None => read_data(&args.data, &args.read, json)?,
     };
     let model = args.model.name();
     let (model, tokenizer) = text_files(model, json).await?.read().context(|| model)?;
@@ -44,7 +43,7 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     warn_of_rows(data.name(), report);
     report.warnings.iter().for_each(|warning| warn(warning));
     let in_colour = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
-    let mut text = counts(&data, report) + &lengths(report);
+    let mut text = counts(&data, report, args.max_length) + &lengths(report);
     for (i, tokens) in shown.iter().enumerate() {
         text += &format!("\nexample {} of {}, {}\n", i + 1, report.examples, legend(in_colour));
         text += &if in_colour { coloured(tokens) } else { bracketed(tokens) };
@@ -59,8 +58,12 @@ pub async fn data(args: &DataArgs, json: bool) -> Result<()> {
     }
 }
 
-fn counts(data: &Dataset, report: &DataReport) -> String {
+fn counts(data: &Dataset, report: &DataReport, max_length: usize) -> String {
     let packing = &report.packing;
+    let limit = match report.limit < max_length {
+        true => format!("{} tokens, the model's context (--max-length is {max_length})", report.limit),
+        false => format!("{} tokens, --max-length", report.limit),
+    };
     let share = |part: u64| 100.0 * part as f64 / (report.total_tokens as f64).max(1.0);
     let masked = report.total_tokens - report.target_tokens;
     // A plain text has parts of the size that is read at once, and no records.
@@ -68,19 +71,19 @@ fn counts(data: &Dataset, report: &DataReport) -> String {
     let lines = [
         ("format", data.describe()),
         (records, report.records.to_string()),
-        ("skipped", format!("{} without a record", counted(report.skipped.count, report.unit))),
+        ("skipped", format!("{} that cannot be used", counted(report.skipped.count, report.unit))),
         ("refused", format!("{} by the chat template", report.refused.count)),
         ("without targets", format!("{} ({} of them cut away)", report.without_targets, report.cut_away)),
         ("examples", report.examples.to_string()),
-        ("truncated", format!("{} cut to {} tokens", report.truncated, report.limit)),
+        ("truncated", format!("{} cut to {limit}", report.truncated)),
         ("duplicates", format!("{} equal to one before them", report.duplicates)),
         ("tokens", report.total_tokens.to_string()),
         ("trained", format!("{} ({:.1} %)", report.target_tokens, share(report.target_tokens))),
         ("masked", format!("{masked} ({:.1} %)", share(masked))),
         (
-            "packed",
+            "with --packing",
             format!(
-                "{} of {} tokens, {:.1} % full",
+                "{} of up to {} tokens (--max-length), {:.1} % full",
                 counted(packing.rows, "row"),
                 packing.max_length,
                 100.0 * packing.efficiency

@@ -12,7 +12,7 @@ use postil::checkpoint::{
 use postil::config::ModelConfig;
 use postil::gpu::human_bytes;
 use postil::source::FileSource;
-use postil::{Context, Error, ErrorKind, Result};
+use postil::{Context, Error, ErrorKind, Result, counted};
 
 use super::model::{BYTES, located_files, model_config};
 use super::{bar, say};
@@ -243,6 +243,11 @@ pub async fn merge(args: &MergeArgs, json: bool) -> Result<()> {
         return Ok(());
     }
     say(json, format!("merged {} modules of {}", adapter.modules.len(), args.adapter.adapter.display()));
-    println!("{}: {} in {} files of weights", args.out.display(), human_bytes(total), merge.files().count());
+    println!(
+        "{}: {} in {} of weights",
+        args.out.display(),
+        human_bytes(total),
+        counted(merge.files().count(), "file")
+    );
     Ok(())
 }

@@ -103,11 +103,22 @@ async fn open_gpu(device: &DeviceArg) -> Result<Arc<Gpu>> {
     Ok(gpu)
 }
 
+/// What stands for standard input in place of a file.
+const STDIN: &str = "-";
+
+/// What messages call the data that an option names.
+fn data_name(data: &str) -> &str {
+    if data == STDIN { "standard input" } else { data }
+}
+
 /// Looks at a data set, and says what it is.
-fn read_data(path: &Path, args: &ReadArgs, json: bool) -> Result<Dataset> {
+fn read_data(data: &str, args: &ReadArgs, json: bool) -> Result<Dataset> {
     let format = args.data_format.as_deref().map(str::parse).transpose()?.unwrap_or_default();
     let columns = args.columns.clone().unwrap_or_default();
-    let data = Dataset::open(path, format, columns)?;
+    let data = match data {
+        STDIN => Dataset::from_reader(std::io::stdin().lock(), data_name(data), format, columns)?,
+        path => Dataset::open(Path::new(path), format, columns)?,
+    };
     say(json, format!("{}: {}", data.name(), data.describe()));
     Ok(data)
 }

@@ -8,7 +8,7 @@ use postil::train::Trainer;
 use postil::{Context, Error, Result};
 
 use super::args::TrainArgs;
-use super::warn;
+use super::{STDIN, data_name, warn};
 
 /// Checkpoints are this many steps apart if nothing else is said.
 const SAVE_STEPS: usize = 100;
@@ -109,7 +109,7 @@ fn read(path: &Path) -> Result<RunFile> {
         in_folder(&mut run.model)?;
     }
     for data in [Some(&mut run.data.train), run.data.eval.as_mut()].into_iter().flatten() {
-        if !is_built_in(data) {
+        if !is_built_in(data) && data != STDIN {
             in_folder(data)?;
         }
     }
@@ -146,10 +146,11 @@ pub fn repeatable(run: &RunFile, trainer: &Trainer, out: &Path) -> Result<RunFil
     }
     for data in [Some(&mut run.data.train), run.data.eval.as_mut()].into_iter().flatten() {
         // What a pipe gave is gone.
-        let is_gone = Path::new(data).metadata().is_ok_and(|metadata| !metadata.is_file());
+        let is_gone = data == STDIN || Path::new(data).metadata().is_ok_and(|metadata| !metadata.is_file());
         if is_gone {
             warn(&format!(
-                "{data} is no file, so that the run file cannot repeat this run: it needs other data"
+                "{} is no file, so that the run file cannot repeat this run by itself: it needs the data again",
+                data_name(data)
             ));
         } else if !is_built_in(data) {
             from_folder(data)?;

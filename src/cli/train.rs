@@ -22,7 +22,9 @@ use super::log::Log;
 use super::memory::{adjustment, checked, print_plan};
 use super::model::{download, load_opened, outlined_files};
 use super::run_file::repeatable;
-use super::{End, INTERRUPTED, bar, demo_data, open_gpu, read_data, say, warn, warn_of_rows};
+use super::{
+    End, INTERRUPTED, STDIN, bar, data_name, demo_data, open_gpu, read_data, say, warn, warn_of_rows,
+};
 
 /// Trains, from the first step to the written adapter.
 pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
@@ -75,9 +77,9 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
     let mut job = job.start(&base).await?;
     dir.save_run(&repeatable(&run_file, &job.trainer, out)?)?;
     adjustment.iter().for_each(|warning| warn(warning));
-    warn_of_rows(&run_file.data.train, &job.data);
+    warn_of_rows(data_name(&run_file.data.train), &job.data);
     if let (Some(report), Some(name)) = (&job.evaluation, &run_file.data.eval) {
-        warn_of_rows(name, report);
+        warn_of_rows(data_name(name), report);
     }
     job.warnings.iter().for_each(|warning| warn(warning));
     if run_file.train.eval_steps.is_some() && job.eval_examples == 0 {
@@ -124,13 +126,18 @@ pub async fn train(args: &TrainArgs, json: bool) -> Result<End> {
 fn read(data: &RunData, json: bool) -> Result<(Dataset, Option<Dataset>)> {
     let columns = (!data.columns.is_empty()).then(|| Columns::new(data.columns.clone())).transpose()?;
     let read = ReadArgs { data_format: data.format.clone(), columns };
+    if data.train == STDIN && data.eval.as_deref() == Some(STDIN) {
+        return Err(Error::config(
+            "--data and --eval-data are both standard input, which can be read only once; put one of them into a file",
+        ));
+    }
     let own = data.eval.as_deref().map(|name| match demo_data(name)? {
         Some(demo) => demo.evaluation(),
-        None => read_data(Path::new(name), &read, json),
+        None => read_data(name, &read, json),
     });
     let own = own.transpose()?;
     let Some(demo) = demo_data(&data.train)? else {
-        return Ok((read_data(Path::new(&data.train), &read, json)?, own));
+        return Ok((read_data(&data.train, &read, json)?, own));
     };
     if data.eval.as_deref().is_none_or(|name| matches!(demo_data(name), Ok(Some(_)))) {
         read.refuse()?;

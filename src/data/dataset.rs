@@ -48,6 +48,23 @@ impl Dataset {
         Self::new(input, path.display().to_string(), format, columns)
     }
 
+    /// Looks at what can be read only once, which is kept in a temporary file; other arguments as in
+    /// [`Dataset::from_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// Also `Io` when it cannot be read or kept.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn from_reader(
+        reader: impl std::io::Read,
+        name: &str,
+        format: DataFormat,
+        columns: Columns,
+    ) -> Result<Self> {
+        let input = Input::spool(reader).context(|| name)?;
+        Self::new(input, name.to_owned(), format, columns)
+    }
+
     /// Looks at a file's bytes; `name`, a file name, is for messages and tells the kind of file where the content
     /// does not. `format` says what is not to be detected, `columns` which fields are called something else. The
     /// first row that is a record decides on the records' format.

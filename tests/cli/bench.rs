@@ -146,6 +146,11 @@ fn what_cannot_be_measured() {
     std::fs::write(&broken, "{\"model_type\": \"mamba\"}").expect("writable");
     postil(&["bench", "--model", &arg(&broken)]).expect_error(&["broken.json", "mamba"]);
     postil(&["bench", "--target-modules", "qkv"]).expect_error(&["qkv"]);
+    let tiny = write_config(dir.path());
+    for more in [&[][..], &["--kernels"]] {
+        let args = [&["bench", "--model", &tiny, "--length", "129"], more].concat();
+        postil(&args).expect_error(&["sequences of 129 tokens", "context (max_position_embeddings) of 128"]);
+    }
     postil(&["bench", "--memory-budget", "64MiB"]).expect_error(&["the run needs", "64.0 MiB"]);
     let refused = postil(&["bench", "--generate", "--kernels"]);
     assert!(!refused.ok && refused.stderr.contains("cannot be used with"), "{}", refused.stderr);

@@ -24,7 +24,10 @@ fn counts_lengths_and_marked_tokens() {
     for part in [
         "format           CSV, prompt/completion (prompt from \"question\"",
         "records          3",
+        "skipped          1 row that cannot be used",
+        "truncated        0 cut to 512 tokens, the model's context (--max-length is 1024)",
         "duplicates       1",
+        "with --packing   1 row of up to 1024 tokens (--max-length), ",
         "% full",
         "95 %",
         "█",
@@ -35,6 +38,8 @@ fn counts_lengths_and_marked_tokens() {
     // Not a terminal: brackets around what is trained on, no colours.
     let last = shown.stdout.lines().last().expect("a row").replace('|', "");
     assert_eq!(last, "Word 2?[blue two<endoftext>]", "{}", shown.stdout);
+    let short = postil(&["data", "--data", &data, "--columns", COLUMNS, "--max-length", "64"]);
+    assert!(short.stdout.contains("0 cut to 64 tokens, --max-length\n"), "{}", short.stdout);
     assert!(!shown.stdout.contains('\u{1B}'));
     let mut coloured = command(&args);
     coloured.env("CLICOLOR_FORCE", "1");
@@ -109,11 +114,22 @@ fn pipes_lose_nothing() {
     assert_eq!((&shown["records"], &shown["file_format"]), (&12_000.into(), &"JSON Lines".into()));
 
     let out = arg(&dir.path().join("out"));
-    let args = ["train", "--data", "/dev/stdin", "--max-steps", "1", "--max-length", "16", "--out", &out];
-    let (_, said) = through_pipe(&args, &write_rows());
-    assert!(said.contains("cannot repeat this run"), "{said}");
+    let args = ["train", "--data", "-", "--max-steps", "1", "--max-length", "16", "--out", &out, "--json"];
+    let (first, said) = through_pipe(&args, &write_rows());
+    assert!(
+        said.contains("standard input is no file, so that the run file cannot repeat this run"),
+        "{said}"
+    );
+    // Given the data again, it can.
+    let (file, again) = (format!("{out}/run.json"), arg(&dir.path().join("again")));
+    let (second, _) = through_pipe(&["train", "--run", &file, "--out", &again, "--json"], &write_rows());
+    let loss = |said: &str| serde_json::from_str::<serde_json::Value>(said).expect("JSON")["loss"].clone();
+    assert_eq!(loss(&first), loss(&second));
     let left: Vec<_> = std::fs::read_dir(dir.path()).expect("a folder").flatten().collect();
-    assert_eq!(left.len(), 1, "the temporary files are gone: {left:?}");
+    assert_eq!(left.len(), 2, "the temporary files are gone: {left:?}");
+    postil(&["train", "--data", "-", "--eval-data", "-", "--out", &arg(&dir.path().join("both"))])
+        .expect_error(&["--data and --eval-data are both standard input"]);
+    postil(&["data", "--data", "-"]).expect_error(&["standard input: the file is empty"]);
 }
 
 #[cfg(unix)]

@@ -73,8 +73,13 @@ impl Input {
         if is_file { Ok(Self::File(path.to_owned())) } else { Self::spool(file) }
     }
 
+    /// All that a reader gives.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, without a name.
     #[cfg(not(target_arch = "wasm32"))]
-    fn spool(mut once: File) -> Result<Self> {
+    pub fn spool(mut once: impl Read) -> Result<Self> {
         let folder = std::env::temp_dir();
         let failed = |error: io::Error| {
             let folder = folder.display();
