@@ -4,9 +4,9 @@
 //           columns up to end_0, W_1's those up to end_1, W_2's the rest of y's n, or, in pairs, W_0 and W_1 n each;
 //           norm [K]; bias with a start for each weight; F_i [rows of W_i, r_i] from f_i on in f; e_i in y, one after
 //           the other from `e` on; y from column `y_first` on.
-// Dispatch  a workgroup of 64 for 4 columns of one weight or for 2 pairs, over x and y.
-// Numerics  f32; a lane adds up every 64th chunk of K, then halves of the lanes are added: an order that depends on K
-//           alone. Each lane begins with F's part, so with F = 0 the result is the base's, bit for bit.
+// Dispatch  a workgroup of LANES for 4 columns of one weight or for 2 pairs, over x and y.
+// Numerics  f32; a lane adds up every LANES-th chunk of K, then halves of the lanes are added: an order that depends on
+//           K alone. Each lane begins with F's part, so with F = 0 the result is the base's, bit for bit.
 // Output    y =, or += with `accumulate`
 struct Params {
   n: u32, k: u32, end_0: u32, end_1: u32,
@@ -26,7 +26,6 @@ struct Params {
 
 // What `norm` says: x as it is, times the norm's weights, or that and over its root mean square.
 const NORMED: u32 = 2u;
-const LANES: u32 = 64u;
 var<workgroup> lane_sums: array<vec4<f32>, LANES>;
 var<workgroup> lane_squares: array<f32, LANES>;
 

@@ -61,33 +61,58 @@ impl Form {
     }
 }
 
-/// Elements in 16 bytes, as the kernel takes them where rows are multiples of that.
-fn chunk(dtype: Dtype) -> usize {
-    16 / dtype.size()
+/// How K is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Element by element, where rows do not begin at multiples of 16 bytes.
+    Ones,
+    /// 16 bytes at a time.
+    Chunks,
+    /// The same by four times as many lanes, so that a long K does not take long.
+    Long,
 }
 
-fn matvec_shader(dtype: Dtype, form: Form, chunked: bool) -> Shader {
+impl Access {
+    /// The one for rows of `k` elements: by nothing else, so that an adapter does not change the order of sums.
+    fn of(k: usize, dtype: Dtype) -> Self {
+        let chunk = 16 / dtype.size();
+        match k {
+            _ if !k.is_multiple_of(chunk) => Self::Ones,
+            // All lanes have two chunks at least.
+            _ if k / chunk >= 512 => Self::Long,
+            _ => Self::Chunks,
+        }
+    }
+}
+
+fn matvec_shader(dtype: Dtype, form: Form, access: Access) -> Shader {
     let (name, storage) = match dtype {
         Dtype::F32 => ("f32", wgsl!("shared/matvec_f32")),
         Dtype::F16 => ("f16", wgsl!("shared/matvec_f16")),
         Dtype::BF16 => ("bf16", wgsl!("shared/matvec_bf16")),
         Dtype::U32 => panic!("a weight has a floating-point type"),
     };
-    let (chunks, access) = match (chunked, dtype) {
-        (false, _) => ("-one", wgsl!("shared/matvec_one")),
-        (true, Dtype::F32) => ("", wgsl!("shared/matvec_32")),
-        (true, _) => ("", wgsl!("shared/matvec_16")),
+    let chunks = match dtype {
+        Dtype::F32 => wgsl!("shared/matvec_32"),
+        _ => wgsl!("shared/matvec_16"),
+    };
+    let (lanes_64, lanes_256) = (wgsl!("shared/matvec_lanes_64"), wgsl!("shared/matvec_lanes_256"));
+    let (access, lanes, loads) = match access {
+        Access::Ones => ("-ones", lanes_64, wgsl!("shared/matvec_ones")),
+        Access::Chunks => ("", lanes_64, chunks),
+        Access::Long => ("-long", lanes_256, chunks),
     };
     let (form, parts) = form.parts();
-    let parts = [&[storage, access], parts, &[wgsl!("matvec")]].concat();
-    shader::<MatvecParams>("matvec", format!("{name}{form}{chunks}"), &parts)
+    let parts = [&[storage, loads, lanes], parts, &[wgsl!("matvec")]].concat();
+    shader::<MatvecParams>("matvec", format!("{name}{form}{access}"), &parts)
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for dtype in WEIGHT_DTYPES {
         for form in FORMS {
-            all.extend([true, false].map(|chunked| matvec_shader(dtype, form, chunked)));
+            let accesses = [Access::Ones, Access::Chunks, Access::Long];
+            all.extend(accesses.map(|access| matvec_shader(dtype, form, access)));
         }
     }
     all
@@ -335,7 +360,7 @@ impl<'a> Matvec<'a> {
         if !self.form.is_pairs() {
             bindings.push(weights[2]);
         }
-        let shader = matvec_shader(dtype, self.form, k.is_multiple_of(chunk(dtype)));
+        let shader = matvec_shader(dtype, self.form, Access::of(k, dtype));
         plan.dispatch(shader, &params, &bindings, spread(groups));
     }
 }

@@ -189,7 +189,7 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let params =
         MatvecParams { n: rows, k: width, end_0: rows, end_1: rows, scale_0: 1.0, ..Default::default() };
     let bindings = [&d, &a, &a, &rstd, &rstd, &rstd, &c, &a];
-    folding.check("matvec/f32-one", params, &bindings, 6, rows.div_ceil(4)).await;
+    folding.check("matvec/f32-ones", params, &bindings, 6, rows.div_ceil(4)).await;
     let params = AttentionDkvSumParams { rows, heads: 3, kv_heads: 3, head_dim: 22 };
     folding.check("attention_dkv_sum", params, &[&a, &d, &wide_out], 2, 2 * elements).await;
 }

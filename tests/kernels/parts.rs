@@ -45,9 +45,9 @@ pub async fn matmuls(gpu: &Gpu) {
 
 /// Weights in several parts. (An adapter is cut between its matrices or their rows: generation in parts has such.)
 pub async fn matvecs(gpu: &Gpu) {
-    let gpu = cut(gpu, 1200).await;
+    let gpu = cut(gpu, 700).await;
     assert!(gpu.part_limits().rows > 16 || unwritten(&gpu, &[131, 200]).part_count() > 1);
-    super::matvec::layers(&gpu).await;
+    super::matvec::layers_up_to(&gpu, 200).await;
 }
 
 /// Masks go by the row of the whole product.
