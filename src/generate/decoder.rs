@@ -342,8 +342,9 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Most tokens of one [`Decoder::choose`]: of two on their way the first must still be remembered when it is read.
-pub const MAX_AT_ONCE: usize = REMEMBERED / 4;
+/// Most tokens of one [`Decoder::choose`]: handing over and reading back take far less than so many passes of any model.
+pub const MAX_AT_ONCE: usize = 16;
+const _: () = assert!(MAX_AT_ONCE <= REMEMBERED, "all of them are read back");
 
 /// Tokens on their way to the host.
 pub struct Chosen {
@@ -368,16 +369,17 @@ impl Chosen {
     }
 }
 
+/// Below it noise is less than what f32 rounds of a logit by: the likeliest token is the only one.
+const LEAST_TEMPERATURE: f64 = 1e-6;
+
 impl SamplingOptions {
     /// How that is chosen on the device; `None` where a draw needs the order of more tokens than it sorts.
     fn choice(&self) -> Option<Choice> {
         let Self { temperature, top_k, top_p, seed, .. } = *self;
-        // What f32 takes for 0 or for infinity.
-        let narrow = temperature as f32;
-        if narrow < f32::MIN_POSITIVE || top_k == 1 {
+        if temperature < LEAST_TEMPERATURE || top_k == 1 {
             return Some(Choice::Likeliest);
         }
-        let temperature = narrow.min(f32::MAX);
+        let temperature = (temperature as f32).min(f32::MAX);
         match top_k {
             1..=MAX_TOP_K => Some(Choice::TopK { top_k, top_p: top_p as f32, temperature, seed }),
             0 if top_p >= 1.0 => Some(Choice::Draw { temperature, seed }),

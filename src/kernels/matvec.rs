@@ -231,9 +231,10 @@ impl<'a> Matvec<'a> {
         for piece in &pieces {
             let (f, start) = match (self.adapter, piece.of.low_rank) {
                 (Some(adapter), Some(LowRank { at, r })) => {
-                    let rows = piece.row()..piece.row() + piece.count;
                     let b = adapter.view(at, &[piece.of.weight.rows(), r]);
-                    (b.slice(&rows), at + rows.start * r)
+                    let part = row_parts(&[&b]).into_iter().find(|part| part.contains(&piece.row()));
+                    let part = part.expect("a row of B");
+                    (b.slice(&part), at + part.start * r)
                 }
                 _ => (plan.gpu().absent(), 0),
             };
