@@ -222,8 +222,7 @@ impl TokenPass<'_> {
     fn attention_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let (model, buffers, weights) = (self.model, self.buffers, self.weights(layer));
         let (heads, config) = (model.heads(), &model.config().layers[layer]);
-        let bias = buffers.biases[layer][0].as_ref();
-        self.linear(plan, layer, Joint::QueryKeyValue, &buffers.hidden, bias, &buffers.qkv, false);
+        self.linear(plan, layer, Joint::QueryKeyValue, &buffers.hidden, &buffers.qkv);
         let norms = [NormRole::Query, NormRole::Key].map(|role| weights.norm(role));
         let head_norm = match norms {
             [Some(query), Some(key)] => Some(([&query.weight, &key.weight], query.eps)),
@@ -245,8 +244,7 @@ impl TokenPass<'_> {
 
     fn mlp_block(&self, plan: &mut PlanBuilder, layer: usize) {
         let buffers = self.buffers;
-        let bias = buffers.biases[layer][1].as_ref();
-        self.linear(plan, layer, Joint::GateUp, &buffers.hidden, bias, &buffers.activated, false);
+        self.linear(plan, layer, Joint::GateUp, &buffers.hidden, &buffers.activated);
         self.output(plan, layer, Joint::Down, &buffers.activated, NormRole::MlpOutput);
     }
 
@@ -255,12 +253,12 @@ impl TokenPass<'_> {
         let (buffers, config) = (self.buffers, self.model.config());
         match (&buffers.branch, self.weights(layer).norm(norm)) {
             (Some(branch), Some(norm)) => {
-                self.linear(plan, layer, joint, x, None, &branch.x, false);
+                self.linear(plan, layer, joint, x, &branch.x);
                 let x = branch.x.narrowed(config.hidden_size);
                 norm.forward(plan, &x, &buffers.normed, &branch.rstd);
                 add_rows::add(plan, &buffers.hidden(config), &buffers.normed);
             }
-            _ => self.linear(plan, layer, joint, x, None, &buffers.hidden, true),
+            _ => self.linear(plan, layer, joint, x, &buffers.hidden),
         }
     }
 
@@ -280,18 +278,9 @@ impl TokenPass<'_> {
         (&buffers.normed, None)
     }
 
-    /// `y (+)= f(x·Wᵀ + s·(x·Aᵀ)·Bᵀ + bias)` of modules that read the same x, with the norm before them and the
-    /// activation after them. `bias` is of several modules.
-    fn linear(
-        &self,
-        plan: &mut PlanBuilder,
-        layer: usize,
-        joint: Joint,
-        x: &Tensor,
-        bias: Option<&Tensor>,
-        y: &Tensor,
-        accumulate: bool,
-    ) {
+    /// `y = f(x·Wᵀ + s·(x·Aᵀ)·Bᵀ + bias)` of modules that read the same x, with the norm before them and the activation
+    /// after them; added to y where that is the residual stream.
+    fn linear(&self, plan: &mut PlanBuilder, layer: usize, joint: Joint, x: &Tensor, y: &Tensor) {
         let (config, weights) = (self.model.config(), self.weights(layer));
         let norm = match joint {
             Joint::QueryKeyValue => weights.norm(NormRole::AttentionInput),
@@ -326,10 +315,14 @@ impl TokenPass<'_> {
             })
             .collect();
         let a: Vec<_> = a.iter().map(|(a, scale)| RowWeight { scale: *scale, ..a.into() }).collect();
-        let bias = match &shares[..] {
-            [share] => weights.linear(share.projection).bias.as_ref(),
-            _ => bias,
+        let [of_qkv, of_gate_up] = &self.buffers.biases[layer];
+        let bias = match (&shares[..], joint) {
+            ([share], _) => weights.linear(share.projection).bias.as_ref(),
+            (_, Joint::QueryKeyValue) => of_qkv.as_ref(),
+            _ => of_gate_up.as_ref(),
         };
+        let is_output = matches!(joint, Joint::Output | Joint::Down);
+        let accumulate = is_output && self.buffers.branch.is_none();
         let adapter = self.lora.map(Lora::values);
         let product =
             |form: Form, y| Matvec { norm, bias, adapter, form, accumulate, ..Matvec::new(x, &rows, y) };
