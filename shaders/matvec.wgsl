@@ -73,8 +73,7 @@ fn main(
   for (var i = t; i < chunks; i += 2u * LANES) {
     // Two steps at once, so that many loads are under way; the second may be past the end, where x counts as 0.
     let j = min(i + LANES, chunks - 1u);
-    let w = words(place, at + i);
-    let v = words(place, at + j);
+    let w = words(place, at + i, at + j);
     var a = x_chunk(i);
     var b = scaled(x_chunk(j), select(0.0, 1.0, i + LANES < chunks));
     squares += inner(a, a) + inner(b, b);
@@ -83,7 +82,7 @@ fn main(
       b = times(b, norm_chunk(j));
     }
     sums += vec4(inner(a, widened(w.a)), inner(a, widened(w.b)), inner(a, widened(w.c)), inner(a, widened(w.d)));
-    sums += vec4(inner(b, widened(v.a)), inner(b, widened(v.b)), inner(b, widened(v.c)), inner(b, widened(v.d)));
+    sums += vec4(inner(b, widened(w.e)), inner(b, widened(w.f)), inner(b, widened(w.g)), inner(b, widened(w.h)));
   }
   lane_sums[t] = sums;
   lane_squares[t] = squares;

@@ -19,12 +19,19 @@ fn place_of(group: u32) -> Place {
 fn part_of(place: Place, product: u32) -> u32 { return place.part; }
 fn column_of(place: Place, product: u32) -> u32 { return place.first + product; }
 
-struct Words { a: Word, b: Word, c: Word, d: Word, }
-fn words(place: Place, at: vec4<u32>) -> Words {
+// At once, so that all loads are under way together.
+struct Words { a: Word, b: Word, c: Word, d: Word, e: Word, f: Word, g: Word, h: Word, }
+fn words(place: Place, i: vec4<u32>, j: vec4<u32>) -> Words {
   switch place.part {
-    case 0u: { return Words(word_0(at.x), word_0(at.y), word_0(at.z), word_0(at.w)); }
-    case 1u: { return Words(word_1(at.x), word_1(at.y), word_1(at.z), word_1(at.w)); }
-    default: { return Words(word_2(at.x), word_2(at.y), word_2(at.z), word_2(at.w)); }
+    case 0u: {
+      return Words(word_0(i.x), word_0(i.y), word_0(i.z), word_0(i.w), word_0(j.x), word_0(j.y), word_0(j.z), word_0(j.w));
+    }
+    case 1u: {
+      return Words(word_1(i.x), word_1(i.y), word_1(i.z), word_1(i.w), word_1(j.x), word_1(j.y), word_1(j.z), word_1(j.w));
+    }
+    default: {
+      return Words(word_2(i.x), word_2(i.y), word_2(i.z), word_2(i.w), word_2(j.x), word_2(j.y), word_2(j.z), word_2(j.w));
+    }
   }
 }
 

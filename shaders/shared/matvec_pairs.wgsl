@@ -11,9 +11,9 @@ fn place_of(group: u32) -> Place {
 fn part_of(place: Place, product: u32) -> u32 { return product / 2u; }
 fn column_of(place: Place, product: u32) -> u32 { return place.first + product % 2u; }
 
-struct Words { a: Word, b: Word, c: Word, d: Word, }
-fn words(place: Place, at: vec4<u32>) -> Words {
-  return Words(word_0(at.x), word_0(at.y), word_1(at.z), word_1(at.w));
+struct Words { a: Word, b: Word, c: Word, d: Word, e: Word, f: Word, g: Word, h: Word, }
+fn words(place: Place, i: vec4<u32>, j: vec4<u32>) -> Words {
+  return Words(word_0(i.x), word_0(i.y), word_1(i.z), word_1(i.w), word_0(j.x), word_0(j.y), word_1(j.z), word_1(j.w));
 }
 
 fn result(place: Place, output: u32, rstd: f32) -> f32 {
