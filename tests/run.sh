@@ -36,6 +36,17 @@ if [ "$(printf '%s\n' "$wanted" "${found#v}" | sort -V | head -n 1)" != "$wanted
   exit 1
 fi
 
+step 'Node and Python packages, which come while Rust compiles'
+python=$tools/python/bin/python
+log=$root/target/packages.log
+mkdir -p "$tools"
+{
+  npm --prefix www ci --no-audit --no-fund
+  [ -x "$python" ] || python3 -m venv "$tools/python"
+  "$python" -m pip install --quiet --disable-pip-version-check -r tests/peft/requirements.txt
+} >"$log" 2>&1 &
+packages=$!
+
 step 'Rust: format, lints, native tests'
 toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 rustup toolchain install "$toolchain" --profile minimal --component clippy,rustfmt --target wasm32-unknown-unknown
@@ -45,18 +56,15 @@ cargo clippy --locked --lib --target wasm32-unknown-unknown -- -D warnings
 cargo test --locked --no-fail-fast
 
 step 'The adapters that it writes, in PEFT'
-python=$tools/python/bin/python
-if [ ! -x "$python" ]; then python3 -m venv "$tools/python"; fi
-"$python" -m pip install --quiet --disable-pip-version-check -r tests/peft/requirements.txt
+wait "$packages" || { cat "$log" >&2; exit 1; }
 bash tests/peft/run.sh "$python"
 
 step 'Page: build'
-npm --prefix www ci --no-audit --no-fund
 npm --prefix www run wasm
 npm --prefix www run build
 
 step 'Browser: wasm-pack test'
-[ -x "$tools/bin/wasm-pack" ] || cargo install --quiet --locked wasm-pack --version 0.15.1 --root "$tools"
+[ -x "$tools/bin/wasm-pack" ] || cargo install --quiet --debug --locked wasm-pack --version 0.15.1 --root "$tools"
 export PATH=$root/target/wasm-tools/debug:$tools/bin:$PATH
 WASM_BINDGEN_TEST_TIMEOUT=1800 wasm-pack test --headless --chrome --chromedriver "$(command -v chromedriver)" \
   -- --locked --test browser

@@ -14,7 +14,7 @@ use super::golden::GoldenCase;
 use super::runs::{bits, random, trainer};
 use super::training::run;
 
-each_golden!(same_gradients, goes_on_with_it);
+each_kind!(same_gradients, goes_on_with_it);
 
 /// Two micro-batches with dropout masks of their own. Returns the gradient, its norm and the loss.
 async fn gradient(gpu: &Arc<Gpu>, golden: &GoldenCase, gradient_checkpointing: bool) -> Vec<f32> {

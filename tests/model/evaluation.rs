@@ -11,7 +11,7 @@ use postil::train::{Evaluator, Trainer, TrainingData};
 use super::compare::assert_close;
 use super::golden::GoldenCase;
 
-each_golden!(loss, zero_b, called_off);
+each_kind!(loss, zero_b, called_off);
 
 /// PEFT's loss, whatever the batch size: how examples are laid out changes rounding at most.
 async fn loss(gpu: &Arc<Gpu>, golden: &GoldenCase) {

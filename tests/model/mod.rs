@@ -16,6 +16,17 @@ macro_rules! each_golden {
     };
 }
 
+/// `each_golden!`, but in the browser on a model of each kind only: for what is the same code whatever the layers are.
+macro_rules! each_kind {
+    ($($check:ident),+ $(,)?) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        each_golden!($($check),+);
+        #[cfg(target_arch = "wasm32")]
+        each_kind!(@ $($check),+);
+    };
+    (@ $check:ident $(, $other:ident)*) => { each_golden!(@ $check [gemma3, gpt2, phi3, qwen2] [$($other),*]); };
+}
+
 #[path = "../kernels/compare.rs"]
 mod compare;
 #[path = "../formats/gguf.rs"]

@@ -14,7 +14,7 @@ use super::forward::logits_of;
 use super::golden::GoldenCase;
 use super::gradients::STILL;
 
-each_golden!(packed_rows, isolation, steps);
+each_kind!(packed_rows, isolation, steps);
 
 /// Of losses and of each matrix's gradient. What a token contributes is the same; sums over tokens are taken in
 /// another order, which in f32 costs some 1e-7.

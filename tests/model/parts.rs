@@ -10,11 +10,7 @@ use postil::model::{PassBuffers, ROW_MULTIPLE};
 
 use super::golden::GoldenCase;
 
-#[cfg(not(target_arch = "wasm32"))]
-each_golden!(in_parts, default_limits);
-// How tensors are cut is the same code everywhere: here every kind of layer once, each takes seconds to compile.
-#[cfg(target_arch = "wasm32")]
-each_golden!(@ in_parts [gemma3, gpt2, phi3, qwen2] [default_limits]);
+each_kind!(in_parts, default_limits);
 
 /// WebGPU's default limits, but bindings that hold as few rows of the model's widest tensor as the device can
 /// cut: 16 with lavapipe, 128 in a browser.

@@ -13,7 +13,7 @@ const TOLERANCE: f64 = 1e-5;
 /// Of the trained adapter's matrices; PyTorch in f32 is up to 1e-6 away.
 const ADAPTER_TOLERANCE: f64 = 1e-5;
 
-each_golden!(training);
+each_kind!(training);
 
 /// Every report until the run's end.
 pub async fn run(trainer: &mut Trainer) -> Vec<StepReport> {

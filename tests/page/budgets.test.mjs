@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { build, openPage, remove, serve } from "./harness.mjs";
+import { builtPage, openPage, serve } from "./harness.mjs";
 
 /** Compressed, in bytes. */
 const MOST_CODE = 150e3;
@@ -17,15 +17,17 @@ const MOST_SHIFT = 0.002;
 /** A busy machine is late now and then; a page that is too slow is so every time. */
 const TRIES = 3;
 
+let page;
 let folder;
 let server;
 before(async () => {
-  folder = await build();
+  page = await builtPage();
+  folder = page.folder;
   server = await serve([folder]);
 });
 after(async () => {
   server?.close();
-  if (folder) await remove(folder);
+  await page?.discard();
 });
 
 /** Bytes of the built files that match, as a host sends them with gzip. */

@@ -164,7 +164,7 @@ for (const [what, initScript, reason] of [
   ["there is no adapter", () => (GPU.prototype.requestAdapter = async () => null), "offers no GPU to it"],
 ]) {
   test(`explains itself where ${what}`, async () => {
-    const opened = await openPage(built.url, { initScript });
+    const opened = await openPage(built.url, { share: true, initScript });
     await isExplained(opened, reason);
     await opened.close();
   });

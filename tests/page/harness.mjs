@@ -60,6 +60,17 @@ export async function build({ fake = false } = {}) {
   return out;
 }
 
+/**
+ * A built page and how to be done with it: the one that `run.mjs` made for all files, or,
+ * for a file that runs by itself or wants its `own`, another.
+ */
+export async function builtPage({ fake = false, own = false } = {}) {
+  const made = !own && process.env[fake ? "FAKE_PAGE" : "REAL_PAGE"];
+  if (made) return { folder: made, discard: async () => {} };
+  const folder = await build({ fake });
+  return { folder, discard: () => remove(folder) };
+}
+
 /** Gives a module of the page's by its path under `src`, for tests of those that need no browser. */
 export async function loadModules() {
   const vite = await import(pathToFileURL(join(require.resolve("vite/package.json"), "../dist/node/index.js")).href);
@@ -116,26 +127,46 @@ export async function serve(folders, policy, workerScript = "") {
   return { url: `http://localhost:${server.address().port}/some/where/`, close: () => server.close() };
 }
 
+/** How the browser starts, with WebGPU or without. */
+function launching(webgpu) {
+  return {
+    executablePath: BROWSER.path,
+    args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
+    ignoreDefaultArgs: ["--headless"],
+  };
+}
+
+let common;
+
+/** The browser of all pages of this process that ask for it; a new one if the last has died. */
+async function commonBrowser() {
+  if (!common?.isConnected()) common = await chromium.launch(launching(true));
+  return common;
+}
+
+/** Ends the browser of the pages that have one in common. */
+export async function closeBrowser() {
+  await common?.close();
+  common = undefined;
+}
+
 /**
  * A page and its browser. `problems` collects what no test may see: console errors (but for those that match `expected`),
  * policy violations, requests to other origins than `origins` (a list or a pattern). With `profile`, a folder, the
- * browser is no private one: such have little room for files. `initScript` runs before the page's own scripts.
+ * browser is no private one: such have little room for files. With `share` the page has storage of its own in a browser that
+ * others use, too, until `closeBrowser`: starting one takes longer than many a test. `initScript` runs before the page's own scripts.
  * `workerScript` runs before the worker's own. `serviceWorkers: "allow"` lets the page keep itself for use without a
  * network; elsewhere that would be several MB a test.
  */
 export async function openPage(url, options = {}) {
   const { webgpu = true, viewport = { width: 1280, height: 900 }, colorScheme = "light" } = options;
   const { origins = [], expected, profile, initScript, workerScript, serviceWorkers = "block" } = options;
-  const launch = {
-    executablePath: BROWSER.path,
-    args: ["--headless=new", ...QUIET_FLAGS, ...(webgpu ? WEBGPU_FLAGS : [])],
-    ignoreDefaultArgs: ["--headless"],
-  };
+  const share = options.share && webgpu && !profile;
   const settings = { viewport, colorScheme, acceptDownloads: true, serviceWorkers };
-  const browser = profile ? undefined : await chromium.launch(launch);
-  const context = await (browser
-    ? browser.newContext(settings)
-    : chromium.launchPersistentContext(profile, { ...launch, ...settings }));
+  const own = share || profile ? undefined : await chromium.launch(launching(webgpu));
+  const context = await (profile
+    ? chromium.launchPersistentContext(profile, { ...launching(webgpu), ...settings })
+    : (own ?? (await commonBrowser())).newContext(settings));
   const isForeign = (origin) => !(origins.test ? origins.test(origin) : origins.includes(origin));
   const problems = [];
   const requests = [];
@@ -177,7 +208,7 @@ export async function openPage(url, options = {}) {
     requests,
     async close() {
       await context.close();
-      await browser?.close();
+      await own?.close();
       assert.deepEqual(problems, []);
     },
   };
@@ -204,6 +235,13 @@ export async function hasWorkers(page, count) {
     assert.ok(performance.now() < patience, `the page has ${page.workers().length} workers, not ${count}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** A test's error, with what its page has to say. */
+export async function explained(error, { page, problems }) {
+  const alerts = await page.getByRole("alert").allTextContents().catch(() => []);
+  const seen = [...problems, ...alerts];
+  return seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
 }
 
 export async function remove(folder) {

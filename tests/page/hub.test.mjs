@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { build, file, here, openPage, panel, remove, serve, setNumber, unnamed } from "./harness.mjs";
+import { build, closeBrowser, file, here, openPage, panel, remove, serve, setNumber, unnamed } from "./harness.mjs";
 import { COMMIT, startHub, TOKEN } from "./hub-server.mjs";
 
 const REPO = "owner/story-model";
@@ -34,6 +34,7 @@ before(async () => {
 after(async () => {
   delete process.env.VITE_HUB_ADDRESS;
   delete process.env.VITE_HUB_ORIGINS;
+  await closeBrowser();
   server?.close();
   if (folder) await remove(folder);
 });
@@ -51,7 +52,7 @@ const shown = (...parts) => `Hidden size${checkSum(...parts).toLocaleString("en"
 function onPage(name, act, { weights = randomBytes(3 * MIB), ...options } = {}) {
   test(name, { timeout: 600_000 }, async () => {
     const hub = await startHub({ [REPO]: { ...texts, "model.safetensors": weights } });
-    const opened = await openPage(server.url, { origins: hub.origins, expected: EXPECTED, ...options });
+    const opened = await openPage(server.url, { share: true, origins: hub.origins, expected: EXPECTED, ...options });
     try {
       await opened.page.getByText("Ready.").waitFor();
       await open(opened.page, hub);

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { fakePage, trainButton } from "./fake-page.mjs";
 import { panel, setNumber } from "./harness.mjs";
 
-const { built, onPage } = fakePage();
+const { built, onPage } = fakePage({ changes: true });
 
 onPage(
   "opens and trains without a network",

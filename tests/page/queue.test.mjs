@@ -1,6 +1,6 @@
 // Commands that wait for the worker: those that are overtaken by others are not done.
 import assert from "node:assert/strict";
-import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { example, fakePage, holdPlans, trainButton, useFile } from "./fake-page.mjs";
 import { panel, setNumber } from "./harness.mjs";
 
 const { onPage } = fakePage();
@@ -37,10 +37,12 @@ onPage("Stop before the run has begun takes it back, and the next one trains", a
   await setNumber(page, "Steps", 4);
   await page.waitForTimeout(500);
   const before = (await plans(page)).asked;
-  await useFile(page, "plan-8000ms.jsonl", example("a"));
+  const plan = await holdPlans(page);
+  await useFile(page, "held-plans.jsonl", example("a"));
   await page.waitForFunction((before) => window.plans.asked > before, before);
   await trainButton(page).click();
   await stopButton(page).click();
+  await plan();
   await panel(page, "Train").getByText("Ready.").waitFor();
   assert.equal(await page.locator(".run-name").count(), 0);
   await trainButton(page).click();
@@ -49,12 +51,15 @@ onPage("Stop before the run has begun takes it back, and the next one trains", a
 }, { initScript: watched });
 
 onPage("of the plans that wait only the newest is made", async (page) => {
-  await useFile(page, "plan-1500ms.jsonl", example("a"));
+  const plan = await holdPlans(page);
   const before = (await plans(page)).asked;
-  for (const [size, asked] of [[2, 1], [3, 2], [4, 3], [5, 4]]) {
+  await useFile(page, "held-plans.jsonl", example("a"));
+  await page.waitForFunction((before) => window.plans.asked > before, before);
+  for (const [size, asked] of [[2, 2], [3, 3], [4, 4], [5, 5]]) {
     await setNumber(page, "Batch size", size);
     await page.waitForFunction((wanted) => window.plans.asked >= wanted, before + asked);
   }
+  await plan();
   await page.getByText("330 MiB").first().waitFor();
   const { asked, refused } = await plans(page);
   assert.ok(refused >= 2 && refused < asked, `${refused} of ${asked} refused`);

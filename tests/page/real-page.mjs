@@ -1,23 +1,23 @@
 // The page with the real engine, on a software GPU: minutes, not seconds. DEMO=folder serves another built-in model.
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { build, openPage, panel, remove, serve, setNumber, unzipSync } from "./harness.mjs";
+import { builtPage, explained, openPage, panel, serve, setNumber, unzipSync } from "./harness.mjs";
 
 export const TIMEOUT = 10 * 60_000;
 
-/** Builds and serves the page for the tests of one file; `onPage` runs a test on a fresh page whose model and data are loaded. */
+/** Serves the page for the tests of one file; `onPage` runs a test on a fresh page whose model and data are loaded. */
 export function realPage() {
   const built = { url: undefined };
-  let folder;
+  let page;
   let server;
   before(async () => {
-    folder = await build();
-    server = await serve([...(process.env.DEMO ? [process.env.DEMO] : []), folder]);
+    page = await builtPage();
+    server = await serve([...(process.env.DEMO ? [process.env.DEMO] : []), page.folder]);
     built.url = server.url;
   });
   after(async () => {
     server?.close();
-    if (folder) await remove(folder);
+    await page?.discard();
   });
   const onPage = (name, act, options) =>
     test(name, { timeout: TIMEOUT }, async (t) => {
@@ -26,10 +26,9 @@ export function realPage() {
         await opened.page.getByText("Ready.").waitFor();
         await act(opened.page, opened, t);
       } catch (error) {
-        const alerts = await opened.page.getByRole("alert").allTextContents().catch(() => []);
-        const seen = [...opened.problems, ...alerts];
+        const failure = await explained(error, opened);
         await opened.close().catch(() => {});
-        throw seen.length > 0 ? new Error(`${error.message}\nseen on the page: ${seen.join("\n")}`, { cause: error }) : error;
+        throw failure;
       }
       await opened.close();
     });

@@ -1,7 +1,7 @@
 // The states that pass or that nobody hopes for: each is explained, and as accessible as the rest.
 import assert from "node:assert/strict";
 import { check } from "./axe.mjs";
-import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { example, fakePage, holdAfter, trainButton, useFile } from "./fake-page.mjs";
 import { file, panel, setNumber } from "./harness.mjs";
 
 const { onPage } = fakePage();
@@ -52,11 +52,11 @@ onPage("an engine that cannot be made, tried again", async (page) => {
 onPage("a run that is prepared, goes on, is interrupted, and is offered", async (page) => {
   page.on("dialog", (dialog) => dialog.accept());
   await setNumber(page, "Steps", ENDLESS);
-  await useFile(page, "plan-8000ms.jsonl", example("a"));
-  await page.waitForTimeout(500);
+  const step = await holdAfter(page, 0);
   await trainButton(page).click();
   await page.getByText(/^Preparing: planning memory, compiling for the GPU/).waitFor();
   await check(page, "a run that is prepared");
+  await step();
   await page.getByText(/Training on 4 examples/).waitFor();
   await check(page, "a run that goes on");
   await button(page, "Pause").click();

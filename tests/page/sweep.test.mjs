@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
+import { example, fakePage, holdAfter, trainButton, useFile } from "./fake-page.mjs";
 import { file, panel, setNumber, unnamed, unzipSync, www } from "./harness.mjs";
 
 const { onPage } = fakePage();
@@ -170,11 +170,13 @@ onPage("tries ranks on several sets of targets, with one alpha for all", async (
 });
 
 onPage("stops after the run in progress, or at once", async (page) => {
-  await setNumber(page, "Steps", 60);
+  const step = await holdAfter(page, 10);
+  await setNumber(page, "Steps", 20);
   await chooseRanks(page, [4, 8, 16]);
   await startButton(page).click();
   await sweepPanel(page).getByText(/about .* left/).waitFor();
   await sweepPanel(page).getByRole("button", { name: "Stop after this run" }).click();
+  await step();
   await startButton(page).and(page.locator(":enabled")).waitFor();
   const states = async () => await rows(page).locator("td:last-child").allTextContents();
   assert.deepEqual((await states()).map((state) => state.split(",")[0]), ["done", "left out", "left out"]);
@@ -258,11 +260,16 @@ onPage("the adapters of runs that fail or are stopped do not stay on the GPU", a
   await startButton(page).and(page.locator(":enabled")).waitFor();
   assert.deepEqual(await options.allTextContents(), []);
   await page.getByRole("radio", { name: /Plain/ }).check();
-  await setNumber(page, "Steps", 200);
+  await setNumber(page, "Steps", 20);
+  const first = await holdAfter(page, 10);
   await startButton(page).and(page.locator(":enabled")).click();
+  await sweepPanel(page).getByText(/about .* left/).waitFor();
+  const second = await holdAfter(page, 11);
+  await first();
   await sweepPanel(page).getByText(/^Run 2 of 2/).waitFor();
   await sweepPanel(page).getByText(/about .* left/).waitFor();
   await sweepPanel(page).getByRole("button", { name: "Stop now" }).click();
+  await second();
   await startButton(page).and(page.locator(":enabled")).waitFor();
   assert.deepEqual(await options.allTextContents(), ["Sweep: rank 4, all linear (2)"]);
 });

@@ -19,11 +19,17 @@ const TOO_LARGE = "too-large.jsonl";
 /** What a run takes beside its weights, for each example of a batch; half of it with checkpointing. */
 const EXAMPLE_BYTES = 64 * 2 ** 20;
 
-/** Planning it takes as long as its name says. */
-const SLOW_PLAN = /^plan-(\d+)ms\.jsonl$/;
+// What a test asks of any run or file it asks by stores of these names, which a worker sees whatever it does.
 
-/** A store of this name keeps engines from being made. */
+/** Keeps engines from being made. */
 const CREATE_FAILS = "create-fails";
+
+/** Keeps the plans for the file of that name from coming to their end. */
+const HELD_PLANS = "held-plans";
+const HELD_FILE = "held-plans.jsonl";
+
+/** A run that is asked for while there is one makes so many steps, and the next when it is gone; with 0 it does not begin. */
+const HELD_STEPS = /^held-after-(\d+)$/;
 
 /** What a checkpoint holds is not what the engine has. */
 const BENT = "bent.jsonl";
@@ -32,6 +38,11 @@ const BENT = "bent.jsonl";
 const OVERFITTED = "overfitted.jsonl";
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Resolves when there is no store of this name. */
+async function gone(store) {
+  while (await caches.has(store)) await pause(20);
+}
 
 export default async function init() {
   return {};
@@ -83,7 +94,6 @@ export class Engine {
   #budget = { bytes: 2 ** 31, source: "the default for a fake GPU" };
 
   static async create() {
-    // A worker can be told nothing before it has begun, but it sees what the page has stored.
     if (await caches.has(CREATE_FAILS)) throw failure("Internal", "the engine cannot be made (fake)");
     return new Engine();
   }
@@ -116,8 +126,7 @@ export class Engine {
 
   async plan_memory({ train }, file) {
     return this.#exclusive(async () => {
-      const [, planMs] = SLOW_PLAN.exec(file.name) ?? [];
-      if (planMs) await pause(Number(planMs));
+      if (file.name === HELD_FILE) await gone(HELD_PLANS);
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "x [1024, 64] needs 4 GiB in one buffer, but 2 GiB are allowed");
       const peak = (changes) => {
         const { per_device_train_batch_size: size, gradient_checkpointing: again } = { ...train, ...changes };
@@ -195,6 +204,9 @@ export class Engine {
   async start({ lora, train, init_adapter, adapter, checkpoint, extend }, file, evaluation) {
     return this.#exclusive(async () => {
       await pause(20);
+      const held = (await caches.keys()).find((store) => HELD_STEPS.test(store));
+      const heldAfter = held && Number(HELD_STEPS.exec(held)[1]);
+      if (heldAfter === 0) await gone(held);
       if (file.name === TOO_LARGE) throw failure("OutOfMemory", "activations need 4 GiB in one buffer, but 2 GiB are allowed");
       const state = checkpoint && JSON.parse(new TextDecoder().decode(checkpoint["trainer_state.json"]));
       if (state && state.max_steps !== train.max_steps && !extend) {
@@ -202,7 +214,7 @@ export class Engine {
       }
       const step = state?.step ?? 0;
       const best = state?.best;
-      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation };
+      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation, held, heldAfter };
       this.#adapters.set(adapter, { step, r: this.#run.r, lora_alpha: this.#run.lora_alpha });
       return {
         step,
@@ -223,6 +235,7 @@ export class Engine {
       await pause(15);
       const run = this.#run;
       if (run.step === run.total || (mode === "drain" && !run.underWay)) return null;
+      if (run.step === run.heldAfter) await gone(run.held);
       run.step += 1;
       // Like a moment of the optimizer: it is what all steps before have made it.
       run.sum = (run.sum * 31 + run.step) % 1009;

@@ -55,32 +55,40 @@ let again = false;
 /** Reads the list anew, one reading at a time. */
 export async function refresh(): Promise<void> {
   again = true;
-  refreshing ??= (async () => {
+  refreshing ??= readAll();
+  await refreshing;
+}
+
+async function readAll(): Promise<void> {
+  try {
     while (again) {
       again = false;
       await read();
     }
-  })().finally(() => (refreshing = undefined));
-  await refreshing;
+  } finally {
+    // At once: whoever asks from here on is not served by this reading.
+    refreshing = undefined;
+  }
 }
 
 async function read(): Promise<void> {
   await settled();
   const found = await attempt((store) => store.list());
   if (!found) return;
+  const isOwn = ({ id }: KeptRun) => mine.has(id) || ahead.has(id);
   const away = new Set<string>();
-  const current: KeptRun[] = [];
+  const ended = new Map<string, KeptRun>();
   for (const kept of found) {
-    const own = mine.has(kept.id) || ahead.has(kept.id) ? find(kept.id) : undefined;
-    // Another tab may have renamed it.
-    if (own) current.push({ ...own, title: kept.title });
-    else if (!isUnderWay(kept)) current.push(kept);
-    else {
-      const now = await endIfLeft(kept);
-      if (!now) away.add(kept.id);
-      current.push(now ?? kept);
-    }
+    if (isOwn(kept) || !isUnderWay(kept)) continue;
+    const now = await endIfLeft(kept);
+    if (now) ended.set(kept.id, now);
+    else away.add(kept.id);
   }
+  // This tab's runs have gone on meanwhile; another tab may have renamed them.
+  const current = found.map((kept) => {
+    const own = isOwn(kept) ? find(kept.id) : undefined;
+    return own ? { ...own, title: kept.title } : (ended.get(kept.id) ?? kept);
+  });
   elsewhere.value = away;
   const here = runs.value.filter(({ id }) => unkept.has(id) || (mine.has(id) && !found.some((kept) => kept.id === id)));
   show([...here, ...current]);
@@ -140,6 +148,8 @@ export async function letGo(id: string): Promise<void> {
   leaving.set(id, left);
   await left;
   others?.postMessage(id);
+  // A list that was being read may have the run as it was before.
+  void refresh();
 }
 
 function show(list: readonly KeptRun[]): void {
@@ -189,7 +199,7 @@ export function changeRun(id: string, change: Partial<KeptRun>, sets: Sets = {})
   show(runs.value.map((kept) => (kept === before ? { ...before, ...whole } : kept)));
   const earlier = waiting.get(id);
   waiting.set(id, { change: { ...earlier?.change, ...whole }, sets: { ...earlier?.sets, ...sets } });
-  writing ??= write().finally(() => (writing = undefined));
+  writing ??= write();
 }
 
 async function write(): Promise<void> {
@@ -210,13 +220,15 @@ async function write(): Promise<void> {
     const { checkpoint: _, best: __, bytes: ___, ...small } = change;
     await kept(store.update(id, small));
   }
+  // At once: a change that comes from here on is written by another call.
+  writing = undefined;
   others?.postMessage("");
-  await measure();
+  void measure();
 }
 
 async function settled(): Promise<void> {
   await adding;
-  await writing;
+  while (writing) await writing;
 }
 
 /** The newest files of a run. */
@@ -239,7 +251,9 @@ export function hold(id: string, sets: Sets): void {
 }
 
 export function renameRun(id: string, title: string): void {
-  if (title.trim() !== "") changeRun(id, { title: freeTitle(title.trim(), id) });
+  if (title.trim() === "") return;
+  changeRun(id, { title: freeTitle(title.trim(), id) });
+  void refresh();
 }
 
 /** The title, with a number behind it if another run than `own` has it. */
