@@ -32,7 +32,8 @@ fn logits(count: usize) -> Vec<f32> {
 
 pub async fn likeliest(gpu: &Gpu) {
     for count in VOCABULARIES {
-        let logits = logits(count);
+        // Many of them are the highest.
+        let logits: Vec<f32> = logits(count).iter().map(|v| v.min(3.0)).collect();
         let highest = logits.iter().copied().fold(f32::MIN, f32::max);
         // The first of several.
         let expected = logits.iter().position(|&v| v == highest).unwrap() as u32;
