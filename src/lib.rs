@@ -15,6 +15,13 @@
 //! that it was needed and is replayed: forward, loss in chunks of tokens, backward into one flat gradient
 //! buffer. After the last micro-batch the optimizer clips and applies it, and while the loss is read back
 //! the next step is already under way ([`train::Trainer`]).
+//!
+//! # One generated token
+//!
+//! A prompt is read as training reads a batch, many rows at once, into a key-value cache. Then each token is a plan of
+//! five dispatches a layer, nine with an adapter ([`model::TokenPass`]), whose time is that of reading the weights. The
+//! next token is chosen on the GPU too, so that the host hands over many tokens at once and reads their ids while the
+//! next ones are made ([`generate::Tokens`]).
 
 pub mod base;
 pub mod bench;

@@ -7,9 +7,9 @@ use web_time::Instant;
 
 use super::ceilings::WARM_UP;
 use super::{Ceilings, Setup, Times, WeightType};
-use crate::config::Arithmetic;
+use crate::config::{Arithmetic, Precision};
 use crate::error::{Error, Result};
-use crate::generate::{Decoder, SamplingOptions, capacity};
+use crate::generate::{Decoder, MAX_AT_ONCE, SamplingOptions, Tokens, capacity};
 use crate::gpu::{Gpu, Stopwatch};
 use crate::memory::MemoryPlan;
 use crate::model::heads;
@@ -37,14 +37,16 @@ pub struct DecodingReport {
     pub weights: WeightType,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// From the prompt's tokens on the host to the logits of the next.
+    /// From the prompt's tokens on the host to the next one there.
     pub prefill_ms: f64,
     /// Tokens of the prompt by that.
     pub prefill_tokens_per_second: f64,
-    /// Tokens that followed, one by one.
+    /// Tokens that followed, drawn with the default settings.
     pub tokens: usize,
-    /// From one token on the host to the logits of the next.
+    /// From one token on the host to the next: of every so many as may be on their way together, by their number.
     pub ms_per_token: Times,
+    /// GPU operations of one token.
+    pub dispatches_per_token: usize,
     /// One by the median.
     pub tokens_per_second: f64,
     /// Bytes of the weights that every token reads.
@@ -113,39 +115,45 @@ impl DecodingReport {
         Stopwatch::new(gpu)?;
         let (memory, room) = (setup.decoding_plan(gpu, options)?, setup.capacity(options)?);
         let model = setup.load(gpu, tell).await?;
-        let ids = setup.random_ids(room);
-        let (prompt, rest) = ids.split_at(options.prompt);
+        let prompt = setup.random_ids(options.prompt);
+        let sampling = SamplingOptions::default();
+        let arithmetic = gpu.arithmetic(Precision::Auto)?;
 
         tell("decoding");
         let (start, mut prefill, mut rounds) = (Instant::now(), f64::INFINITY, 0);
         // A new decoder each time, as every generation has one; what is compiled stays.
-        let mut decoder = loop {
+        let mut tokens = loop {
             let make = || Decoder::new(&model, None, room);
             let mut decoder = gpu.make_room("generating text", make).await?;
+            decoder.set_arithmetic(arithmetic);
             let start_of_prompt = Instant::now();
-            decoder.feed(prompt).await?;
+            let mut tokens = Tokens::new(decoder, &prompt, &sampling, options.tokens + 1).await?;
+            tokens.next().await?;
             prefill = prefill.min(start_of_prompt.elapsed().as_secs_f64());
             rounds += 1;
             if rounds >= PREFILLS && start.elapsed() >= WARM_UP {
-                break decoder;
+                break tokens;
             }
         };
-        // Its plan is recorded with the first.
-        decoder.feed(&rest[..1]).await?;
-        let mut seconds = Vec::with_capacity(options.tokens);
-        for id in &rest[1..] {
-            let start = Instant::now();
-            decoder.feed(&[*id]).await?;
-            seconds.push(start.elapsed().as_secs_f64());
+        let mut seconds = Vec::with_capacity(options.tokens.div_ceil(MAX_AT_ONCE));
+        let mut counted = 0;
+        while counted < options.tokens {
+            let (start, first) = (Instant::now(), counted);
+            while counted < options.tokens && counted - first < MAX_AT_ONCE {
+                tokens.next().await?;
+                counted += 1;
+            }
+            seconds.push(start.elapsed().as_secs_f64() / (counted - first) as f64);
         }
+        let dispatches_per_token = tokens.decoder().operations_per_token();
         let allocated_bytes = gpu.allocated_bytes();
-        drop(decoder);
+        drop(tokens);
         drop(model);
         gpu.settle().await?;
         tell("the device's ceilings");
         let ceilings = Ceilings::measure(gpu, setup.weights, setup.activations(), Arithmetic::F32).await?;
 
-        let (tokens, weight_bytes_per_token) = (seconds.len(), setup.bytes_per_token(gpu)?);
+        let (tokens, weight_bytes_per_token) = (counted, setup.bytes_per_token(gpu)?);
         let ms_per_token = Times::of_seconds(seconds);
         let floor_ms = 1e3 * ceilings.floor(0, weight_bytes_per_token);
         let kv = (4 * heads(&setup.model).kv_width() * setup.model.num_hidden_layers) as u64;
@@ -160,6 +168,7 @@ impl DecodingReport {
             tokens_per_second: 1e3 / ms_per_token.median,
             share_of_floor: floor_ms / ms_per_token.median,
             ms_per_token,
+            dispatches_per_token,
             weight_bytes_per_token,
             cache_bytes_per_token: kv * (prompt.len() + tokens / 2) as u64,
             ceilings,

@@ -48,7 +48,7 @@ impl Group {
         let name = kernel.split('/').next().unwrap_or(kernel);
         let has = |part: &str| name.contains(part);
         match name {
-            _ if has("matmul") || has("sum_shares") => Self::Matmul,
+            _ if has("matmul") || has("matvec") || has("sum_shares") => Self::Matmul,
             _ if has("attention") && ["_delta", "_dq", "_dkv", "_backward"].into_iter().any(has) => {
                 Self::AttentionBackward
             }

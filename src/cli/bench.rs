@@ -253,13 +253,14 @@ fn print_decoding(report: &DecodingReport) {
         report.prefill_tokens_per_second
     );
     println!(
-        "then {}: {:.3} ms each (p10 {:.3}, p90 {:.3}, mean {:.3}), {:.1} tokens/s",
+        "then {}: {:.3} ms each (p10 {:.3}, p90 {:.3}, mean {:.3}), {:.1} tokens/s, {} dispatches each",
         counted(report.tokens, "token"),
         times.median,
         times.p10,
         times.p90,
         times.mean,
-        report.tokens_per_second
+        report.tokens_per_second,
+        report.dispatches_per_token
     );
     print_ceilings(&report.ceilings);
     println!(

@@ -4,16 +4,18 @@ mod adapted;
 mod decoder;
 mod merged;
 mod sampler;
+mod tokens;
 
 pub use adapted::{Adapted, logit_difference};
-pub use decoder::Decoder;
+pub use decoder::{Chosen, Decoder, MAX_AT_ONCE};
 pub use merged::{MergeCheck, MergeProbe};
 pub use sampler::{Sampler, SamplingOptions};
+pub use tokens::Tokens;
 
 use web_time::Instant;
 
 use crate::base::Base;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use crate::error::{Error, Result};
 use crate::tokenizer::{Message, StreamDecoder, Tokenizer};
 
@@ -97,21 +99,22 @@ pub async fn generate(
     options: &SamplingOptions,
     on_text: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Generated> {
-    let mut sampler = Sampler::new(options)?;
+    options.check()?;
     let ids = prompt.encode(&base.tokenizer)?;
     base.check_ids(&ids)?;
     let capacity = capacity(base.model.config(), ids.len(), options)?;
     let room = capacity - ids.len();
     let make = || Adapted::decoder(adapter, base, capacity);
-    let mut decoder = base.model.gpu().make_room("generating text", make).await?;
-    let mut logits = decoder.feed(&ids).await?;
+    let gpu = base.model.gpu();
+    let mut decoder = gpu.make_room("generating text", make).await?;
+    decoder.set_arithmetic(gpu.arithmetic(Precision::Auto)?);
+    let mut chosen = Tokens::new(decoder, &ids, options, room).await?;
     let start = Instant::now();
     let mut stream = StreamDecoder::new(&base.tokenizer);
     let mut text = String::new();
     let mut tokens = 0;
     let mut stopped = Stopped::Length;
-    while tokens < room {
-        let id = sampler.sample(&logits);
+    while let Some(id) = chosen.next().await? {
         tokens += 1;
         if base.stop.contains(&id) {
             stopped = Stopped::Eos;
@@ -123,9 +126,6 @@ pub async fn generate(
                 stopped = Stopped::Caller;
                 break;
             }
-        }
-        if tokens < room {
-            logits = decoder.feed(&[id]).await?;
         }
     }
     if let Some(piece) = stream.finish()? {

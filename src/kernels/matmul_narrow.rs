@@ -3,7 +3,7 @@
 
 use super::matmul::{Columns, Nn, Nt, dispatch};
 use super::matmul_coop::{ENABLE, one_part, sum_shares};
-use super::{STEP, shader, wgsl};
+use super::{PCG, STEP, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor};
@@ -41,7 +41,7 @@ params! {
 /// The files that drop elements, or not, and the variant's name.
 fn dropout_parts(dropout: bool) -> (&'static [&'static str], &'static str) {
     match dropout {
-        true => (&[STEP, wgsl!("shared/dropout_hash")], "dropout"),
+        true => (&[STEP, PCG, wgsl!("shared/dropout_hash")], "dropout"),
         false => (&[wgsl!("shared/dropout_none")], ""),
     }
 }

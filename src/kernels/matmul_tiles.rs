@@ -1,7 +1,7 @@
 //! Tiles and variants of the plain products ([`matmul`](super::matmul)), and into how many shares a long sum is cut.
 
 use super::matmul::{MatmulNnParams, MatmulNtParams, MatmulTnParams};
-use super::{STEP, WEIGHT_DTYPES, shader, weight_part, wgsl};
+use super::{PCG, STEP, WEIGHT_DTYPES, shader, weight_part, wgsl};
 use crate::gpu::{Dtype, Shader};
 
 /// Fewer workgroups than this do not fill a large GPU.
@@ -91,7 +91,7 @@ fn variant(reads: Reads, tile: Tile, dropout: bool, kernel: &'static str) -> (St
     let mut parts = reads.to_vec();
     if dropout {
         name.push("dropout");
-        parts.extend([STEP, DROPOUT_HASH]);
+        parts.extend([STEP, PCG, DROPOUT_HASH]);
     } else {
         parts.push(DROPOUT_NONE);
     }

@@ -13,6 +13,7 @@
 pub mod adamw;
 pub mod add_rows;
 pub mod attention;
+pub mod attention_token;
 pub mod copy;
 pub mod copy_columns;
 pub mod cross_entropy;
@@ -26,9 +27,11 @@ pub mod matmul;
 pub mod matmul_coop;
 pub mod matmul_narrow;
 mod matmul_tiles;
+pub mod matvec;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
+pub mod sample;
 pub mod step;
 pub mod swiglu;
 pub mod transpose;
@@ -51,6 +54,7 @@ macro_rules! wgsl {
 use wgsl;
 
 const STEP: &str = wgsl!("shared/step");
+const PCG: &str = wgsl!("shared/pcg");
 const ROW: &str = wgsl!("shared/row");
 const WEIGHT_F32: &str = wgsl!("shared/weight_f32");
 const WEIGHT_F16: &str = wgsl!("shared/weight_f16");
@@ -80,6 +84,7 @@ pub fn all_shaders() -> Vec<Shader> {
         adamw::shaders(),
         add_rows::shaders(),
         attention::shaders(),
+        attention_token::shaders(),
         copy::shaders(),
         copy_columns::shaders(),
         cross_entropy::shaders(),
@@ -92,9 +97,11 @@ pub fn all_shaders() -> Vec<Shader> {
         matmul_tiles::shaders(),
         matmul_coop::plain_shaders(),
         matmul_narrow::shaders(Arithmetic::F32),
+        matvec::shaders(),
         reduce::shaders(),
         rms_norm::shaders(),
         rope::shaders(),
+        sample::shaders(),
         swiglu::shaders(),
         transpose::shaders(),
     ]

@@ -12,6 +12,7 @@ mod loader;
 mod lora;
 mod loss;
 mod norm;
+mod token;
 mod weights;
 
 pub use backward::{Stage, record_backward, stage};
@@ -22,6 +23,7 @@ pub use inputs::{Inputs, Ranges};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, chunk_rows, record_loss};
 pub use norm::NormWeight;
+pub use token::{TokenBuffers, TokenPass};
 pub use weights::{LayerWeights, LinearWeight, WeightBytes, Weights};
 
 use std::rc::Rc;

@@ -119,7 +119,8 @@ fn windows_shorten_the_attention() {
 /// A kernel without a group would leave its time unexplained.
 #[test]
 fn every_kernel_has_a_group() {
-    let rest = ["add_rows", "copy", "copy_columns", "gather", "scatter", "transpose"];
+    let rest =
+        ["add_rows", "copy", "copy_columns", "gather", "sample", "sample_choose", "scatter", "transpose"];
     for shader in postil::kernels::all_shaders() {
         let is_rest = rest.contains(&shader.kernel);
         assert_eq!(Group::of(&shader.label()) == Group::Other, is_rest, "{}", shader.kernel);

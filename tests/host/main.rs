@@ -23,8 +23,11 @@ mod merge;
 mod order;
 mod packing;
 mod records;
+#[path = "../reference/mod.rs"]
+mod reference;
 mod run_file;
 mod safetensors;
+mod sampler;
 mod schedule;
 mod shards;
 mod slices;

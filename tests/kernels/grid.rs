@@ -3,6 +3,7 @@ use postil::kernels::adamw::AdamwParams;
 use postil::kernels::add_rows::AddRowsParams;
 use postil::kernels::all_shaders;
 use postil::kernels::attention::{AttentionDeltaParams, AttentionDkvSumParams, AttentionParams};
+use postil::kernels::attention_token::AttentionTokenParams;
 use postil::kernels::copy::CopyParams;
 use postil::kernels::copy_columns::CopyColumnsParams;
 use postil::kernels::cross_entropy::CrossEntropyParams;
@@ -12,6 +13,7 @@ use postil::kernels::halves::HalvesParams;
 use postil::kernels::head_norm::{HeadNormBackwardParams, HeadNormParams};
 use postil::kernels::layer_norm::{LayerNormBackwardParams, LayerNormParams};
 use postil::kernels::matmul_coop::SumSharesParams;
+use postil::kernels::matvec::MatvecParams;
 use postil::kernels::rms_norm::{RmsNormBackwardParams, RmsNormParams};
 use postil::kernels::rope::RopeParams;
 use postil::kernels::step::{Optimizer, Step};
@@ -182,6 +184,21 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("attention_tiled/64x64", params, &[&range, &a, &wide, &b, &side], 3, 3).await;
     folding.check("attention_tiled_dq/32x64", params, &[&operands[..], &[&b]].concat(), 6, 6).await;
     folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&b, &c]].concat(), 6, 6).await;
+    let params = AttentionTokenParams {
+        heads: 3,
+        kv_heads: 3,
+        head_dim: 11,
+        scale: 0.2,
+        count: 2 * rows,
+        ..Default::default()
+    };
+    // The rows of `wide` are twice as many of 66 columns: the first share of three heads, of which `[0, 37]` is seen.
+    let bindings = [&range, &a, &rstd, &rstd, &rstd, &wide, &b, &side];
+    folding.check("attention_token/ones", params, &bindings, 6, 3).await;
+    let params =
+        MatvecParams { n: rows, k: width, end_0: rows, end_1: rows, scale_0: 1.0, ..Default::default() };
+    let bindings = [&d, &a, &a, &rstd, &rstd, &rstd, &c, &a];
+    folding.check("matvec/f32-ones", params, &bindings, 6, rows.div_ceil(4)).await;
     let params = AttentionDkvSumParams { rows, heads: 3, kv_heads: 3, head_dim: 22 };
     folding.check("attention_dkv_sum", params, &[&a, &d, &wide_out], 2, 2 * elements).await;
 }

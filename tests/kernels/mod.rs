@@ -10,6 +10,7 @@ mod attention;
 // Its workgroups need more memory than browsers give; the kernels are native ones.
 #[cfg(not(target_arch = "wasm32"))]
 mod attention_coop;
+mod attention_token;
 mod copy;
 mod copy_columns;
 mod cross_entropy;
@@ -24,11 +25,13 @@ mod matmul;
 mod matmul_coop;
 mod matmul_dropout;
 mod matmul_narrow;
+mod matvec;
 mod parts;
 #[cfg(not(target_arch = "wasm32"))]
 mod pipelines;
 mod reduce;
 mod rms_norm;
 mod rope;
+mod sample;
 mod swiglu;
 mod transpose;

@@ -35,6 +35,7 @@ pub async fn cache_in_parts(gpu: &Gpu) {
     let gpu = cut(gpu, 384).await;
     assert!(unwritten(&gpu, &[400, 192]).part_count() > 1);
     super::attention::queries_on_a_cache(&gpu).await;
+    super::attention_token::ranges(&gpu).await;
 }
 
 /// Sums and norms of up to 300,001 numbers. Each part has its own groups, so the partial sums of
@@ -273,7 +274,7 @@ pub async fn default_limits(_: &Gpu) {
 mod fine {
     use postil::gpu::{Allocator, Gpu};
 
-    use super::super::{attention, matmul, matmul_dropout};
+    use super::super::{attention, matmul, matmul_dropout, matvec};
     use super::{cut, unwritten};
 
     /// The widest matrices have 310 columns; with the finest cuts those of 65 rows or more are in several parts, for
@@ -287,6 +288,13 @@ mod fine {
         matmul::nn(&gpu).await;
         matmul::tn(&gpu).await;
         matmul::zero_extension_changes_no_bit(&gpu).await;
+    }
+
+    /// Weights in several parts. (An adapter is cut between its matrices or their rows: generation in parts has such.)
+    pub async fn matvecs(gpu: &Gpu) {
+        let gpu = cut(gpu, 700).await;
+        assert!(gpu.part_limits().rows > 16 || unwritten(&gpu, &[131, 200]).part_count() > 1);
+        matvec::layers_up_to(&gpu, 200).await;
     }
 
     /// Masks go by the row of the whole product.
@@ -306,7 +314,7 @@ mod fine {
         attention::large_scores(&gpu).await;
     }
 
-    cases!(matmuls, dropout, attention_in_parts);
+    cases!(matmuls, matvecs, dropout, attention_in_parts);
 }
 
 cases!(cache_in_parts, reductions, rows_in_parts, transposes, late_keys, transfers, packing, default_limits,);

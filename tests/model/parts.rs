@@ -31,7 +31,7 @@ pub async fn open(limits: wgpu::Limits) -> Arc<Gpu> {
         .expect("less than the adapter offers")
 }
 
-/// Logits and gradients, and of some training, each within the same tolerance as in one part.
+/// Logits and gradients, and of some training and generated tokens, each within the same tolerance as in one part.
 async fn in_parts(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let gpu = open(small(gpu, &golden.config)).await;
     let PartLimits { bytes: binding, rows: cut } = gpu.part_limits();
@@ -61,6 +61,10 @@ async fn in_parts(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     super::gradients::gradients(&gpu, golden).await;
     if ["gqa_f32_untied", "tied_f16", "gemma3", "gpt2"].contains(&golden.name) {
         super::training::training(&gpu, golden).await;
+    }
+    // Separate, fused and transposed weights, with biases, norms of heads and activations of every kind.
+    if ["gqa_f32_untied", "qwen2", "phi3", "gemma3", "gpt2"].contains(&golden.name) {
+        super::generation::generation(&gpu, golden).await;
     }
 }
 

@@ -22,6 +22,7 @@ pub mod matmul;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
+pub mod sample;
 pub mod swiglu;
 pub mod transpose;
 

@@ -1,0 +1,2 @@
+// matvec.wgsl: invocations of a workgroup.
+const LANES: u32 = 256u;
