@@ -1,7 +1,7 @@
-// y0 = x0 and y1 = x1, rounded to f16
+// y0 = x0 and y1 = x1, rounded to 16 bits
 // Shapes    x0, y0 [4·quads0]; x1, y1 [4·quads1]; y0 and y1 packed, two to a word, low half first.
 // Dispatch  ⌈(quads0 + quads1)/256⌉ workgroups of 256, in x and y.
-// Numerics  what f16 does not reach is its largest number.
+// Numerics  those of shared/halves_f16.wgsl or shared/halves_bf16.wgsl.
 // Output    y0 =, y1 =
 struct Params { quads0: u32, quads1: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -9,8 +9,6 @@ struct Params { quads0: u32, quads1: u32, }
 @group(0) @binding(2) var<storage, read> x1: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y0: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> y1: array<vec2<u32>>;
-
-const LARGEST: vec4<f32> = vec4(65504.0);
 
 @compute @workgroup_size(256)
 fn main(
@@ -21,11 +19,9 @@ fn main(
   let i = (wg.y * grid.x + wg.x) * 256u + t;
   if i < params.quads0 {
     let q = i;
-    let v = clamp(x0[q], -LARGEST, LARGEST);
-    y0[q] = vec2(pack2x16float(v.xy), pack2x16float(v.zw));
+    y0[q] = packed(x0[q]);
   } else if i < params.quads0 + params.quads1 {
     let q = i - params.quads0;
-    let v = clamp(x1[q], -LARGEST, LARGEST);
-    y1[q] = vec2(pack2x16float(v.xy), pack2x16float(v.zw));
+    y1[q] = packed(x1[q]);
   }
 }

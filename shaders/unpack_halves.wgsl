@@ -1,4 +1,4 @@
-// y0 = x0 and y1 = x1, widened from f16
+// y0 = x0 and y1 = x1, widened from 16 bits
 // Shapes    x0, y0 [4·quads0]; x1, y1 [4·quads1]; x0 and x1 packed, two to a word, low half first.
 // Dispatch  ⌈(quads0 + quads1)/256⌉ workgroups of 256, in x and y.
 // Output    y0 =, y1 =
@@ -18,11 +18,9 @@ fn main(
   let i = (wg.y * grid.x + wg.x) * 256u + t;
   if i < params.quads0 {
     let q = i;
-    let v = x0[q];
-    y0[q] = vec4(unpack2x16float(v.x), unpack2x16float(v.y));
+    y0[q] = unpacked(x0[q]);
   } else if i < params.quads0 + params.quads1 {
     let q = i - params.quads0;
-    let v = x1[q];
-    y1[q] = vec4(unpack2x16float(v.x), unpack2x16float(v.y));
+    y1[q] = unpacked(x1[q]);
   }
 }

@@ -19,7 +19,7 @@
 //! # One generated token
 //!
 //! A prompt is read as training reads a batch, many rows at once, into a key-value cache. Then each token is a plan of
-//! five dispatches a layer, nine with an adapter ([`model::TokenPass`]), whose time is that of reading the weights. The
+//! five dispatches a layer, nine with an adapter ([`model::TokenPass`]; one more for a long cache, or a norm), whose time is that of reading the weights. The
 //! next token is chosen on the GPU too, so that the host hands over many tokens at once and reads their ids while the
 //! next ones are made ([`generate::Tokens`]).
 

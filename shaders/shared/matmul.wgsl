@@ -4,7 +4,7 @@
 //   const A_ALONG_K, B_ALONG_K: whether the four neighbours below are neighbours in k, or else in rows and in columns;
 //   fn a4(phase, row, k) -> vec4<f32>, fn b4(phase, k, column) -> vec4<f32>: four neighbours, 0 for a k outside the
 //   matrices, anything for rows and columns outside.
-// Numerics: f32, k in rising order, so a result does not depend on M, on N, on the tile or on the grid.
+// Numerics: f32, k in rising order, so a result does not depend on M, on N or on the tile.
 const THREADS: u32 = (BM / 4u) * (BN / 4u);
 const ROWS: u32 = BM / 4u;
 const COLUMNS: u32 = BN / 4u;

@@ -228,9 +228,10 @@ impl Counter<'_> {
                 self.norm(role, "norm", F32 + a);
             }
         }
-        if goes_on(Stage::Down) {
-            let (inner, width) = self.mlp_widths();
-            self.moved("activation backward", Group::Activation, tokens * (2 * inner + width) * a);
+        let (inner, width) = self.mlp_widths();
+        match goes_on(Stage::Down) {
+            true => self.moved("activation backward", Group::Activation, tokens * 2 * (inner + width) * a),
+            false => self.moved("activation", Group::Activation, tokens * (inner + width) * a),
         }
         if goes_on(Stage::Output) {
             self.attention(layer, "attention backward", Group::AttentionBackward, 5, [4, 2]);

@@ -61,7 +61,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with_all = ["generate", "kernels"])]
     warmup: usize,
     /// Measure generation instead, one sequence without an adapter: a prompt of --length tokens and --steps after it.
-    /// Not with --kernels, nor with options of batches, training, the adapter or --precision (it is in f32)
+    /// Not with --kernels, nor with options of batches, training, the adapter or --precision (tokens are in f32)
     #[arg(long, conflicts_with_all = ["kernels", "batch_size", "gradient_checkpointing", "rank", "alpha", "dropout",
         "target_modules", "rank_pattern", "alpha_pattern"])]
     generate: bool,

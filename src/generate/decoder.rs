@@ -196,6 +196,7 @@ impl<'a> Decoder<'a> {
     /// Whatever the device reports.
     pub async fn choose(&mut self, count: usize) -> Result<Chosen> {
         assert!(count <= MAX_AT_ONCE, "{count} tokens at once");
+        assert!(self.len + count <= self.buffers.caches[0].rows(), "no room for {count} more tokens");
         let step = self.step.take().unwrap_or_else(|| self.record_choice(true));
         let mut recorder = Recorder::new(self.model.gpu());
         for _ in 0..count {

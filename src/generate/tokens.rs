@@ -85,6 +85,7 @@ impl<'a> Tokens<'a> {
             self.hand_over().await?;
         }
         if let Some(id) = self.ready.pop_front() {
+            self.check(id)?;
             return Ok(Some(id));
         }
         match &mut self.chooser {
@@ -95,7 +96,6 @@ impl<'a> Tokens<'a> {
                 let seconds = std::mem::replace(last, Instant::now()).elapsed().as_secs_f64();
                 let fit = AT_ONCE * count as f64 / seconds.max(1e-6);
                 *at_once = (fit as usize).clamp(1, MAX_AT_ONCE);
-                ids.iter().try_for_each(|&id| self.check(id))?;
                 self.ready.extend(ids);
             }
             Chooser::Host { sampler, next } => {
@@ -105,11 +105,13 @@ impl<'a> Tokens<'a> {
                 self.left -= 1;
                 let id = sampler.sample(&self.decoder.feed(&[*next]).await?);
                 *next = id;
-                self.check(id)?;
                 self.ready.push_back(id);
             }
         }
-        Ok(self.ready.pop_front())
+        // What was chosen after the end of the text is nobody's, whatever it is.
+        let id = self.ready.pop_front();
+        id.map_or(Ok(()), |id| self.check(id))?;
+        Ok(id)
     }
 
     /// Keeps the device at work.

@@ -36,7 +36,7 @@ params! {
 /// How attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionKernel {
-    /// A workgroup for each row and head. Any `head_dim`; for few rows, such as a generated token's.
+    /// A workgroup for each row and head. Any `head_dim`; for few rows.
     Rows,
     /// Tiles of rows and of the heads that share a key head, in registers; `head_dim` is a multiple of 4.
     Tiled,

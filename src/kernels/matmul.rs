@@ -2,7 +2,8 @@
 //! K, and for the adapter's own gradients (TN). See `shaders/matmul_{nt,nn,tn}.wgsl`.
 //!
 //! Sums run over K in rising order whatever the tile, so a result depends neither on the tile nor on the
-//! number of rows. (The products of a generated token are [`matvec`](super::matvec)'s, with an order of their own.)
+//! number of rows, unless K is shared out ([`Nn::shares`]). Narrow products ([`matmul_narrow`]) and those of a generated
+//! token ([`matvec`](super::matvec)) have an order of their own.
 //! An operand in several parts takes a dispatch for each: parts of M and N leave the result as it is, parts of K
 //! (a frozen weight in NN, tokens in TN) are added up one after the other.
 

@@ -181,7 +181,8 @@ impl Shares {
     /// # Errors
     /// When the device has no room for them.
     pub fn new(gpu: &dyn Allocator, rows: usize, elements: usize) -> Result<Option<Self>> {
-        let shape = [Self::count(rows), elements];
+        // Fewer tokens may be in more shares than more of them.
+        let shape = [rows.div_ceil(SHARE).clamp(1, MAX_SHARES), elements];
         match Tensor::byte_size(&shape, Dtype::F32) {
             Some(bytes) if bytes <= gpu.part_limits().bytes => {
                 Ok(Some(Self { parts: gpu.tensor("gradient shares", &shape, Dtype::F32)? }))
@@ -197,7 +198,7 @@ impl Shares {
 
     /// Tokens of a share.
     fn tokens(tokens: usize) -> usize {
-        tokens.div_ceil(MAX_SHARES).next_multiple_of(SHARE)
+        tokens.div_ceil(MAX_SHARES).next_multiple_of(SHARE).max(SHARE)
     }
 
     /// `parts[z, at..] = dropout(wide)ᵀ·narrow` over the z-th share of the tokens, `[wide, narrow]` or, `transposed`,
@@ -213,6 +214,7 @@ impl Shares {
     ) {
         let tokens = wide.tensor.rows();
         assert_eq!(narrow.tensor.rows(), tokens, "both sides have the same rows");
+        assert!(Self::count(tokens) <= self.parts.rows(), "{tokens} tokens are more than there is room for");
         assert!(
             wide.is_aligned() && wide.count.is_multiple_of(4),
             "{} columns from {}",

@@ -223,7 +223,7 @@ impl<'a> Matvec<'a> {
     /// be [`Self::is_one`].
     pub fn add_to(&self, plan: &mut PlanBuilder) {
         let pieces = self.pieces();
-        if let (true, Some((f, start))) = (pieces.len() == self.weights.len(), self.f(plan)) {
+        if let (true, Some((f, start))) = (self.at_once(&pieces), self.f(plan)) {
             self.dispatch(plan, &pieces, &f, start);
             return;
         }
@@ -242,9 +242,14 @@ impl<'a> Matvec<'a> {
         }
     }
 
-    /// Whether it is one dispatch: each operand lies in one part.
+    /// Whether it is one dispatch: each operand lies in one part, and the weights are of one type.
     pub fn is_one(&self, plan: &PlanBuilder) -> bool {
-        self.pieces().len() == self.weights.len() && self.f(plan).is_some()
+        self.at_once(&self.pieces()) && self.f(plan).is_some()
+    }
+
+    fn at_once(&self, pieces: &[Piece<'_>]) -> bool {
+        let is_first = |piece: &Piece<'_>| piece.weight.dtype() == pieces[0].weight.dtype();
+        pieces.len() == self.weights.len() && pieces.iter().all(is_first)
     }
 
     /// The adapter from the first to the last of the weights' B, and where that begins; `None` if it is in several

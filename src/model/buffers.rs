@@ -172,22 +172,22 @@ impl LayerBuffers {
         })
     }
 
-    /// Makes room for the tensors that are of all layers in turn with [`Keep::Halves`].
+    /// Makes room for the tensors that are of all layers in turn with [`Keep::Halves`]. Operands of products in f16 are
+    /// kept in that; the residual stream, which may leave its range, and what is added to it in bf16.
     fn keep_halves(&mut self, gpu: &dyn Allocator) -> Result<()> {
-        let heads_in = self.heads_in.iter().flat_map(|heads| [&heads.q, &heads.k]);
-        let branches = self.branches.iter().flatten().map(|branch| &branch.x);
-        let large = [&self.x, &self.q, &self.kv, &self.attention_out, &self.middle, &self.gate_up];
-        self.kept = large
-            .into_iter()
-            .chain(heads_in)
-            .chain(branches)
-            .map(|tensor| Ok([tensor.clone(), gpu.tensor("kept", tensor.shape(), Dtype::F16)?]))
+        let streams = [&self.x, &self.middle].into_iter();
+        let streams = streams.chain(self.branches.iter().flatten().map(|branch| &branch.x));
+        let operands = [&self.q, &self.kv, &self.attention_out, &self.gate_up].into_iter();
+        let operands = operands.chain(self.heads_in.iter().flat_map(|heads| [&heads.q, &heads.k]));
+        let (streams, operands) = (streams.map(|x| (x, Dtype::BF16)), operands.map(|x| (x, Dtype::F16)));
+        self.kept = streams
+            .chain(operands)
+            .map(|(tensor, dtype)| Ok([tensor.clone(), gpu.tensor("kept", tensor.shape(), dtype)?]))
             .collect::<Result<_>>()?;
-        assert!(self.kept.len().is_multiple_of(2), "kept in pairs");
         Ok(())
     }
 
-    /// What is kept in 16 bits, beside the tensors that it is kept of; there are two in every part of a layer.
+    /// What is kept in 16 bits, beside the tensors that it is kept of; there are always two of a type together.
     pub(super) fn kept_pairs(&self) -> impl Iterator<Item = [(&Tensor, &Tensor); 2]> {
         self.kept.chunks_exact(2).map(|pair| [(&pair[0][0], &pair[0][1]), (&pair[1][0], &pair[1][1])])
     }

@@ -46,7 +46,7 @@ impl Gradients {
         let make = |label: &str, columns: usize| gpu.tensor(label, &[rows, columns], Dtype::F32);
         // A product in shares reads whole operands, four columns at a time, and adds up in the flat buffer.
         let widths = || lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
-        let widest = widths().max().unwrap_or(0).max(inner_width(config));
+        let widest = widths().max().unwrap_or(0).max(inner_width(config)).max(heads.kv_width());
         let widest = Tensor::byte_size(&[rows, widest], Dtype::F32).unwrap_or(u64::MAX);
         let in_shares = widest.max(adapter.bytes()) <= gpu.part_limits().bytes
             && widths().all(|width| width.is_multiple_of(4));

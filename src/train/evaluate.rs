@@ -147,12 +147,6 @@ impl Evaluator {
         Self { model: Rc::clone(model), lora, workspace, step, clear, arithmetic, plans: HashMap::new() }
     }
 
-    /// The arithmetic of the matrix products from now on.
-    pub(super) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
-        self.arithmetic = arithmetic;
-        self.plans.clear();
-    }
-
     /// The mean loss over the examples of `rows`, without dropout.
     ///
     /// # Errors

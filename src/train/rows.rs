@@ -14,7 +14,6 @@ pub(super) fn as_rows(config: &TrainConfig, examples: Examples) -> Rows {
 }
 
 /// What a run on these rows makes its buffers for, if they are cut to `max_length`. `arithmetic`: that of its beginning.
-/// One that leaves f16 on its way goes on with what it has.
 pub(super) fn session_options(
     config: &TrainConfig,
     lora_dropout: f64,

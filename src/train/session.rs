@@ -94,6 +94,7 @@ pub struct Session {
     lora: Rc<Lora>,
     dropout: bool,
     arithmetic: Arithmetic,
+    half_activations: bool,
     workspace: Workspace,
     step: Rc<StepBuffer>,
     gradients: Gradients,
@@ -151,6 +152,7 @@ impl Session {
             lora,
             dropout: options.dropout,
             arithmetic: options.arithmetic,
+            half_activations: options.keep() == Keep::Halves,
             gradients,
             moments,
             norm_parts,
@@ -161,8 +163,24 @@ impl Session {
         Ok(session)
     }
 
-    /// The arithmetic of the matrix products from now on, with the scale of the loss that it begins with.
-    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+    /// Leaves f16: everything is computed in f32 from now on, as with gradient checkpointing if activations were kept in
+    /// 16 bits, where they may not have been what they stand for. An [`Evaluator`] of before is to be made anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
+    pub fn leave_f16(&mut self) -> Result<()> {
+        self.set_arithmetic(Arithmetic::F32);
+        if self.half_activations {
+            let (gpu, rows) = (&**self.model.gpu(), self.workspace.buffers.out.rows());
+            self.workspace.buffers =
+                PassBuffers::for_training(gpu, self.model.config(), &self.lora, rows, Keep::Input)?;
+            self.half_activations = false;
+        }
+        Ok(())
+    }
+
+    /// The arithmetic of the matrix products, with the scale of the loss that it begins with.
+    fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         let (gpu, g) = (&**self.model.gpu(), &self.gradients);
         let mut optimizer = PlanBuilder::with_step(gpu, &self.step);
         norm(&mut optimizer, &g.adapter, &self.norm_parts, &g.state.view(0, &[1]));

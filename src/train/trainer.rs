@@ -139,7 +139,7 @@ impl Trainer {
             gpu.write(tensor, values);
         }
         if state.arithmetic == Arithmetic::F32 {
-            run.compute_in(Arithmetic::F32);
+            run.leave_f16()?;
         }
         if state.arithmetic == run.session.arithmetic() {
             run.loss_scale = state.loss_scale;
@@ -310,7 +310,7 @@ impl Trainer {
             let (next, text) =
                 skipped.deal_with(self.session.arithmetic(), self.loss_scale.scale, self.config.precision)?;
             if next != self.session.arithmetic() {
-                self.compute_in(next);
+                self.leave_f16()?;
             }
             note = Some(text);
         }
@@ -338,10 +338,11 @@ impl Trainer {
         }))
     }
 
-    /// The arithmetic of the steps to come.
-    fn compute_in(&mut self, arithmetic: Arithmetic) {
-        self.session.set_arithmetic(arithmetic);
-        self.evaluator.set_arithmetic(arithmetic);
+    /// The steps to come are computed in f32.
+    fn leave_f16(&mut self) -> Result<()> {
+        self.session.leave_f16()?;
+        self.evaluator = self.session.evaluator();
+        Ok(())
     }
 
     /// The evaluation after the last step, if it is still to be made: its loss, and whether that is the lowest

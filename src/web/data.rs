@@ -62,8 +62,8 @@ fn data_columns(file: &JsValue) -> Result<Columns, JsValue> {
     Columns::new(columns).map_err(throw)
 }
 
-/// Reads a data file (see [`Engine::put_data`]) to its end. On damaged Parquet files it may trap: a module of its own, without an
-/// [`Engine`], is to find out.
+/// Reads a data file (see [`Engine::put_data`]) to its end. On damaged Parquet files it may trap: a module of its own,
+/// without an [`Engine`], is to find out.
 #[wasm_bindgen]
 pub fn check_data(file: JsValue) -> Result<(), JsValue> {
     let KeptData { name, bytes, format, columns, .. } = KeptData::new(&file)?;

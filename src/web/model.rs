@@ -127,6 +127,7 @@ impl Engine {
             }
         }
         let mut train: TrainConfig = from_js("training settings", train)?;
+        train.validate().map_err(throw)?;
         train.max_length = train.max_length.min(model.max_position_embeddings);
         let (weights, lora) = (WeightType::of_config(config).map_err(throw)?, lora.config().map_err(throw)?);
         let setup = Setup { name: "the model".to_owned(), model, weights, lora, train };

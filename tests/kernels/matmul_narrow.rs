@@ -17,8 +17,11 @@ fn arithmetics(gpu: &Gpu) -> Vec<Arithmetic> {
     [Arithmetic::F32].into_iter().chain(f16).collect()
 }
 
+/// As what operands are read.
+type ReadAs = fn(&[f32]) -> Vec<f64>;
+
 /// As what operands are read, and how near the result is.
-fn precision(arithmetic: Arithmetic) -> (fn(&[f32]) -> Vec<f64>, f64) {
+fn precision(arithmetic: Arithmetic) -> (ReadAs, f64) {
     match arithmetic {
         Arithmetic::F16 => (matmul_coop::rounded, matmul_coop::TOLERANCE),
         Arithmetic::F32 => (wide, matmul::TOLERANCE),
@@ -64,7 +67,9 @@ pub async fn gradients_in_shares(gpu: &Gpu) {
 
 async fn gradients(gpu: &Gpu, arithmetic: Arithmetic) {
     let (read_as, tolerance) = precision(arithmetic);
-    for ([tokens, m, n], p) in [([64, 68, 5], 0.0), ([448, 64, 16], 0.4), ([2304, 132, 20], 0.0)] {
+    for ([tokens, m, n], p) in
+        [([64, 68, 5], 0.0), ([448, 64, 16], 0.4), ([2048, 64, 3], 0.0), ([2304, 132, 20], 0.0)]
+    {
         let mut random = Random::new(85);
         let step = Step::default().dropout(p, 98);
         let dropout = (p > 0.0).then_some(3);
@@ -76,7 +81,8 @@ async fn gradients(gpu: &Gpu, arithmetic: Arithmetic) {
         let before = random.normal(2 * m * n);
         let (a, b) = (f32s(gpu, &[tokens, m + 8], &a), f32s(gpu, &[tokens, n], &b));
         let y = f32s(gpu, &[2 * m * n], &before);
-        let shares = Shares::new(gpu, tokens, 2 * m * n).unwrap().unwrap();
+        // More room than for these tokens; which may be in more shares than all that there is room for.
+        let shares = Shares::new(gpu, tokens + 64, 2 * m * n).unwrap().unwrap();
         run_in(gpu, arithmetic, &step, |plan| {
             let wide = Columns::of(&a, 4, m);
             shares.add_product(plan, wide, (&b).into(), 0, false, None);

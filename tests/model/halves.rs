@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postil::config::Arithmetic;
 use postil::data::Batch;
 use postil::gpu::Gpu;
 use postil::kernels::step::Step;
@@ -12,12 +13,37 @@ use super::compare::{assert_close, assert_same_bits};
 use super::golden::GoldenCase;
 use super::gradients::STILL;
 
-/// Of each matrix's gradient: an f16 is within 2⁻¹¹ of what it stands for, 5e-4, and each kept factor on the way down
-/// adds its own; beside f32's 2e-6.
-const TOLERANCE: f64 = 5e-3;
+/// Of each matrix's gradient: an f16 is within 2⁻¹¹ of what it stands for, 5e-4, the residual stream's bf16 within 2⁻⁹,
+/// 2e-3, and each kept factor on the way down adds its own; beside f32's 2e-6.
+const TOLERANCE: f64 = 1e-2;
 
 // Every kind of layer once; all of them have more than one.
-each_golden!(@ near [gemma3, gpt2, phi3, qwen3, gqa_f32_untied] []);
+each_golden!(@ near [gemma3, gpt2, phi3, qwen3, gqa_f32_untied] [exact_after_f16]);
+
+/// A run that leaves f16 has the gradients of one that was never in it, to the bit.
+pub async fn exact_after_f16(gpu: &Arc<Gpu>) {
+    let golden = GoldenCase::load("qwen2");
+    let model = golden.model(gpu).await;
+    let examples = golden.examples();
+    let batch = Batch::new(&examples.iter().collect::<Vec<_>>(), ROW_MULTIPLE);
+    let mut gradients = Vec::new();
+    for (half_activations, arithmetic) in [(false, Arithmetic::F32), (true, Arithmetic::F16)] {
+        let options = SessionOptions {
+            rows: batch.rows(),
+            positions: model.config().max_position_embeddings,
+            half_activations,
+            arithmetic,
+            ..Default::default()
+        };
+        let mut session = Session::new(&model, golden.lora(&model), &options).unwrap();
+        session.leave_f16().unwrap();
+        session.begin();
+        let step = Step::default().targets(batch.targets).dropout(0.0, 0).optimizer(&STILL, 1, 0.0);
+        session.micro_batch(&batch, &step).await.unwrap();
+        gradients.push(gpu.read::<f32>(session.gradient()).await.unwrap());
+    }
+    assert_same_bits("gradient", &gradients[1], &gradients[0]);
+}
 
 async fn near(gpu: &Arc<Gpu>, golden: &GoldenCase) {
     let model = golden.model(gpu).await;
