@@ -87,6 +87,6 @@ test("what npm would publish is all that is needed", async () => {
 test("the package is written down by its README", async () => {
   const readme = await readFile(join(www, "lib", "README.md"), "utf8");
   const { Tuner, ...others } = await import(join(folder, "index.js"));
-  const methods = Object.getOwnPropertyNames(Tuner.prototype).filter((name) => !["constructor", "end", "read", "filesOf", "runArguments"].includes(name));
+  const methods = Object.getOwnPropertyNames(Tuner.prototype).filter((name) => !["constructor", "end", "read", "filesOf", "withArguments"].includes(name));
   for (const name of [...methods, ...Object.keys(others)]) assert.ok(readme.includes(name), `README.md says nothing of ${name}`);
 });
