@@ -70,6 +70,7 @@ onPage("writes the adapter for llama.cpp, Ollama and mlx-lm, each checked as wri
 
   // Of a model that a format has no name for the reason is shown, and no button.
   await useModel(page, { refused_formats: { gguf: "no architecture for it" } });
+  await train(page, 2);
   await entry.getByText("Not for this model: no architecture for it.").waitFor();
   assert.equal(await entry.getByRole("button").count(), 0);
 });
@@ -192,6 +193,34 @@ onPage(
     },
   },
 );
+
+onPage("an adapter is taken only while the model is loaded that it was trained on", async (page) => {
+  const entries = panel(page, "Download").getByRole("button", { name: /adapter \(|merged/ });
+  const none = panel(page, "Download").getByText("Here you download the adapter once there is one.");
+  const loadBuiltIn = page.getByRole("button", { name: "Load the built-in model" });
+  await shortTexts(page);
+  await train(page, 3);
+  assert.equal(await entries.count(), 4);
+  await useModel(page, {});
+  await none.waitFor();
+  assert.equal(await entries.count(), 0);
+  // From the list of runs it comes without a check.
+  await page.getByRole("button", { name: "Plain answers, rank 16", exact: true }).click();
+  const { name } = await download(page, "Download the last of step 3");
+  await panel(page, "Runs").getByText(`${name} is written but not checked, because the adapter does not load on this model: it was trained on Story model, built in`).waitFor();
+  // Its own model brings it back.
+  await page.getByLabel("Model files").setInputFiles([file("config.json", "no JSON"), file("tokenizer.json", "{}"), file("model.safetensors", "weights")]);
+  await loadBuiltIn.click();
+  await entries.nth(3).waitFor();
+
+  // Other files of the same name and shape.
+  await useModel(page, {});
+  await none.waitFor();
+  await train(page, 2);
+  assert.equal(await entries.count(), 4);
+  await useModel(page, {});
+  await none.waitFor();
+});
 
 onPage("a written file with other logits is not given out", async (page) => {
   await useFile(page, "bent.jsonl", example("a"));

@@ -281,12 +281,42 @@ onPage("starts from an adapter, as two files or a zip", async (page) => {
   await page.getByText(/Training goes on from adapter.zip/).waitFor();
   assert.equal(await page.getByLabel("Rank", { exact: true }).inputValue(), "8");
   assert.equal(await page.getByLabel("Alpha", { exact: true }).inputValue(), "24");
+  // Its settings are its own.
+  const adapter = panel(page, "Adapter");
+  await adapter.getByText("Rank, alpha, dropout and modules are those of adapter.zip").waitFor();
+  const fields = adapter.getByRole("group", { name: "Adapter settings" });
+  assert.equal(await fields.locator("input:enabled, button:enabled").count(), 0);
+  await adapter.getByText("8,192 trainable parameters").waitFor();
   await page.getByRole("button", { name: "Generate" }).click();
   await page.locator(".side.tuned").getByText("tuned").first().waitFor();
   await page.getByRole("button", { name: "Generate" }).waitFor();
   await setNumber(page, "Steps", 3);
   await trainButton(page).click();
   await page.getByText("training goes on from an adapter").waitFor();
+});
+
+onPage("of an adapter to start from nothing is changed, and no more is said than the settings can say", async (page) => {
+  const adapter = panel(page, "Adapter");
+  const start = async (config) => {
+    await page.getByLabel("Adapter files").setInputFiles([file("adapter_config.json", JSON.stringify(config)), file("mine.safetensors", "x")]);
+    await adapter.getByText(/Training goes on from mine.safetensors/).waitFor();
+  };
+  const anew = page.getByRole("button", { name: "Start anew instead" });
+  const rank = page.getByLabel("Rank", { exact: true });
+  await page.getByText("Start from an existing adapter").click();
+  await setNumber(page, "Dropout", 0.1);
+  await start({ target_modules: ["q_proj"], layers_to_transform: [1] });
+  await adapter.getByText("trainable parameters").waitFor({ state: "detached" });
+  assert.equal(await rank.inputValue(), "8");
+  assert.equal(await page.getByLabel("Dropout", { exact: true }).inputValue(), "0");
+  // Nor by a run file.
+  await page.getByLabel("Open a run file").setInputFiles(file("run.json", JSON.stringify({ postil: 1, data: { train: "mine.csv" }, lora: { r: 4 } })));
+  await page.getByText("Training starts from mine.safetensors, whose rank, alpha, dropout and modules stay.").waitFor();
+  assert.equal(await rank.inputValue(), "8");
+  await anew.click();
+  await adapter.getByText("trainable parameters").waitFor();
+  await setNumber(page, "Rank", 4);
+  assert.equal(await rank.inputValue(), "4");
 });
 
 onPage("every control has a name, before and after a run", async (page) => {

@@ -1,4 +1,5 @@
-import { bytes, compact, count, percent, plural } from "../format";
+import { bytes, compact, count, percent } from "../format";
+import { isPlain } from "../session/adapter";
 import { changeSettings, chooseAlpha, dropAdapter, takeAdapter } from "../session/settings";
 import { aboutModules, active, generating, initAdapter, initAdapterError, modelInfo, parameterCount, settings, targetSets } from "../state";
 import { FileField, FormId, NumberField } from "./Fields";
@@ -12,17 +13,25 @@ import { SETTINGS_FORM, showInvalid } from "./TrainSettings";
 const BYTES_PER_PARAMETER = 4;
 
 export function AdapterPanel() {
-  const isOpen = !active.value && modelInfo.value !== undefined;
+  const info = modelInfo.value;
+  const isOpen = !active.value && info !== undefined;
+  const adapter = initAdapter.value;
   return (
     <Panel number={3} title="Adapter">
       <FormId.Provider value={SETTINGS_FORM}>
-        <fieldset class="bare" disabled={!isOpen} onInvalidCapture={showInvalid}>
+        {adapter && (
+          <p class="hint">
+            Rank, alpha, dropout and modules are those of {adapter.name}, from which training starts: they cannot be
+            changed.
+          </p>
+        )}
+        <fieldset class="bare" disabled={!isOpen || adapter !== undefined} onInvalidCapture={showInvalid}>
           <legend class="sr-only">Adapter settings</legend>
           <Basics />
           <Modules />
           <LayerRanks />
         </fieldset>
-        <Counted />
+        {(!adapter || (info && isPlain(adapter.files.config, info.target_modules))) && <Counted />}
         <fieldset class="bare" disabled={!isOpen}>
           <legend class="sr-only">Where the adapter begins</legend>
           <Existing />
@@ -156,8 +165,7 @@ function Existing() {
       {adapter ? (
         <p class="actions">
           <span>
-            Training goes on from <strong>{adapter.name}</strong>, with its rank, alpha and{" "}
-            {plural(settings.value.target_modules.length, "module")}.
+            Training goes on from <strong>{adapter.name}</strong>.
           </span>
           <button type="button" onClick={dropAdapter}>
             Start anew instead

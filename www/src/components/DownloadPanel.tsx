@@ -3,7 +3,7 @@ import { chooseCopy, keptCopies } from "../session/adapters";
 import { downloadAdapter, downloadFile, fileName, keyOf, LOGS, RUN_FILE, type PlainFile } from "../session/downloads";
 import { hasFolders, MERGED, mergedUses, writeMerged } from "../session/merged";
 import { FORMATS, PEFT, type AdapterFormat, type Use } from "../session/formats";
-import { bestAdapter, chosenCopy, copyError, copyToTake, downloads, find, modelInfo, savedAdapter, steps, type SavedAdapter } from "../state";
+import { bestAdapter, chosenCopy, copyError, copyToTake, downloads, find, modelInfo, ownCopy, steps, type SavedAdapter } from "../state";
 import { CopyButton } from "./CopyButton";
 import { SelectField } from "./Fields";
 import { DownloadButton, Outcome } from "./Outcome";
@@ -11,7 +11,7 @@ import { Notice, Panel } from "./Panel";
 
 export function DownloadPanel() {
   const copy = copyToTake.value;
-  const isOwn = copy !== undefined && copy.run === savedAdapter.value?.run;
+  const isOwn = copy !== undefined && copy.run === ownCopy.value?.run;
   return (
     <Panel number={6} title="Download">
       <RunChoice />
@@ -35,7 +35,7 @@ export function DownloadPanel() {
 
 /** Whose adapter: the run's that the page has, or a kept one's. */
 function RunChoice() {
-  const own = savedAdapter.value;
+  const own = ownCopy.value;
   const others = keptCopies().filter(({ run }) => run !== own?.run);
   if (others.length === 0) return null;
   const { run, which } = chosenCopy.value;
@@ -57,7 +57,7 @@ function RunChoice() {
 
 /** The last adapter, or the one with the lowest held-out loss. */
 function Copies() {
-  const last = savedAdapter.value;
+  const last = ownCopy.value;
   const best = bestAdapter.value;
   if (!last) return null;
   const which = copyToTake.value === best ? "best" : "last";

@@ -8,6 +8,7 @@ import {
   chosenCopy,
   copyError,
   find,
+  isOf,
   keptCopy,
   loadedAdapters,
   modelInfo,
@@ -22,7 +23,6 @@ import { chooseAdapter, rewriteTuned } from "./compare";
 import { tuner } from "./engine";
 import { filesOf } from "./history";
 import { copyId, copyOfId, keepFew } from "./loaded";
-import { isOf } from "./resume";
 
 /** What a run's copy is called. */
 export const copyTitle = (kept: KeptRun, which: Which) =>
@@ -91,7 +91,7 @@ export async function copyOfRun(id: string, which: Which): Promise<SavedAdapter>
   const step = kept && stepOf(kept, which);
   if (!kept || step === undefined) throw new Error("This run is not kept any more.");
   const complete = kept.status === "finished" || kept.status === "stopped";
-  return { run: id, files, step, complete, data: kept.data.set ?? kept.data.train.name };
+  return { run: id, model: kept.model, files, step, complete, data: kept.data.set ?? kept.data.train.name };
 }
 
 /** Chooses what Download takes: of the run that the page has, or of a kept one. */

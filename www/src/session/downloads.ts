@@ -3,7 +3,9 @@ import { zipAdapter, type AdapterFiles } from "postil";
 import {
   chosenSet,
   downloads,
+  isOfModel,
   loadedAdapters,
+  model,
   modelInfo,
   prompt,
   run,
@@ -83,6 +85,8 @@ type Check = { difference: number; against: "memory" | "copy" } | { reason: stri
 
 /** Against the adapter in the engine where it is still of the copy's step, otherwise against the copy on the page. */
 async function compareLogits(copy: SavedAdapter, files: AdapterFiles): Promise<Check> {
+  // Another model of the same shape would take it, too.
+  if (model.value.name !== "failed" && !isOfModel(copy)) return { reason: `it was trained on ${copy.model.info.name}` };
   const text = checkPrompt();
   const { id, start, last } = run.value;
   const isOfStep = copy === savedAdapter.value && copy.run === id && !stepping.value && (last ?? start)?.step === copy.step;

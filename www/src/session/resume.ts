@@ -1,6 +1,6 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
-import type { DataFile, ModelInfo } from "postil";
-import { active, find, linkNotes, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
+import type { DataFile } from "postil";
+import { active, find, isOf, linkNotes, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";
 import { filesOf, hold, letGo, take } from "./history";
@@ -10,13 +10,6 @@ import { until } from "./until";
 
 /** There are steps left of the run. */
 export const isUnfinished = ({ checkpoint, total_steps }: KeptRun) => checkpoint !== undefined && checkpoint < total_steps;
-
-/** The same model as far as it shows; the engine compares the rest. */
-export function isOf(info: ModelInfo, { info: wanted, source }: KeptRun["model"]): boolean {
-  // Files of one model have other names when they are chosen in another way.
-  const shape = ({ name, ...rest }: ModelInfo) => JSON.stringify(Object.entries({ ...rest, ...(source ? { name } : {}) }).sort());
-  return shape(info) === shape(wanted);
-}
 
 /** Why the run cannot go on as things are, for a person to read. */
 export function obstacle({ checkpoint, model, bytes }: KeptRun): string | undefined {

@@ -2,7 +2,7 @@
 import { initAdapter, initAdapterError, modelInfo, parameterCount, settings, type Settings } from "../state";
 import { tuner } from "./engine";
 import { inspectData } from "./data";
-import { readLoraConfig } from "./adapter";
+import { LORA_NAMES, readLoraConfig } from "./adapter";
 import { loadBrought } from "./adapters";
 
 /** Long enough not to count or plan while a number is being typed. */
@@ -18,9 +18,6 @@ export function settle(act: () => Promise<void>): void {
   );
 }
 
-/** What decides how many parameters there are, and the warnings about them. */
-const COUNTED = ["r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern"] as const;
-
 /** Alpha is twice the rank until the user has written one. */
 let alphaIsChosen = false;
 
@@ -32,23 +29,29 @@ export function chooseAlpha(lora_alpha: number): void {
 export function changeSettings(change: Partial<Settings>): void {
   const follows = change.r !== undefined && change.r >= 1 && change.lora_alpha === undefined && !alphaIsChosen;
   settings.value = { ...settings.value, ...(follows ? { lora_alpha: 2 * change.r! } : {}), ...change };
-  if (COUNTED.some((name) => name in change)) settle(countParameters);
+  if (LORA_NAMES.some((name) => name in change)) settle(countParameters);
   const isRead = "max_length" in change || "assistant_only_loss" in change;
   if (isRead && settings.value.max_length >= 2) settle(inspectData);
 }
 
 /**
  * Settings from an address, a run file, a kept run or an adapter. What they ask for that the model does not have is left out, and
- * named in what is given back.
+ * named in what is given back; so is what the adapter that training starts from decides.
  */
 export function applySettings(change: Partial<Settings>): string[] {
   const notes: string[] = [];
   const next = { ...settings.value, ...change };
+  const adapter = initAdapter.value;
+  const own = adapter && readLoraConfig(adapter.files.config, modelInfo.value?.target_modules ?? []);
+  if (own && LORA_NAMES.some((name) => name in change && JSON.stringify(change[name]) !== JSON.stringify(own[name]))) {
+    notes.push(`Training starts from ${adapter.name}, whose rank, alpha, dropout and modules stay.`);
+  }
+  Object.assign(next, own);
   const info = modelInfo.value;
   if (info) {
     const { target_modules: modules, max_position_embeddings: context } = info;
     const missing = next.target_modules.filter((name) => !modules.includes(name));
-    if (missing.length > 0) notes.push(`This model has no ${missing.join(", ")}: left out of the target modules.`);
+    if (missing.length > 0 && !own) notes.push(`This model has no ${missing.join(", ")}: left out of the target modules.`);
     next.target_modules = next.target_modules.filter((name) => modules.includes(name));
     if (next.target_modules.length === 0) next.target_modules = modules;
     if (next.max_length > context) {
@@ -94,7 +97,7 @@ export async function takeAdapter(files: File[]): Promise<void> {
   try {
     const adapter = await loadBrought(files);
     initAdapter.value = adapter;
-    applySettings(readLoraConfig(adapter.files.config));
+    applySettings({});
   } catch (error) {
     initAdapterError.value = error instanceof Error ? error.message : String(error);
   }

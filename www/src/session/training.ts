@@ -12,6 +12,8 @@ import {
   find,
   initAdapter,
   loadedAdapters,
+  modelInfo,
+  modelSource,
   offered,
   run,
   samplePrompts,
@@ -23,6 +25,7 @@ import {
   trainFile,
   type KeptRun,
   type Run,
+  type SavedAdapter,
   type Settings,
 } from "../state";
 import { stayAwake, type Awake } from "./awake";
@@ -45,6 +48,8 @@ let stepTimes: number[] = [];
 let clock: { before: number; hiddenBefore: number; since?: number } = { before: 0, hiddenBefore: 0 };
 let awake: Awake | undefined;
 let current: EngineRun | undefined;
+/** What the run is trained on. */
+let base: SavedAdapter["model"] | undefined;
 /** Reports of steps that are not shown yet. */
 let reports: StepReport[] = [];
 let cancelFlush: (() => void) | undefined;
@@ -120,6 +125,7 @@ async function launch(what: Launch): Promise<void> {
       endUnbegun();
       return;
     }
+    base = { info: modelInfo.value!, ...(modelSource.value ? { source: modelSource.value } : {}) };
     current = tuner().train({
       ...what.settings,
       adapter: id,
@@ -146,8 +152,8 @@ async function launch(what: Launch): Promise<void> {
     if (resumed) {
       const { kept, checkpoint, best } = resumed;
       const data = run.value.data ?? "";
-      savedAdapter.value = { run: id, files: adapterOf(checkpoint), step: report.step, complete: false, data };
-      bestAdapter.value = best && kept.best && { run: id, files: adapterOf(best), ...kept.best, complete: false, data };
+      savedAdapter.value = { run: id, model: base, files: adapterOf(checkpoint), step: report.step, complete: false, data };
+      bestAdapter.value = best && kept.best && { run: id, model: base, files: adapterOf(best), ...kept.best, complete: false, data };
       changeRun(id, { status: "training", settings: what.settings, total_steps: report.total_steps, ...curves(), seconds: clock.before });
     } else {
       bestAdapter.value = undefined;
@@ -309,11 +315,11 @@ function save(checkpoint: CheckpointFiles, step: number, complete: boolean, isBe
   const files = adapterOf(checkpoint);
   const data = run.value.data ?? "";
   const { id } = run.value;
-  if (id === undefined) return;
-  savedAdapter.value = { run: id, files, step, complete, data };
+  if (id === undefined || !base) return;
+  savedAdapter.value = { run: id, model: base, files, step, complete, data };
   const loss = evaluations.value.find((evaluation) => evaluation.step === step)?.loss;
   const best = isBest && loss !== undefined ? { step, loss } : undefined;
-  if (best) bestAdapter.value = { run: id, files, complete: false, data, ...best };
+  if (best) bestAdapter.value = { run: id, model: base, files, complete: false, data, ...best };
   const all = { ...change, ...curves(), checkpoint: step, ...(best ? { best } : {}) };
   changeRun(id, all, {
     checkpoint,

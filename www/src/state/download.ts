@@ -1,8 +1,9 @@
 /** Files that the user takes away. */
 import { computed, signal } from "@preact/signals";
 import type { MergeCheck, Progress } from "postil";
+import { model, modelInfo, modelSource } from "./model";
 import { bestAdapter, savedAdapter, type SavedAdapter } from "./run";
-import { find } from "./runs";
+import { find, isOf } from "./runs";
 
 /** A run's adapter of its last checkpoint, or the one with the lowest held-out loss. */
 export type Which = "last" | "best";
@@ -14,11 +15,25 @@ export const keptCopy = signal<SavedAdapter | undefined>(undefined);
 /** Why it could not be. */
 export const copyError = signal<string | undefined>(undefined);
 
+/** The adapter was trained on the model that is loaded. */
+export function isOfModel({ model: { info, source } }: SavedAdapter): boolean {
+  if (!modelInfo.value) return false;
+  // What files hold shows in neither their names nor their shapes.
+  if (source && "texts" in source) return modelSource.value === source;
+  return isOf(modelInfo.value, { info, ...(source ? { source } : {}) });
+}
+
+/** The newest copy of the page's run: of the model that is loaded, or without a check where none could be. */
+export const ownCopy = computed((): SavedAdapter | undefined => {
+  const copy = savedAdapter.value;
+  return copy && (model.value.name === "failed" || isOfModel(copy)) ? copy : undefined;
+});
+
 /** Nothing while there is none, or while it is being read. */
 export const copyToTake = computed((): SavedAdapter | undefined => {
   const { run, which } = chosenCopy.value;
-  if (run !== undefined && find(run)) return keptCopy.value;
-  return (which === "best" ? bestAdapter.value : undefined) ?? savedAdapter.value;
+  if (run !== undefined && find(run)) return keptCopy.value && isOfModel(keptCopy.value) ? keptCopy.value : undefined;
+  return ownCopy.value && which === "best" ? (bestAdapter.value ?? ownCopy.value) : ownCopy.value;
 });
 
 export type DownloadState =

@@ -6,7 +6,7 @@ import { evalFile, trainFile } from "./data";
 import { model, modelInfo } from "./model";
 import { copyToTake } from "./download";
 import { active, run } from "./run";
-import { memoryPlan, parameterCount } from "./settings";
+import { initAdapter, memoryPlan, parameterCount } from "./settings";
 
 /** Why there is nothing to train yet. */
 export const blocker = computed((): string | undefined => {
@@ -71,7 +71,7 @@ function adapterStep(): State {
   const { count, error } = parameterCount.value;
   if (error) return { status: "attention", words: "settings need a change" };
   if (!count) return { status: "working", words: "waits for the model" };
-  return { status: "done", words: `${compact(count.trainable)} parameters` };
+  return { status: "done", words: initAdapter.value ? "an existing one" : `${compact(count.trainable)} parameters` };
 }
 
 function trainStep(): State {

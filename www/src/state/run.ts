@@ -1,6 +1,6 @@
 /** The run that the engine has, or had last. The runs that are kept are in `state/runs.ts`. */
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, StartReport, StepReport } from "postil";
+import type { AdapterFiles, ModelInfo, ModelSource, StartReport, StepReport } from "postil";
 
 export interface Evaluation {
   step: number;
@@ -63,6 +63,8 @@ export const screenAwake = signal(false);
 export interface SavedAdapter {
   /** The id of the run it comes from. */
   run: string;
+  /** What it was trained on. */
+  model: { info: ModelInfo; source?: ModelSource };
   files: AdapterFiles;
   step: number;
   /** The run it comes from reached its end or was stopped. */

@@ -68,6 +68,13 @@ export const offered = signal<string | undefined>(undefined);
 
 export const find = (id: string): KeptRun | undefined => runs.value.find((kept) => kept.id === id);
 
+/** The same model as far as it shows; the engine compares the rest. */
+export function isOf(info: ModelInfo, { info: wanted, source }: KeptRun["model"]): boolean {
+  // Files of one model have other names when they are chosen in another way.
+  const shape = ({ name, ...rest }: ModelInfo) => JSON.stringify(Object.entries({ ...rest, ...(source ? { name } : {}) }).sort());
+  return shape(info) === shape(wanted);
+}
+
 export const keptBytes = computed(() => runs.value.reduce((sum, kept) => sum + bytesOf(kept), 0));
 
 export function bytesOf({ bytes }: KeptRun): number {
