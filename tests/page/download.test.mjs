@@ -257,7 +257,14 @@ const picker = () => {
     window.picked.push(file);
     return {
       name: "chosen.zip",
-      createWritable: async () => ({ write: async (blob) => void (file.blob = blob), close: async () => {} }),
+      createWritable: async () => ({
+        write: async (blob) => {
+          if (window.full) throw new DOMException("The disk is full.", "QuotaExceededError");
+          file.blob = blob;
+        },
+        close: async () => {},
+        abort: async () => {},
+      }),
       getFile: async () => (window.spoil ? file.blob.slice(0, 40) : file.blob),
       remove: async () => void (file.removed = true),
     };
@@ -282,11 +289,18 @@ onPage(
     await button.click();
     await entry.getByRole("alert").getByText("chosen.zip is not a zip file that can be read").waitFor();
     assert.equal(await page.evaluate(() => window.picked[1].removed), true);
+    // Nor is an empty file left where none could be written.
+    await page.evaluate(() => (window.full = true));
+    await button.click();
+    await entry.getByRole("alert").getByText("The disk is full.").waitFor();
+    await page.getByRole("button", { name: "Download run.json" }).click();
+    await page.getByRole("region", { name: "Run file" }).getByText("The disk is full.").waitFor();
+    assert.deepEqual(await page.evaluate(() => window.picked.slice(2).map(({ removed }) => removed)), [true, true]);
     // Who cancels the dialog hears nothing more.
     await page.evaluate(() => (window.refuse = true));
     await page.getByRole("button", { name: "Download run.json" }).click();
     await page.waitForTimeout(100);
-    assert.equal(await page.evaluate(() => window.picked.length), 2);
+    assert.equal(await page.evaluate(() => window.picked.length), 4);
     assert.equal(await page.getByRole("region", { name: "Run file" }).getByText(/written/).count(), 0);
   },
   { initScript: picker },

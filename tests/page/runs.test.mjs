@@ -129,6 +129,30 @@ onPage("after the engine is lost the run can be resumed", async (page) => {
   await page.getByText("The engine has stopped").waitFor();
 });
 
+for (const [name, isOffered] of [
+  ["device-lost.jsonl", true],
+  ["trap.jsonl", true],
+  ["not-finite.jsonl", false],
+]) {
+  onPage(`${isOffered ? "offers" : "does not offer"} the run that ended by ${name} after a reload`, async (page) => {
+    await samplesOff(page);
+    await page.getByText("Advanced").click();
+    await setNumber(page, "Evaluate every", 1);
+    await useFile(page, name, example("a"));
+    await page.getByLabel("Held-out file (optional)").setInputFiles(file("eval.jsonl", example("b")));
+    await panel(page, "Data").getByText("Held-out data").waitFor();
+    await trainButton(page).click();
+    await page.getByText(isOffered ? "The engine has stopped" : "the loss is not a finite number at step 3").first().waitFor();
+    await page.waitForFunction(async () => (await navigator.locks.query()).held.length === 0);
+    await page.reload();
+    await page.getByText("Ready.").waitFor();
+    await runsPanel(page).getByText("failed").waitFor();
+    const banner = page.getByRole("region", { name: "Interrupted run" });
+    if (isOffered) await banner.getByText(/was ended by an error .* Its state as of step 2 of \d+ is kept/).waitFor();
+    else assert.equal(await banner.count(), 0);
+  });
+}
+
 onPage("two tabs do not take each other's runs", async (page, opened) => {
   await samplesOff(page);
   await page.getByText("Advanced").click();

@@ -281,10 +281,35 @@ onPage("the address follows the settings, and a fresh page takes them from it", 
   await arrived.getByText("This model has no c_attn").waitFor();
   await arrived.getByText("this model’s context is 256 tokens").waitFor();
   await arrived.getByText("There is no built-in data set none").waitFor();
-  assert.deepEqual(await Promise.all(["Steps", "Rank"].map(value)), ["7", "6"]);
+  assert.deepEqual(await Promise.all(["Steps", "Rank"].map(value)), ["100", "6"]);
   await arrived.getByRole("button", { name: "Close" }).click();
   assert.equal(await arrived.count(), 0);
   assert.ok(!requests.some((url) => url.includes("#")));
+});
+
+onPage("what an address leaves out on a page in use is as on a fresh one", async (page) => {
+  const value = (label) => page.getByRole("spinbutton", { name: label, exact: true }).inputValue();
+  const names = ["Learning rate", "Steps", "Maximum length", "Temperature"];
+  await page.locator("details").evaluateAll((all) => all.forEach((part) => (part.open = true)));
+  const first = await Promise.all(names.map(value));
+  await setNumber(page, "Learning rate", 0.5);
+  await setNumber(page, "Steps", 7);
+  await setNumber(page, "Maximum length", 64);
+  await setNumber(page, "Temperature", 0.2);
+  await page.getByRole("button", { name: "attention q, v" }).click();
+  await page.getByRole("radio", { name: /Markup/ }).check();
+  await page.waitForFunction(() => location.hash.includes("temperature=0.2"));
+  // Of another version nothing is read.
+  await page.evaluate(() => (location.hash = "#v=2&r=6"));
+  await page.getByText("this page reads version 1").waitFor();
+  assert.equal(await value("Steps"), "7");
+  await page.evaluate(() => (location.hash = "#v=1&r=6"));
+  await page.getByRole("radio", { name: /Plain/, checked: true }).waitFor();
+  assert.deepEqual(await Promise.all(names.map(value)), first);
+  assert.deepEqual(await Promise.all(["Rank", "Alpha"].map(value)), ["6", "12"]);
+  assert.equal(await page.getByRole("region", { name: "Settings from a link or a run file" }).count(), 0);
+  await page.waitForTimeout(500);
+  assert.match(page.url(), /#v=1&r=6$/);
 });
 
 onPage("an opened address also sets Compare, the sweep and the memory budget, and holds no prompt", async (page) => {

@@ -28,6 +28,12 @@ onPage("a model on its way, with its progress, and one that could not be loaded"
   await useModel(page, "no JSON");
   await button(page, "Load the built-in model").waitFor();
   await check(page, "a model that could not be loaded");
+  // Nobody is told to wait for what does not come.
+  const missing = "There is no model: load one under Model.";
+  for (const title of ["Train", "Sweep"]) await panel(page, title).getByText(missing).waitFor();
+  await page.getByRole("radio", { name: /Markup/ }).check();
+  await panel(page, "Data").getByText(missing).first().waitFor();
+  await page.getByRole("navigation").getByText("there is no model").waitFor();
   await button(page, "Load the built-in model").click();
   await page.getByText("Ready.").waitFor();
 }, { origins: ["https://huggingface.co"] });

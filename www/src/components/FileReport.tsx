@@ -1,6 +1,6 @@
 import type { DataReport, Rejected } from "postil";
 import { count, plural } from "../format";
-import { chosenData, OWN_FILES, settings, type LoadedFile } from "../state";
+import { chosenData, model, modelMissing, OWN_FILES, settings, type LoadedFile } from "../state";
 import { ColumnMap } from "./ColumnMap";
 import { LengthNumbers, Lengths } from "./Lengths";
 import { Notice, Warnings } from "./Panel";
@@ -42,7 +42,7 @@ export function FileReport({ loaded, role }: { loaded: LoadedFile; role: "train"
           </details>
         </>
       )}
-      {!error && !report && <p class="hint">Waiting for the model’s tokenizer…</p>}
+      {!error && !report && <p class="hint">{model.value.name === "failed" ? modelMissing.value : "Waiting for the model’s tokenizer…"}</p>}
     </div>
   );
 }

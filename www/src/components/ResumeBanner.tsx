@@ -11,7 +11,7 @@ export function ResumeBanner() {
   return (
     <section class="resume-banner" aria-label="Interrupted run">
       <p>
-        <strong>{kept.title}</strong> was interrupted ({new Date(kept.created).toLocaleString()}). Its state as of step{" "}
+        <strong>{kept.title}</strong> was {kept.status === "failed" ? "ended by an error" : "interrupted"} ({new Date(kept.created).toLocaleString()}). Its state as of step{" "}
         {kept.checkpoint} of {kept.total_steps} is kept. {reason}
       </p>
       <p class="actions">

@@ -9,6 +9,7 @@ import {
   evalFile,
   initAdapter,
   modelInfo,
+  modelMissing,
   RANKS,
   settings,
   sweep,
@@ -81,7 +82,7 @@ export function SweepPanel() {
 }
 
 function blocker(rows: readonly SweepRow[]): string | undefined {
-  if (!modelInfo.value) return "Waiting for the model.";
+  if (!modelInfo.value) return modelMissing.value;
   if (!trainFile.value?.report) return "Choose the data to train on.";
   if (!evalFile.value) return "A sweep compares held-out losses: choose held-out data first.";
   if (!evalFile.value.report) return "The held-out data cannot be used as it is.";

@@ -10,6 +10,7 @@ import {
   linkedSet,
   linkNotes,
   memoryBudget,
+  model as modelState,
   modelInfo,
   modelSource,
   settings,
@@ -19,10 +20,10 @@ import { BUILT_IN, loadModel } from "./boot";
 import { chooseSet } from "./data";
 import { allowMemory } from "./memory";
 import { sharedName } from "./models";
-import { applyExtras, extrasNow } from "./extras";
+import { applyExtras, extrasNow, resetExtras } from "./extras";
 import { readRun } from "./run-file";
 import { applySettings } from "./settings";
-import { fromHash, toHash } from "./share";
+import { fromHash, toHash, type Arrival } from "./share";
 
 /** Browsers refuse addresses that change too often. */
 const SETTLE_MS = 300;
@@ -49,12 +50,21 @@ export function followAddress(): void {
     const arrival = fromHash(location.hash);
     if (!arrival) return;
     if (active.value) linkNotes.value = ["A run is going on: the settings in the address were not read."];
-    else {
-      const notes = [...arrival.notes, ...applyExtras(arrival.extras ?? [])];
-      void allowMemory(memoryBudget.value);
-      void adopt(arrival.model, arrival.data, arrival.settings, notes);
-    }
+    else if (arrival.isUnread) linkNotes.value = arrival.notes;
+    else void replaceBy(arrival);
   });
+}
+
+/** On a page that is in use, what an address leaves out is what a fresh page has. */
+async function replaceBy({ model, data = "", settings: wanted, extras = [], notes }: Arrival): Promise<void> {
+  resetExtras();
+  const allNotes = [...notes, ...applyExtras(extras)];
+  void allowMemory(memoryBudget.value);
+  if (model === undefined) {
+    linked.value = undefined;
+    if (modelState.value.name !== "loading" && modelSource.value !== BUILT_IN) await loadModel(BUILT_IN);
+  }
+  await adopt(model, data, wanted, allNotes, true);
 }
 
 /** The address of the settings as they are; without a model there is none. */
@@ -73,13 +83,14 @@ async function adopt(
   set: string | undefined,
   wanted: Partial<Settings>,
   notes: readonly string[],
+  isWhole = false,
 ): Promise<void> {
   linkNotes.value = notes;
   const source = modelSource.value;
   if (model === undefined || (source && sharedName(source) === model)) {
-    linkNotes.value = [...notes, ...applySettings(wanted)];
+    linkNotes.value = [...notes, ...applySettings(wanted, isWhole)];
   } else {
-    linked.value = { model, settings: wanted };
+    linked.value = { model, settings: wanted, isWhole };
   }
   const id = set === "" ? dataSets.value[0]?.id : set;
   if (id === undefined || id === chosenData.value) return;

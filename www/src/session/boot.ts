@@ -87,7 +87,7 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
     modelSource.value = source;
     const wanted = linked.value;
     if (wanted && wanted.model === sharedName(source))
-      linkNotes.value = [...linkNotes.value, ...applySettings(wanted.settings)];
+      linkNotes.value = [...linkNotes.value, ...applySettings(wanted.settings, wanted.isWhole)];
     if (!isFirst || wanted?.model === sharedName(source)) linked.value = undefined;
   } catch (error) {
     const message = signal.aborted ? "Loading was cancelled." : error instanceof Error ? error.message : String(error);

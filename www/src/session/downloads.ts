@@ -58,10 +58,10 @@ export async function downloadAdapter(format: AdapterFormat, copy: SavedAdapter,
     const destination = await chooseDestination(fileName(copy, format.extension), format);
     if (!destination) return undefined;
     report(key, { name: "writing" });
-    const written = await destination.write(await tuner().exportAdapter({ adapter: copy.files, format: format.id }));
-    report(key, { name: "checking" });
     const { name: file } = destination;
     try {
+      const written = await destination.write(await tuner().exportAdapter({ adapter: copy.files, format: format.id }));
+      report(key, { name: "checking" });
       const read = await tuner().importAdapter(written, format.id, file);
       const check = await compareLogits(copy, read);
       if ("reason" in check) {
@@ -203,7 +203,12 @@ export async function downloadFile(file: PlainFile): Promise<void> {
   await reporting(file.id, async () => {
     const destination = await chooseDestination(file.name() + file.extension, file);
     if (!destination) return undefined;
-    await destination.write(new Blob([file.content()], { type: file.type }));
+    try {
+      await destination.write(new Blob([file.content()], { type: file.type }));
+    } catch (error) {
+      await destination.discard();
+      throw error;
+    }
     destination.deliver();
     return { name: "saved", file: destination.name };
   });

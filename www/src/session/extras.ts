@@ -10,6 +10,8 @@ interface Extra {
   now(): string | undefined;
   /** Takes it over, unless it cannot be used. */
   take(text: string): boolean;
+  /** Makes it what the page begins with. */
+  reset(): void;
 }
 
 const unless = <Value>(value: Value, first: Value, text = String(value)) =>
@@ -31,6 +33,7 @@ function number(
       write(value);
       return true;
     },
+    reset: () => write(first),
   };
 }
 
@@ -51,6 +54,8 @@ const ofSamples = (name: "every" | "max_new_tokens", least: number): Extra =>
   );
 
 const FIRST_PLAN = sweepPlan.peek();
+
+const resetPlan = (name: keyof typeof FIRST_PLAN) => (sweepPlan.value = { ...sweepPlan.value, [name]: FIRST_PLAN[name] });
 
 /** By the names that the address has. */
 export const EXTRAS: Readonly<Record<string, Extra>> = {
@@ -75,6 +80,7 @@ export const EXTRAS: Readonly<Record<string, Extra>> = {
       sweepPlan.value = { ...sweepPlan.value, ranks };
       return true;
     },
+    reset: () => resetPlan("ranks"),
   },
   sweep_targets: {
     expected: "some of chosen, qv, attention, all",
@@ -85,6 +91,7 @@ export const EXTRAS: Readonly<Record<string, Extra>> = {
       sweepPlan.value = { ...sweepPlan.value, targets };
       return true;
     },
+    reset: () => resetPlan("targets"),
   },
   sweep_alpha: {
     expected: "a number, 0 or more",
@@ -95,6 +102,7 @@ export const EXTRAS: Readonly<Record<string, Extra>> = {
       sweepPlan.value = { ...sweepPlan.value, alpha };
       return true;
     },
+    reset: () => resetPlan("alpha"),
   },
   memory_gib: {
     expected: "a number of GiB above 0",
@@ -105,6 +113,7 @@ export const EXTRAS: Readonly<Record<string, Extra>> = {
       memoryBudget.value = gib;
       return true;
     },
+    reset: () => (memoryBudget.value = undefined),
   },
 };
 
@@ -114,6 +123,11 @@ export function extrasNow(): [string, string][] {
     const text = now();
     return text === undefined || text === "" ? [] : [[name, text] as [string, string]];
   });
+}
+
+/** What the page begins with, again. */
+export function resetExtras(): void {
+  Object.values(EXTRAS).forEach((extra) => extra.reset());
 }
 
 /** Takes over what an address says; what cannot be used is named in what is given back. */

@@ -41,10 +41,12 @@ export async function openHistory(): Promise<void> {
   offerLast();
 }
 
-/** Offers the last run if it was interrupted and can go on. */
+const wasCutShort = ({ status, isFatal }: KeptRun) => status === "interrupted" || (status === "failed" && isFatal === true);
+
+/** Offers the last run if it was cut short and can go on. */
 function offerLast(): void {
   const [last] = runs.value;
-  if (last?.status === "interrupted" && last.checkpoint !== undefined && !active.value && run.value.id !== last.id) {
+  if (last && wasCutShort(last) && last.checkpoint !== undefined && !active.value && run.value.id !== last.id) {
     offered.value = last.id;
   }
 }

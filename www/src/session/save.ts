@@ -36,8 +36,14 @@ export async function chooseDestination(name: string, { description, type, exten
       name: handle.name,
       async write(blob) {
         const stream = await handle.createWritable();
-        await stream.write(blob);
-        await stream.close();
+        try {
+          await stream.write(blob);
+          await stream.close();
+        } catch (error) {
+          // Until then the file cannot be removed.
+          await stream.abort().catch(() => {});
+          throw error;
+        }
         return await handle.getFile();
       },
       deliver() {},

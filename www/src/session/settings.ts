@@ -1,5 +1,5 @@
 /** The adapter's and the run's settings, and what follows from them. */
-import { initAdapter, initAdapterError, modelInfo, parameterCount, settings, type Settings } from "../state";
+import { DEFAULTS, initAdapter, initAdapterError, modelInfo, parameterCount, settings, type Settings } from "../state";
 import { tuner } from "./engine";
 import { inspectData } from "./data";
 import { LORA_NAMES, readLoraConfig } from "./adapter";
@@ -36,11 +36,12 @@ export function changeSettings(change: Partial<Settings>): void {
 
 /**
  * Settings from an address, a run file, a kept run or an adapter. What they ask for that the model does not have is left out, and
- * named in what is given back; so is what the adapter that training starts from decides.
+ * named in what is given back; so is what the adapter that training starts from decides. Of `isWhole` ones those that are absent
+ * become the defaults.
  */
-export function applySettings(change: Partial<Settings>): string[] {
+export function applySettings(change: Partial<Settings>, isWhole = false): string[] {
   const notes: string[] = [];
-  const next = { ...settings.value, ...change };
+  const next = { ...(isWhole ? DEFAULTS : settings.value), ...change };
   const adapter = initAdapter.value;
   const own = adapter && readLoraConfig(adapter.files.config, modelInfo.value?.target_modules ?? []);
   if (own && LORA_NAMES.some((name) => name in change && JSON.stringify(change[name]) !== JSON.stringify(own[name]))) {
@@ -55,7 +56,9 @@ export function applySettings(change: Partial<Settings>): string[] {
     next.target_modules = next.target_modules.filter((name) => modules.includes(name));
     if (next.target_modules.length === 0) next.target_modules = modules;
     if (next.max_length > context) {
-      notes.push(`The maximum length was ${next.max_length}; this model’s context is ${context} tokens.`);
+      if (!isWhole || change.max_length !== undefined) {
+        notes.push(`The maximum length was ${next.max_length}; this model’s context is ${context} tokens.`);
+      }
       next.max_length = context;
     }
   }

@@ -26,6 +26,8 @@ export interface Shared {
 export interface Arrival extends Shared {
   /** What of the address could not be used. */
   notes: string[];
+  /** It is of another version: nothing of it was read. */
+  isUnread?: boolean;
 }
 
 const PATTERNS = ["rank_pattern", "alpha_pattern"] as const;
@@ -85,7 +87,7 @@ export function fromHash(hash: string): Arrival | undefined {
     const notes = [
       `The address is of version ${cut(version ?? "")}; this page reads version ${VERSION}. It was left out.`,
     ];
-    return { settings: {}, notes };
+    return { settings: {}, notes, isUnread: true };
   }
   const [settings, notes]: [Partial<Settings>, string[]] = [{}, []];
   const extras: [string, string][] = [];

@@ -332,7 +332,7 @@ async function fail({ kind, message }: Pick<PostilError, "kind" | "message">): P
   const { id, start } = run.value;
   run.value = { ...run.value, status: "failed", error: message, errorKind: kind };
   // Of a run that could not even begin nothing has changed.
-  if (id !== undefined && start) changeRun(id, { status: "failed", error: message, ...curves() });
+  if (id !== undefined && start) changeRun(id, { status: "failed", error: message, errorKind: kind, isFatal: false, ...curves() });
   endRun();
   const there = await tuner()
     .adapters()
@@ -345,8 +345,9 @@ export function trainingCrashed(failure: PostilError): void {
   const { id, start } = run.value;
   if (active.value) {
     flush();
-    run.value = { ...run.value, status: "failed", error: failure.message };
-    if (id !== undefined && start) changeRun(id, { status: "failed", error: failure.message, ...curves() });
+    const { kind: errorKind, message: error } = failure;
+    run.value = { ...run.value, status: "failed", error, errorKind };
+    if (id !== undefined && start) changeRun(id, { status: "failed", error, errorKind, isFatal: true, ...curves() });
   }
   endRun();
 }

@@ -27,3 +27,7 @@ export const hubAddress = signal<string>(import.meta.env.VITE_HUB_ADDRESS ?? "ht
 /** Opens gated and private models. In memory only: it is gone with the tab. */
 export const hubToken = signal("");
 export const modelInfo = computed(() => (model.value.name === "loaded" ? model.value.info : undefined));
+/** What a person is told where nothing can be done without a model. */
+export const modelMissing = computed(() =>
+  model.value.name === "failed" ? "There is no model: load one under Model." : "Waiting for the model.",
+);

@@ -3,7 +3,7 @@ import { computed } from "@preact/signals";
 import { compact, percent, plural } from "../format";
 import { adapterLoaded, comparisons, generating } from "./compare";
 import { evalFile, trainFile } from "./data";
-import { model, modelInfo } from "./model";
+import { model, modelInfo, modelMissing } from "./model";
 import { copyToTake } from "./download";
 import { active, run } from "./run";
 import { initAdapter, memoryPlan, parameterCount } from "./settings";
@@ -11,7 +11,7 @@ import { initAdapter, memoryPlan, parameterCount } from "./settings";
 /** Why there is nothing to train yet. */
 export const blocker = computed((): string | undefined => {
   if (active.value) return undefined;
-  if (!modelInfo.value) return "Waiting for the model.";
+  if (!modelInfo.value) return modelMissing.value;
   const train = trainFile.value;
   if (!train) return "Choose the data to train on.";
   if (train.error) return "The training data cannot be used as it is.";
@@ -59,18 +59,21 @@ function modelStep(): State {
   }
 }
 
+const withoutModel = (): State =>
+  model.value.name === "failed" ? { status: "later", words: "there is no model" } : { status: "working", words: "waits for the model" };
+
 function dataStep(): State {
   const [train, held] = [trainFile.value, evalFile.value];
   if (!train) return { status: "attention", words: "none chosen" };
   if (train.error || held?.error) return { status: "attention", words: "cannot be used as it is" };
-  if (!train.report) return { status: "working", words: modelInfo.value ? "being read" : "waits for the model" };
+  if (!train.report) return modelInfo.value ? { status: "working", words: "being read" } : withoutModel();
   return { status: "done", words: plural(train.report.examples, "example") };
 }
 
 function adapterStep(): State {
   const { count, error } = parameterCount.value;
   if (error) return { status: "attention", words: "settings need a change" };
-  if (!count) return { status: "working", words: "waits for the model" };
+  if (!count) return withoutModel();
   return { status: "done", words: initAdapter.value ? "an existing one" : `${compact(count.trainable)} parameters` };
 }
 

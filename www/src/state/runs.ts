@@ -34,6 +34,9 @@ export interface KeptRun {
   settings: Settings;
   status: KeptStatus;
   error?: string;
+  errorKind?: string;
+  /** The engine ended with it: nothing is wrong with the run itself. */
+  isFatal?: boolean;
   total_steps: number;
   examples: number;
   warnings: readonly string[];
@@ -63,7 +66,7 @@ export const storageProblem = signal<string | undefined>(undefined);
 export const storageUse = signal<{ usage: number; quota: number } | undefined>(undefined);
 /** What went wrong with the last thing done to a run. */
 export const runsError = signal<string | undefined>(undefined);
-/** The run to offer on arrival: the newest one that was interrupted, until it is resumed or put aside. */
+/** The run to offer on arrival: the newest one if it was interrupted or the engine ended under it, until it is resumed or put aside. */
 export const offered = signal<string | undefined>(undefined);
 
 export const find = (id: string): KeptRun | undefined => runs.value.find((kept) => kept.id === id);

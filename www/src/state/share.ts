@@ -7,6 +7,8 @@ export interface Linked {
   /** On the Hub: `owner/name[@revision]`. Absent for the built-in one, or any. */
   model?: string | undefined;
   settings: Partial<Settings>;
+  /** All others become what the page begins with. */
+  isWhole?: boolean;
 }
 
 export const linked = signal<Linked | undefined>(undefined);
