@@ -263,11 +263,13 @@ onPage("the adapters of runs that fail or are stopped do not stay on the GPU", a
   await setNumber(page, "Steps", 20);
   const first = await holdAfter(page, 10);
   await startButton(page).and(page.locator(":enabled")).click();
-  await sweepPanel(page).getByText(/about .* left/).waitFor();
+  // A run knows from its beginning on where it waits.
+  const steps = (done) => page.waitForFunction((done) => document.querySelector("[aria-label='Steps of the sweep']")?.value >= done, done);
+  await steps(1);
   const second = await holdAfter(page, 11);
   await first();
   await sweepPanel(page).getByText(/^Run 2 of 2/).waitFor();
-  await sweepPanel(page).getByText(/about .* left/).waitFor();
+  await steps(21);
   await sweepPanel(page).getByRole("button", { name: "Stop now" }).click();
   await second();
   await startButton(page).and(page.locator(":enabled")).waitFor();
