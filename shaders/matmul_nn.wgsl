@@ -26,15 +26,13 @@ const MAIN: u32 = 1u;
 fn a4(phase: u32, row: u32, k: u32) -> vec4<f32> {
   let within = min(row, params.m - 1u);
   if phase == MAIN { return x4(within * params.ldx + params.x_offset, k, params.k); }
-  let steps = vec4(k, k + 1u, k + 2u, k + 3u);
-  let at = vec4(within * params.lde + params.e_offset) + min(steps, vec4(params.r - 1u));
-  return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), steps < vec4(params.r));
+  let at = places(within * params.lde + params.e_offset, k, params.r);
+  return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), present(k, params.r));
 }
 
 fn b4(phase: u32, k: u32, column: u32) -> vec4<f32> {
   if phase == MAIN { return select(vec4<f32>(), weight4(min(k, params.k - 1u) * params.n, column, params.n), k < params.k); }
-  let columns = min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(params.n - 1u));
-  let at = vec4(min(k, params.r - 1u) * params.n) + columns;
+  let at = places(min(k, params.r - 1u) * params.n, column, params.n);
   return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), k < params.r);
 }
 
@@ -72,8 +70,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   acc3 = masked(row0 + row_of(3u, t), columns, acc3);
   let from_k = wg.z * params.share;
   accumulate(MAIN, vec2(from_k, min(params.k, from_k + params.share)), row0, column0, t);
-  store(row0 + row_of(0u, t), columns, acc0);
-  store(row0 + row_of(1u, t), columns, acc1);
-  store(row0 + row_of(2u, t), columns, acc2);
-  store(row0 + row_of(3u, t), columns, acc3);
+  finish(row0, column0, t);
 }

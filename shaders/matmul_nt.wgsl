@@ -26,10 +26,9 @@ const MAIN: u32 = 1u;
 
 // Four of a row of e or F, 0 beyond R.
 fn low_rank(row: u32, k: u32, from_e: bool) -> vec4<f32> {
-  let steps = vec4(k, k + 1u, k + 2u, k + 3u);
-  let at = vec4(row * params.r) + min(steps, vec4(params.r - 1u));
-  if from_e { return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), steps < vec4(params.r)); }
-  return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), steps < vec4(params.r));
+  let at = places(row * params.r, k, params.r);
+  if from_e { return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), present(k, params.r)); }
+  return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), present(k, params.r));
 }
 
 fn a4(phase: u32, row: u32, k: u32) -> vec4<f32> {
@@ -64,9 +63,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   let column0 = wg.x * BN;
   accumulate(EXTENSION, vec2(0u, params.r), row0, column0, t);
   accumulate(MAIN, vec2(0u, params.k), row0, column0, t);
-  let columns = columns_of(t) + column0;
-  store(row0 + row_of(0u, t), columns, acc0);
-  store(row0 + row_of(1u, t), columns, acc1);
-  store(row0 + row_of(2u, t), columns, acc2);
-  store(row0 + row_of(3u, t), columns, acc3);
+  finish(row0, column0, t);
 }

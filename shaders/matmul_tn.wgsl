@@ -41,9 +41,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
   accumulate(0u, vec2(0u, params.k), row0, column0, t);
-  let columns = columns_of(t) + column0;
-  store(row0 + row_of(0u, t), columns, acc0);
-  store(row0 + row_of(1u, t), columns, acc1);
-  store(row0 + row_of(2u, t), columns, acc2);
-  store(row0 + row_of(3u, t), columns, acc3);
+  finish(row0, column0, t);
 }

@@ -3,7 +3,8 @@
 // Needs a tile file, and from the kernel's file
 //   const A_ALONG_K, B_ALONG_K: whether the four neighbours below are neighbours in k, or else in rows and in columns;
 //   fn a4(phase, row, k) -> vec4<f32>, fn b4(phase, k, column) -> vec4<f32>: four neighbours, 0 for a k outside the
-//   matrices, anything for rows and columns outside.
+//   matrices, anything for rows and columns outside;
+//   fn store(row, columns, values): what becomes of four sums of a row.
 // Numerics: f32, k in rising order, so a result does not depend on M, on N or on the tile.
 const THREADS: u32 = (BM / 4u) * (BN / 4u);
 const ROWS: u32 = BM / 4u;
@@ -85,3 +86,19 @@ fn accumulate(phase: u32, range: vec2<u32>, row0: u32, column0: u32, t: u32) {
     workgroupBarrier();
   }
 }
+
+fn finish(row0: u32, column0: u32, t: u32) {
+  let columns = columns_of(t) + column0;
+  store(row0 + row_of(0u, t), columns, acc0);
+  store(row0 + row_of(1u, t), columns, acc1);
+  store(row0 + row_of(2u, t), columns, acc2);
+  store(row0 + row_of(3u, t), columns, acc3);
+}
+
+// Where four neighbours of a line are, from `start` on of `count` elements: the last one again beyond its end.
+fn places(start: u32, i: u32, count: u32) -> vec4<u32> {
+  return vec4(start) + min(vec4(i, i + 1u, i + 2u, i + 3u), vec4(count - 1u));
+}
+
+// Which of them there are.
+fn present(i: u32, count: u32) -> vec4<bool> { return vec4(i, i + 1u, i + 2u, i + 3u) < vec4(count); }

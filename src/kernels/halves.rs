@@ -1,42 +1,44 @@
-//! Tensors rounded to 16 bits, and widened again. See `shaders/pack_halves.wgsl`, `shaders/unpack_halves.wgsl`.
+//! Tensors rounded to 16 bits, and widened again. See `shaders/halves.wgsl`.
 
-use super::{per_element, shader, wgsl};
+use super::{per_element, shader, wgsl, widen_part};
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
-    /// Parameter block of both kernels.
+    /// Parameter block of `halves.wgsl`.
     pub struct HalvesParams { quads0: u32, quads1: u32, }
 }
 
-fn shader_of(kernel: &'static str, dtype: Dtype) -> Shader {
-    let (name, rounding) = match dtype {
-        Dtype::BF16 => ("bf16", wgsl!("shared/halves_bf16")),
-        _ => ("f16", wgsl!("shared/halves_f16")),
+/// Which way.
+#[derive(Clone, Copy)]
+enum Way {
+    Pack,
+    Unpack,
+}
+
+fn halves_shader(way: Way, dtype: Dtype) -> Shader {
+    let (to, from) = widen_part(dtype).expect("a type of 16 bits");
+    let (name, parts) = match (way, dtype) {
+        (Way::Pack, Dtype::BF16) => ("pack", [wgsl!("shared/round_bf16"), wgsl!("shared/halves_pack")]),
+        (Way::Pack, _) => ("pack", [wgsl!("shared/round_f16"), wgsl!("shared/halves_pack")]),
+        (Way::Unpack, _) => ("unpack", [from, wgsl!("shared/halves_unpack")]),
     };
-    let text = match kernel {
-        "pack_halves" => wgsl!("pack_halves"),
-        _ => wgsl!("unpack_halves"),
-    };
-    shader::<HalvesParams>(kernel, name, &[rounding, text])
+    shader::<HalvesParams>("halves", format!("{name}-{to}"), &[&parts[..], &[wgsl!("halves")]].concat())
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    let kernels = ["pack_halves", "unpack_halves"];
-    kernels
-        .into_iter()
-        .flat_map(|kernel| [Dtype::F16, Dtype::BF16].map(|dtype| shader_of(kernel, dtype)))
-        .collect()
+    let ways = [Way::Pack, Way::Unpack].into_iter();
+    ways.flat_map(|way| [Dtype::F16, Dtype::BF16].map(|dtype| halves_shader(way, dtype))).collect()
 }
 
 /// `y = x` for two pairs of tensors: f32 as f16, what is too large for that as the largest, or both as bf16.
 pub fn pack_halves(plan: &mut PlanBuilder, x: [&Tensor; 2], y: [&Tensor; 2]) {
-    add(plan, shader_of("pack_halves", y[0].dtype()), x, y);
+    add(plan, halves_shader(Way::Pack, y[0].dtype()), x, y);
 }
 
 /// `y = x` for two pairs of tensors: f16 as f32, or both bf16.
 pub fn unpack_halves(plan: &mut PlanBuilder, x: [&Tensor; 2], y: [&Tensor; 2]) {
-    add(plan, shader_of("unpack_halves", x[0].dtype()), x, y);
+    add(plan, halves_shader(Way::Unpack, x[0].dtype()), x, y);
 }
 
 fn add(plan: &mut PlanBuilder, shader: Shader, x: [&Tensor; 2], y: [&Tensor; 2]) {

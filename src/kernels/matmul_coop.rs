@@ -3,7 +3,7 @@
 
 use super::matmul::{Nn, Nt};
 use super::matmul_tiles::{WORKGROUPS, share_of};
-use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl};
+use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl, widen_part};
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
 use crate::params;
@@ -80,26 +80,25 @@ impl CoopTile {
 pub(super) const ENABLE: &str = wgsl!("shared/cooperative");
 const TILED: &str = wgsl!("shared/coop_matmul");
 
-fn weight_part(dtype: Dtype) -> (&'static str, &'static str) {
-    match dtype {
-        Dtype::F32 => ("f32", wgsl!("shared/coop_weight_f32")),
-        Dtype::F16 => ("f16", wgsl!("shared/coop_weight_f16")),
-        Dtype::BF16 => ("bf16", wgsl!("shared/coop_weight_bf16")),
-        Dtype::U32 => panic!("a weight has a floating-point type"),
+/// Name and files of a weight storage.
+fn weight_parts(dtype: Dtype) -> (&'static str, Vec<&'static str>) {
+    match widen_part(dtype) {
+        Some((name, widen)) => (name, vec![widen, wgsl!("shared/coop_weight_16")]),
+        None => ("f32", vec![wgsl!("shared/coop_weight_32")]),
     }
 }
 
 fn nt_shader(dtype: Dtype, tile: CoopTile) -> Shader {
-    let ((weight, weight_part), (tile, tile_part)) = (weight_part(dtype), tile.part());
-    let parts =
-        [ENABLE, weight_part, tile_part, wgsl!("shared/coop_b_along_k"), TILED, wgsl!("matmul_nt_coop")];
+    let ((weight, weight_parts), (tile, tile_part)) = (weight_parts(dtype), tile.part());
+    let rest = [tile_part, wgsl!("shared/coop_b_along_k"), TILED, wgsl!("matmul_nt_coop")];
+    let parts = [&[ENABLE], &weight_parts[..], &rest].concat();
     shader::<MatmulNtCoopParams>("matmul_nt_coop", format!("{weight}-{tile}"), &parts)
 }
 
 fn nn_shader(dtype: Dtype, tile: CoopTile) -> Shader {
-    let ((weight, weight_part), (tile, tile_part)) = (weight_part(dtype), tile.part());
-    let parts =
-        [ENABLE, weight_part, tile_part, wgsl!("shared/coop_b_along_n"), TILED, wgsl!("matmul_nn_coop")];
+    let ((weight, weight_parts), (tile, tile_part)) = (weight_parts(dtype), tile.part());
+    let rest = [tile_part, wgsl!("shared/coop_b_along_n"), TILED, wgsl!("matmul_nn_coop")];
+    let parts = [&[ENABLE], &weight_parts[..], &rest].concat();
     shader::<MatmulNnCoopParams>("matmul_nn_coop", format!("{weight}-{tile}"), &parts)
 }
 

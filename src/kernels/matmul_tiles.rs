@@ -1,7 +1,7 @@
 //! Tiles and variants of the plain products ([`matmul`](super::matmul)), and into how many shares a long sum is cut.
 
 use super::matmul::{MatmulNnParams, MatmulNtParams, MatmulTnParams};
-use super::{PCG, STEP, WEIGHT_DTYPES, shader, weight_part, wgsl};
+use super::{PCG, STEP, WEIGHT_DTYPES, shader, weight_part, wgsl, widen_part};
 use crate::gpu::{Dtype, Shader};
 
 /// Fewer workgroups than this do not fill a large GPU.
@@ -69,16 +69,14 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    fn parts(self) -> (String, [&'static str; 2]) {
+    fn parts(self) -> (String, Vec<&'static str>) {
         let (name, one) = weight_part(self.dtype);
-        let four = match self.dtype {
-            Dtype::F16 => wgsl!("shared/quad_f16"),
-            Dtype::BF16 => wgsl!("shared/quad_bf16"),
-            _ => wgsl!("shared/quad_f32"),
-        };
-        match self.in_fours {
-            true => (format!("{name}x4"), [four, wgsl!("shared/fours")]),
-            false => (name.to_owned(), [one, wgsl!("shared/ones")]),
+        match (self.in_fours, widen_part(self.dtype)) {
+            (true, Some((_, widen))) => {
+                (format!("{name}x4"), vec![widen, wgsl!("shared/quad_16"), wgsl!("shared/fours")])
+            }
+            (true, None) => (format!("{name}x4"), vec![wgsl!("shared/quad_32"), wgsl!("shared/fours")]),
+            (false, _) => (name.to_owned(), vec![one, wgsl!("shared/ones")]),
         }
     }
 }
@@ -86,9 +84,8 @@ impl Reads {
 /// The storage, tile and dropout files of one variant, and its name.
 fn variant(reads: Reads, tile: Tile, dropout: bool, kernel: &'static str) -> (String, Vec<&'static str>) {
     let (tile_name, tile_part) = tile.part();
-    let (reads_name, reads) = reads.parts();
+    let (reads_name, mut parts) = reads.parts();
     let mut name = vec![reads_name.as_str(), tile_name];
-    let mut parts = reads.to_vec();
     if dropout {
         name.push("dropout");
         parts.extend([STEP, PCG, DROPOUT_HASH]);

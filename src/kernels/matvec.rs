@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{WEIGHT_DTYPES, expect_shape, shader, spread, wgsl};
+use super::{WEIGHT_DTYPES, expect_shape, shader, spread, wgsl, widen_part};
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -86,15 +86,11 @@ impl Access {
 }
 
 fn matvec_shader(dtype: Dtype, form: Form, access: Access) -> Shader {
-    let (name, storage) = match dtype {
-        Dtype::F32 => ("f32", wgsl!("shared/matvec_f32")),
-        Dtype::F16 => ("f16", wgsl!("shared/matvec_f16")),
-        Dtype::BF16 => ("bf16", wgsl!("shared/matvec_bf16")),
-        Dtype::U32 => panic!("a weight has a floating-point type"),
-    };
-    let chunks = match dtype {
-        Dtype::F32 => wgsl!("shared/matvec_32"),
-        _ => wgsl!("shared/matvec_16"),
+    let (name, storage, chunks) = match widen_part(dtype) {
+        Some((name, widen)) => {
+            (name, vec![widen, wgsl!("shared/matvec_stored_16")], wgsl!("shared/matvec_16"))
+        }
+        None => ("f32", vec![wgsl!("shared/matvec_stored_32")], wgsl!("shared/matvec_32")),
     };
     let (lanes_64, lanes_256) = (wgsl!("shared/matvec_lanes_64"), wgsl!("shared/matvec_lanes_256"));
     let (access, lanes, loads) = match access {
@@ -103,7 +99,7 @@ fn matvec_shader(dtype: Dtype, form: Form, access: Access) -> Shader {
         Access::Long => ("-long", lanes_256, chunks),
     };
     let (form, parts) = form.parts();
-    let parts = [&[storage, loads, lanes], parts, &[wgsl!("matvec")]].concat();
+    let parts = [&storage[..], &[loads, lanes], parts, &[wgsl!("matvec")]].concat();
     shader::<MatvecParams>("matvec", format!("{name}{form}{access}"), &parts)
 }
 

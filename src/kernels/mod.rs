@@ -73,6 +73,16 @@ fn weight_part(dtype: Dtype) -> (&'static str, &'static str) {
     }
 }
 
+/// Name of a storage of 16 bits, and the file that widens it; `None` for f32.
+fn widen_part(dtype: Dtype) -> Option<(&'static str, &'static str)> {
+    match dtype {
+        Dtype::F16 => Some(("f16", wgsl!("shared/widen_f16"))),
+        Dtype::BF16 => Some(("bf16", wgsl!("shared/widen_bf16"))),
+        Dtype::F32 => None,
+        Dtype::U32 => panic!("a weight has a floating-point type"),
+    }
+}
+
 fn shader<P: Params>(kernel: &'static str, variant: impl Into<String>, parts: &[&'static str]) -> Shader {
     Shader { kernel, variant: variant.into(), parts: parts.to_vec(), params: P::FIELDS }
 }

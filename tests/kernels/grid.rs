@@ -108,8 +108,8 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     let flat = f32s(gpu, &[count & !3], &vec![0.5; count & !3]);
     let quads = count as u32 / 4;
     let params = HalvesParams { quads0: quads, quads1: 7 };
-    folding.check("pack_halves/f16", params, &[&flat, &a, &c, &wide_out], 2, quads.div_ceil(256) + 1).await;
-    folding.check("unpack_halves/bf16", params, &[&c, &a, &d, &wide_out], 2, quads.div_ceil(256) + 1).await;
+    folding.check("halves/pack-f16", params, &[&flat, &a, &c, &wide_out], 2, quads.div_ceil(256) + 1).await;
+    folding.check("halves/unpack-bf16", params, &[&c, &a, &d, &wide_out], 2, quads.div_ceil(256) + 1).await;
     folding.check("copy", CopyParams { quads }, &[&flat, &wide_out], 1, quads.div_ceil(256)).await;
     let params = TransposeParams {
         rows,

@@ -1,13 +1,13 @@
-// y0 = x0 and y1 = x1, widened from 16 bits
-// Shapes    x0, y0 [4·quads0]; x1, y1 [4·quads1]; x0 and x1 packed, two to a word, low half first.
+// y0 = x0 and y1 = x1, rounded to 16 bits or widened from them, as the shared files say
+// Shapes    x0, y0 [4·quads0]; x1, y1 [4·quads1]; of 16 bits packed, two to a word, low half first.
 // Dispatch  ⌈(quads0 + quads1)/256⌉ workgroups of 256, in x and y.
 // Output    y0 =, y1 =
 struct Params { quads0: u32, quads1: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x0: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> x1: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read_write> y0: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y1: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x0: array<From>;
+@group(0) @binding(2) var<storage, read> x1: array<From>;
+@group(0) @binding(3) var<storage, read_write> y0: array<To>;
+@group(0) @binding(4) var<storage, read_write> y1: array<To>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -18,9 +18,9 @@ fn main(
   let i = (wg.y * grid.x + wg.x) * 256u + t;
   if i < params.quads0 {
     let q = i;
-    y0[q] = unpacked(x0[q]);
+    y0[q] = converted(x0[q]);
   } else if i < params.quads0 + params.quads1 {
     let q = i - params.quads0;
-    y1[q] = unpacked(x1[q]);
+    y1[q] = converted(x1[q]);
   }
 }
