@@ -4,6 +4,7 @@
 //! Everything is built on one idea: a [`Plan`] is recorded once (pipelines, bind groups, grids) and
 //! replayed every step, because command buffers are one-shot in WebGPU.
 
+mod adapter;
 mod allocator;
 mod budget;
 mod compile;
@@ -20,9 +21,10 @@ mod recorder;
 mod tensor;
 mod timing;
 
+pub use adapter::{AdapterSummary, list_adapters};
 pub use allocator::{Allocator, MemoryUse, Tally};
 pub use budget::MemoryBudget;
-pub use device::{AdapterSummary, Caps, Gpu, GpuOptions, list_adapters};
+pub use device::{Caps, Gpu, GpuOptions};
 pub use pipeline::{Param, ParamKind, Params, Shader};
 pub use plan::{Plan, PlanBuilder, StepBuffer};
 pub use readback::PendingRead;
