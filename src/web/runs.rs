@@ -81,7 +81,7 @@ impl Engine {
             train: from_js("training settings", property(options, "train"))?,
             data: self.records(train)?,
             evaluation: evaluation.map(|id| self.records(id)).transpose()?,
-            eval_split: None,
+            eval_split: from_js("eval_split", property(options, "eval_split"))?,
             memory: MemoryOptions { budget: self.budget.clone(), auto: false },
         })
     }
@@ -110,7 +110,7 @@ impl Engine {
         to_js(&report)
     }
 
-    /// Prepares a run, in place of another: `options {adapter, lora, train, init_adapter?: {config, model},
+    /// Prepares a run, in place of another: `options {adapter, lora, train, eval_split?, init_adapter?: {config, model},
     /// checkpoint?, extend?}`, data by their ids (see [`put_data`](Self::put_data)). The adapter is then the one of the
     /// id `adapter`.
     pub async fn start(

@@ -1,7 +1,7 @@
 // Data: what is shown of it, what is wrong with it, and how it is read, with the fake engine.
 import assert from "node:assert/strict";
 import { example, fakePage, trainButton, useFile } from "./fake-page.mjs";
-import { panel, setNumber } from "./harness.mjs";
+import { file, panel, setNumber } from "./harness.mjs";
 
 const { onPage } = fakePage();
 
@@ -132,4 +132,49 @@ onPage("columns with other names are mapped", async (page) => {
   // As the engine finds it: not at all.
   await format.selectOption("what their names say");
   await data.getByRole("alert").getByText("no record that can be trained on").waitFor();
+});
+
+onPage("without a held-out file, a share of the data is held out", async (page) => {
+  const rows = Array.from({ length: 10 }, (_, row) => example(`answer ${row}`)).join("");
+  const [train, sweep] = [panel(page, "Train"), panel(page, "Sweep")];
+  const share = page.getByLabel("Held-out share");
+  assert.equal(await share.count(), 0);
+  await useFile(page, "ten.jsonl", rows);
+  await sweep.getByText("choose held-out data, or hold out a share, first").waitFor();
+  // The default: none.
+  await setNumber(page, "Steps", 3);
+  await trainButton(page).click();
+  await train.getByText("Done.", { exact: true }).waitFor();
+  assert.equal(await train.locator(".held-out").count(), 0);
+
+  // What cannot be one does not train.
+  await share.fill("1");
+  await trainButton(page).click();
+  assert.equal(await share.evaluate((field) => field.validity.valid), false);
+  await share.fill("0.2");
+  await sweep.getByText("hold out a share").waitFor({ state: "detached" });
+  await page.waitForFunction(() => location.hash.includes("eval_split=0.2"));
+  await setNumber(page, "Steps", 1_000_000);
+  await trainButton(page).click();
+  await train.getByText("Training on 8 examples, with 2 held out.").waitFor();
+  await train.locator(".held-out").getByText(/before training/).waitFor();
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText(/Stopped at step/).waitFor();
+
+  // A file of its own takes its place, which the field says by not being there.
+  await page.getByLabel("Held-out file (optional)").setInputFiles(file("held.jsonl", example("h")));
+  await share.waitFor({ state: "detached" });
+  await trainButton(page).click();
+  await train.getByText("Training on 4 examples, with 2 held out.").waitFor();
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText(/Stopped at step/).waitFor();
+  await page.getByRole("button", { name: "Remove held.jsonl" }).click();
+  assert.equal(await share.inputValue(), "0.2");
+
+  // The first of the two runs goes on with its share, whatever the field says by then.
+  await share.fill("0.5");
+  await panel(page, "Runs").getByRole("button", { name: "ten.jsonl, rank 16 (2)", exact: true }).click();
+  await panel(page, "Runs").getByRole("button", { name: "Resume", exact: true }).click();
+  await train.getByText("Training on 8 examples, with 2 held out.").waitFor();
+  assert.equal(await share.inputValue(), "0.2");
 });

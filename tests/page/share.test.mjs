@@ -199,12 +199,24 @@ test("a run file comes back as it went, and what it has wrong is named", async (
   const { r, lora_alpha, max_length, per_device_train_batch_size, warmup_steps, eval_steps } = least.settings;
   assert.deepEqual([r, lora_alpha, max_length, per_device_train_batch_size], [8, 16, 1024, 4]);
   assert.deepEqual([warmup_steps, eval_steps, least.set, least.model], [20, 40, "", "demo"]);
+  // A share that is held out is one of a file without held-out data.
+  const split = await description({ data: { train: { name: "a.csv" } } }, { eval_split: 0.1 });
+  assert.deepEqual(JSON.parse(writeRun(split)).data, { train: "a.csv", eval_split: 0.1 });
+  const shares = (data) => {
+    const { settings, notes } = readRun(JSON.stringify({ postil: 1, data, train: { max_steps: 1 } }), "x");
+    return [settings.eval_split, notes.filter((note) => note.includes("eval_split")).length];
+  };
+  assert.deepEqual(shares({ train: "a.csv", eval_split: 0.1 }), [0.1, 0]);
+  assert.deepEqual(shares({ train: "a.csv", eval_split: null }), [0, 0]);
+  for (const data of [{ train: "a.csv", eval_split: 1.5 }, { train: "a.csv", eval: "b.csv", eval_split: 0.1 }, { eval_split: 0.1 }]) {
+    assert.deepEqual(shares(data), [0, 1]);
+  }
   const odd = readRun(
-    '{"postil": 1, "model": "./base", "more": 1, "lora": {"r": -1, "use_dora": true}, "train": {"num_train_epochs": 2, "weight_decay": 0.1, "save_steps": 5}, "data": {"train": "a.csv", "eval_split": 0.1, "format": "a b", "columns": {"prompt": 1}}}',
+    '{"postil": 1, "model": "./base", "more": 1, "lora": {"r": -1, "use_dora": true}, "train": {"num_train_epochs": 2, "weight_decay": 0.1, "save_steps": 5}, "data": {"train": "a.csv", "test": "b.csv", "format": "a b", "columns": {"prompt": 1}}}',
     "x",
   );
   assert.equal(odd.reading, undefined);
-  for (const part of ["more", "save_steps", "data.eval_split", "data.format", "data.columns", "r -1", "use_dora", "epochs", "weight_decay", "./base"])
+  for (const part of ["more", "save_steps", "data.test", "data.format", "data.columns", "r -1", "use_dora", "epochs", "weight_decay", "./base"])
     assert.ok(
       odd.notes.some((note) => note.includes(part)),
       part,
@@ -229,11 +241,11 @@ test("every setting is in the address, the run file, the command line and the sc
   const other = (name, value) => {
     if (name in others) return others[name];
     if (typeof value === "boolean") return !value;
-    return name === "lora_dropout" ? 0.1 : value + 1;
+    return ["lora_dropout", "eval_split"].includes(name) ? 0.1 : value + 1;
   };
   // With a chat's data, where only the assistant's turns can be trained on.
-  const forms = async (settings) => {
-    const whole = await description({ allModules: false, records: "messages" }, settings);
+  const forms = async (settings, change = {}) => {
+    const whole = await description({ allModules: false, records: "messages", ...change }, settings);
     return {
       hash: toHash({ settings: whole.settings }, ["k_proj", "q_proj", "v_proj"]),
       run: writeRun(whole),
@@ -242,9 +254,11 @@ test("every setting is in the address, the run file, the command line and the sc
       script: script(whole),
     };
   };
-  const before = await forms({});
   for (const [name, value] of Object.entries(DEFAULTS)) {
-    const after = await forms({ [name]: other(name, value) });
+    // What has held-out data has no share held out.
+    const change = name === "eval_split" ? { data: { train: { name: "chats.jsonl" } } } : {};
+    const before = await forms({}, change);
+    const after = await forms({ [name]: other(name, value) }, change);
     for (const form of Object.keys(before)) assert.notEqual(after[form], before[form], `${name} is not in: ${form}`);
   }
 });

@@ -211,6 +211,8 @@ export interface RunOptions {
   /** Not used with `init_adapter` or `checkpoint`, which bring their own. */
   lora: LoraOptions;
   train: TrainOptions;
+  /** Without data to evaluate on: this share of the training examples, drawn by the seed, is held out for that; above 0, below 1. */
+  eval_split?: number;
   /** Start from this adapter instead of a new one. Not used with `checkpoint`. */
   init_adapter?: AdapterFiles;
   /** Go on from there: the same settings, data and model as the checkpoint's run, or `start` says what differs. */

@@ -1,9 +1,9 @@
 /** The settings of an adapter and of its training, under Hugging Face's names (PEFT's LoraConfig, transformers' TrainingArguments, TRL's SFTConfig). */
-import type { LoraOptions, TrainOptions } from "./engine";
+import type { LoraOptions, RunOptions, TrainOptions } from "./engine";
 import { ConfigError } from "./errors";
 
 /** All settings in one. */
-export type Settings = Required<LoraOptions> & Required<TrainOptions>;
+export type Settings = Required<LoraOptions> & Required<TrainOptions> & Required<Pick<RunOptions, "eval_split">>;
 
 /** What a setting is where it is not given. */
 export const DEFAULTS: Readonly<Settings> = {
@@ -26,12 +26,13 @@ export const DEFAULTS: Readonly<Settings> = {
   group_by_length: false,
   gradient_checkpointing: false,
   assistant_only_loss: true,
+  eval_split: 0,
 };
 
 const LORA_NAMES = ["r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern"] as const satisfies readonly (keyof LoraOptions)[];
 
 const TRAIN_NAMES = (Object.keys(DEFAULTS) as (keyof Settings)[]).filter(
-  (name): name is keyof TrainOptions => !(LORA_NAMES as readonly string[]).includes(name),
+  (name): name is keyof TrainOptions => name !== "eval_split" && !(LORA_NAMES as readonly string[]).includes(name),
 );
 
 /** Throws `ConfigError` for a name that is none of a setting's and none of `others`: what is misspelt would do nothing. */

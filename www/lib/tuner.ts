@@ -347,12 +347,17 @@ export class Tuner {
   }
 
   private async withArguments<Result>(run: TrainingArguments, act: (args: RunArguments) => Promise<Result>): Promise<Result> {
-    const { adapter = DEFAULT_ADAPTER, init_adapter, checkpoint, extend } = run;
+    const { adapter = DEFAULT_ADAPTER, eval_split = DEFAULTS.eval_split, init_adapter, checkpoint, extend } = run;
     checkNames(run, RUN_NAMES);
+    if (run.evaluation && eval_split !== 0) {
+      throw new ConfigError("evaluation and eval_split are both given; held-out data comes from one of them.");
+    }
     const options = {
       adapter,
       lora: loraOptions(run),
       train: trainOptions(run),
+      // None is 0 in the settings.
+      ...(eval_split === 0 ? {} : { eval_split }),
       ...(init_adapter ? { init_adapter } : {}),
       ...(checkpoint ? { checkpoint } : {}),
       ...(extend === undefined ? {} : { extend }),

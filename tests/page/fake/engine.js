@@ -48,6 +48,15 @@ async function gone(store) {
   while (await caches.has(store)) await pause(20);
 }
 
+/** How many examples there are to train on, and to evaluate on. */
+function shares(file, evaluation, eval_split) {
+  if (eval_split === undefined) return { examples: 4, eval_examples: evaluation ? 2 : 0 };
+  if (evaluation) throw failure("Config", "evaluation and eval_split are both given (fake)");
+  const { examples } = inspect(file, {});
+  const eval_examples = Math.min(examples - 1, Math.max(1, Math.round(examples * eval_split)));
+  return { examples: examples - eval_examples, eval_examples };
+}
+
 export default async function init() {
   return {};
 }
@@ -202,7 +211,7 @@ export class Engine {
     return { trainable, total: 1e6 + trainable, percent: (100 * trainable) / (1e6 + trainable), modules, warnings };
   }
 
-  async start({ lora, train, init_adapter, adapter, checkpoint, extend }, id, evaluation) {
+  async start({ lora, train, eval_split, init_adapter, adapter, checkpoint, extend }, id, evaluation) {
     return this.#exclusive(async () => {
       const file = this.#file(id);
       await this.#compile(file);
@@ -217,18 +226,17 @@ export class Engine {
       }
       const step = state?.step ?? 0;
       const best = state?.best;
-      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation, held, heldAfter };
+      this.#run = { step, best, sum: state?.sum ?? 0, adapter, r: lora?.r ?? 16, lora_alpha: lora?.lora_alpha, total: train.max_steps, every: train.eval_steps, file: file.name, evaluation: evaluation ?? eval_split, held, heldAfter };
       this.#adapters.set(adapter, { step, r: this.#run.r, lora_alpha: this.#run.lora_alpha });
       return {
         step,
         total_steps: train.max_steps,
-        examples: 4,
-        eval_examples: evaluation ? 2 : 0,
+        ...shares(file, evaluation, eval_split),
         warnings: [
           ...(init_adapter ? ["training goes on from an adapter"] : []),
           ...["packing", "group_by_length"].filter((name) => train[name]).map((name) => `${name} is on`),
         ],
-        ...(evaluation && !state ? { eval_loss: 3 } : {}),
+        ...(this.#run.evaluation && !state ? { eval_loss: 3 } : {}),
       };
     });
   }

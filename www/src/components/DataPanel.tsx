@@ -1,9 +1,11 @@
 import { chooseOwnFiles, chooseSet, dropData, dropEvalFile, takeFile } from "../session/data";
-import { active, chosenData, dataSets, dataSetsError, dropNotice, evalFile, OWN_FILES, trainFile } from "../state";
-import { FileField } from "./Fields";
+import { changeSettings } from "../session/settings";
+import { active, chosenData, dataSets, dataSetsError, dropNotice, evalFile, OWN_FILES, settings, trainFile } from "../state";
+import { FileField, FormId, NumberField } from "./Fields";
 import { FileReport } from "./FileReport";
 import { Paste } from "./Paste";
 import { Notice, Panel } from "./Panel";
+import { SETTINGS_FORM } from "./TrainSettings";
 
 /** What the engine reads. */
 const ACCEPT = ".jsonl,.json,.csv,.tsv,.parquet,.txt";
@@ -87,10 +89,21 @@ function OwnFiles() {
         accept={ACCEPT}
         onFiles={([file]) => file && void takeFile("eval", file)}
       />
-      {evalFile.value && (
+      {evalFile.value ? (
         <button type="button" onClick={dropEvalFile}>
           Remove {evalFile.value.file.name}
         </button>
+      ) : (
+        <FormId.Provider value={SETTINGS_FORM}>
+          <NumberField
+            label="Held-out share"
+            hint="Without a held-out file: so much of the training file is held out instead, such as 0.1. The seed draws the examples."
+            value={settings.value.eval_split}
+            min={0}
+            max={0.99}
+            onChange={(eval_split) => changeSettings({ eval_split })}
+          />
+        </FormId.Provider>
       )}
     </fieldset>
   );

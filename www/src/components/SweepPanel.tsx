@@ -84,8 +84,8 @@ export function SweepPanel() {
 function blocker(rows: readonly SweepRow[]): string | undefined {
   if (!modelInfo.value) return modelMissing.value;
   if (!trainFile.value?.report) return "Choose the data to train on.";
-  if (!evalFile.value) return "A sweep compares held-out losses: choose held-out data first.";
-  if (!evalFile.value.report) return "The held-out data cannot be used as it is.";
+  if (!evalFile.value && !(settings.value.eval_split > 0)) return "A sweep compares held-out losses: choose held-out data, or hold out a share, first.";
+  if (evalFile.value && !evalFile.value.report) return "The held-out data cannot be used as it is.";
   if (active.value) return "A run is going on.";
   const { alpha } = sweepPlan.value;
   if (typeof alpha === "number" && !(alpha >= 0)) return "Alpha is a number, 0 or more.";

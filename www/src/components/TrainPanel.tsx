@@ -1,5 +1,5 @@
 import { computed } from "@preact/signals";
-import { duration, loss, plural, rate, scientific } from "../format";
+import { count, duration, loss, plural, rate, scientific } from "../format";
 import { judge, NOT_FINITE } from "../session/health";
 import { active, blocker, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
 import { Announcer } from "./Announcer";
@@ -68,7 +68,7 @@ function statusText({ status, compiling, start, last }: Run): string {
     case "preparing":
       return "Preparing: planning memory, first held-out loss…";
     case "training":
-      return start ? `Training on ${plural(start.examples, "example")}.` : "Training.";
+      return start ? `Training on ${plural(start.examples, "example")}${heldOut(start.eval_examples)}.` : "Training.";
     case "pausing":
       return "Pausing after this step…";
     case "paused":
@@ -83,6 +83,8 @@ function statusText({ status, compiling, start, last }: Run): string {
       return savedAdapter.value ? `Ended by an error. The adapter as of step ${savedAdapter.value.step} is kept.` : "Ended by an error.";
   }
 }
+
+const heldOut = (examples: number) => (examples > 0 ? `, with ${count(examples)} held out` : "");
 
 const verdict = computed(() =>
   run.value.errorKind === "NotFinite" ? NOT_FINITE : judge(steps.value, evaluations.value),

@@ -63,6 +63,7 @@ const CHECKS: { [Name in keyof Settings]: Check } = {
   group_by_length: either,
   gradient_checkpointing: either,
   assistant_only_loss: either,
+  eval_split: number(0.99),
 };
 
 export const SETTING_NAMES = Object.keys(CHECKS) as (keyof Settings)[];

@@ -18,6 +18,7 @@ export function commandLine(run: Description): string {
     const pairs = Object.entries(columns ?? {}).map(([field, column]) => `${field}=${column}`);
     if (pairs.length > 0) options.push(["--columns", pairs.join(",")]);
     if (data.eval) options.push(["--eval-data", path(data.eval.name)]);
+    if (settings.eval_split > 0) options.push(["--eval-split", `${settings.eval_split}`]);
   }
   if (initAdapter) options.push(["--init-adapter", path(initAdapter)]);
   else {

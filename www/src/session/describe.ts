@@ -1,5 +1,5 @@
 /** The run that the page would start, in words for other programs. */
-import { type LoadedFile, chosenSet, initAdapter, modelInfo, modelSource, settings, trainFile, evalFile } from "../state";
+import { type LoadedFile, chosenSet, initAdapter, modelInfo, modelSource, runSettings, trainFile, evalFile } from "../state";
 import { BUILT_IN } from "./boot";
 import type { ModelSource } from "postil";
 import type { Description, FileUse } from "./description";
@@ -27,8 +27,8 @@ export function describeRun(): Description | undefined {
       ? { set: chosenSet.value }
       : { train: used(train), ...(evaluation ? { eval: used(evaluation) } : {}) },
     records: train.report?.format,
-    allModules: info.target_modules.every((name) => settings.value.target_modules.includes(name)),
+    allModules: info.target_modules.every((name) => runSettings.value.target_modules.includes(name)),
     ...(name ? { initAdapter: name } : {}),
-    settings: settings.value,
+    settings: runSettings.value,
   };
 }

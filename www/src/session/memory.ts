@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import type { MemoryReport } from "postil";
 import { bytes } from "../format";
-import { active, evalFile, initAdapter, memoryBudget, memoryLimit, memoryPlan, modelInfo, parameterCount, phase, settings, trainFile } from "../state";
+import { active, evalFile, initAdapter, memoryBudget, memoryLimit, memoryPlan, modelInfo, parameterCount, phase, runSettings, trainFile } from "../state";
 import { tuner } from "./engine";
 import { changeSettings, settle } from "./settings";
 
@@ -14,7 +14,7 @@ let asked = 0;
 /** Plans anew whenever something that a plan depends on has changed. */
 export function followPlan(): void {
   effect(() => {
-    const parts = [settings, trainFile, evalFile, initAdapter, modelInfo, memoryBudget, parameterCount];
+    const parts = [runSettings, trainFile, evalFile, initAdapter, modelInfo, memoryBudget, parameterCount];
     parts.forEach((part) => part.value);
     if (!active.value) settle(plan);
   });
@@ -30,7 +30,7 @@ async function plan(): Promise<void> {
     return;
   }
   const call = tuner().planMemory({
-    ...settings.value,
+    ...runSettings.value,
     adapter: "planned",
     data: train.file,
     evaluation: evaluation?.file,

@@ -17,6 +17,6 @@ export function loraOptions(settings: Settings): LoraOptions {
 
 /** The training's part. */
 export function trainOptions(settings: Settings): TrainOptions {
-  const { r, lora_alpha, lora_dropout, target_modules, rank_pattern, alpha_pattern, ...train } = settings;
+  const { r, lora_alpha, lora_dropout, target_modules, rank_pattern, alpha_pattern, eval_split, ...train } = settings;
   return train;
 }

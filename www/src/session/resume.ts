@@ -1,6 +1,6 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
 import type { DataFile } from "postil";
-import { active, find, isOf, linkNotes, model, modelInfo, phase, runsError, settings, type KeptData, type KeptRun } from "../state";
+import { active, DEFAULTS, find, isOf, linkNotes, model, modelInfo, phase, runsError, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";
 import { filesOf, hold, letGo, take } from "./history";
@@ -52,8 +52,8 @@ async function resume(id: string, more: number): Promise<void> {
   if (!checkpoint || !trainData) throw new Error("its files are not in this browser any more.");
   await haveModel(kept);
   // What the page shows is what the run has.
-  // A setting that is younger than the run is as it is now.
-  const its = { ...settings.value, ...kept.settings, max_steps: kept.total_steps + more };
+  // A setting that is younger than the run was what it is by default.
+  const its = { ...DEFAULTS, ...kept.settings, max_steps: kept.total_steps + more };
   const evaluationData = evaluation && whole(evaluation, data.evaluation);
   dropAdapter();
   applySettings(its);

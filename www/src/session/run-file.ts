@@ -17,17 +17,18 @@ export function writeRun(run: Description): string {
   const file = {
     postil: VERSION,
     model: modelName(run),
-    data: "set" in data ? { train: `demo:${data.set.id}` } : own(data.train, data.eval),
+    data: "set" in data ? { train: `demo:${data.set.id}` } : own(data.train, data.eval, settings),
     ...(initAdapter ? { init_adapter: path(initAdapter) } : { lora }),
     train: trainOptions(settings),
   };
   return `${JSON.stringify(file, null, 2)}\n`;
 }
 
-function own({ name, format, columns }: FileUse, evaluation: FileUse | undefined) {
+function own({ name, format, columns }: FileUse, evaluation: FileUse | undefined, { eval_split }: Settings) {
   return {
     train: path(name),
     ...(evaluation ? { eval: path(evaluation.name) } : {}),
+    ...(eval_split > 0 ? { eval_split } : {}),
     ...(format ? { format } : {}),
     ...(columns ? { columns } : {}),
   };
@@ -82,7 +83,7 @@ export function readRun(text: string, name: string): ReadRun {
     notes.push(`The run starts from the adapter ${cut(String(init_adapter))}: choose its files under Adapter.`);
   }
   takeTrain(settings, notes, train);
-  return { ...takeModel(notes, model), ...takeData(notes, data), settings, notes };
+  return { ...takeModel(notes, model), ...takeData(settings, notes, data), settings, notes };
 }
 
 const unknown = (key: string) => `${cut(key)} was left out: this page has no such setting.`;
@@ -126,12 +127,16 @@ function takeModel(notes: string[], model: unknown): { model?: string } {
   return {};
 }
 
-function takeData(notes: string[], data: unknown): { set?: string; reading?: Reading } {
-  const { train = "demo", eval: held, format, columns, ...others } = isObject(data) ? data : {};
+function takeData(settings: Partial<Settings>, notes: string[], data: unknown): { set?: string; reading?: Reading } {
+  const { train = "demo", eval: held = null, eval_split = null, format, columns, ...others } = isObject(data) ? data : {};
   for (const key of Object.keys(others)) if (others[key] !== null) notes.push(unknown(`data.${key}`));
   const set = train === "demo" ? "" : /^demo:(.+)$/.exec(String(train))?.[1];
+  if (eval_split !== null) {
+    if (set === undefined && held === null) take(settings, notes, "eval_split", eval_split);
+    else notes.push("data.eval_split was left out: the data has a held-out part of its own.");
+  }
   if (set !== undefined) return { set };
-  const paths = [train, held].filter((file) => file !== undefined && file !== null).map(String);
+  const paths = [train, held].filter((file) => file !== null).map(String);
   const way = { ...takeFormat(notes, format), ...takeColumns(notes, columns) };
   const files = paths.map((file) => cut(file)).join(" and ");
   const read = Object.keys(way).length > 0 ? " It is then read as the run file says." : "";

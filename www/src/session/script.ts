@@ -34,6 +34,8 @@ export function script(run: Description): string {
   const chat = run.records === "messages" || run.records === "ShareGPT";
   const [train, held] =
     "set" in data ? [builtIn(data.set.train), data.set.eval && builtIn(data.set.eval)] : [data.train, data.eval];
+  const isSplit = settings.eval_split > 0;
+  const isEvaluated = held || isSplit;
   const config = {
     output_dir: "adapter",
     max_steps: settings.max_steps,
@@ -53,7 +55,7 @@ export function script(run: Description): string {
     ...(settings.group_by_length && !settings.packing ? { train_sampling_strategy: "group_by_length" } : {}),
     gradient_checkpointing: settings.gradient_checkpointing,
     ...(chat ? { assistant_only_loss: settings.assistant_only_loss } : {}),
-    ...(held ? { eval_strategy: "steps", eval_steps: settings.eval_steps, eval_on_start: true } : {}),
+    ...(isEvaluated ? { eval_strategy: "steps", eval_steps: settings.eval_steps, eval_on_start: true } : {}),
     seed: settings.seed,
     bf16: false,
     logging_steps: 1,
@@ -72,7 +74,7 @@ export function script(run: Description): string {
     model: new Code("model"),
     args: new Code(call("SFTConfig", config).replaceAll("\n", "\n    ")),
     train_dataset: new Code("train"),
-    ...(held ? { eval_dataset: new Code("held_out") } : {}),
+    ...(isEvaluated ? { eval_dataset: new Code("held_out") } : {}),
     processing_class: new Code("tokenizer"),
     ...(initAdapter ? {} : { peft_config: new Code(call("LoraConfig", lora).replaceAll("\n", "\n    ")) }),
   };
@@ -90,6 +92,7 @@ export function script(run: Description): string {
     ...(CONVERTERS[run.records ?? ""] ?? []),
     ...load("train", train, run.records),
     ...(held ? load("held_out", held, run.records) : []),
+    ...(isSplit ? split(settings) : []),
     "",
     `trainer = ${call("SFTTrainer", trainer)}`,
     "trainer.train()",
@@ -142,6 +145,12 @@ function load(variable: string, { name, format, known, columns = known }: FileUs
   if (convert) lines.push(`${variable} = ${variable}.map(${convert}, remove_columns=${variable}.column_names)`);
   return lines;
 }
+
+const split = ({ eval_split, seed }: Description["settings"]): string[] => [
+  "# Other examples than Postil's: every library draws in its own way.",
+  `parts = train.train_test_split(test_size=${eval_split}, seed=${seed})`,
+  'train, held_out = parts["train"], parts["test"]',
+];
 
 /** Formats that TRL does not read by itself. */
 const CONVERTERS: Record<string, string[]> = {

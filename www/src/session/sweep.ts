@@ -13,6 +13,7 @@ import {
   modelInfo,
   phase,
   run,
+  runSettings,
   savedAdapter,
   settings,
   sweep,
@@ -52,9 +53,10 @@ export function planned(): SweepRow[] {
 export async function startSweep(): Promise<void> {
   const rows = planned();
   const [train, evaluation, base] = [trainFile.value, evalFile.value, modelInfo.value];
-  if (active.value || sweeping.value || rows.length === 0 || !train?.report || !evaluation?.report) return;
+  const isEvaluated = evaluation ? evaluation.report : settings.value.eval_split > 0;
+  if (active.value || sweeping.value || rows.length === 0 || !train?.report || !isEvaluated) return;
   // What is chosen while the sweep goes on is not for it.
-  const common = { settings: settings.value, train: train.file, evaluation: evaluation.file };
+  const common = { settings: runSettings.value, train: train.file, evaluation: evaluation?.file };
   const data = chosenSet.value?.id ?? train.file.name;
   sweep.value = { status: "running", rows, data, steps: common.settings.max_steps };
   lowest = undefined;

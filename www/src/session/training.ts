@@ -18,8 +18,8 @@ import {
   run,
   samplePrompts,
   samples,
+  runSettings,
   savedAdapter,
-  settings,
   steps,
   sweeping,
   trainFile,
@@ -74,7 +74,7 @@ export async function startTraining(): Promise<void> {
   if (!train || active.value || sweeping.value) return;
   await launch({
     id: crypto.randomUUID(),
-    settings: settings.value,
+    settings: runSettings.value,
     train,
     evaluation: evalFile.value?.file,
     sampling: samplingNow(),

@@ -1,6 +1,7 @@
 /** The chosen data. */
 import { computed, signal } from "@preact/signals";
 import type { DataFile, DataReport, FirstRows } from "postil";
+import { settings, type Settings } from "./settings";
 
 /** One entry of `demo/data/index.json`. */
 export interface DataSet {
@@ -34,3 +35,6 @@ export const chosenData = signal<string>(OWN_FILES);
 export const trainFile = signal<LoadedFile | undefined>(undefined);
 export const evalFile = signal<LoadedFile | undefined>(undefined);
 export const chosenSet = computed(() => dataSets.value.find(({ id }) => id === chosenData.value));
+
+/** The settings of a run that would start now: where there is held-out data, none of the training data is held out. */
+export const runSettings = computed((): Settings => ({ ...settings.value, ...(evalFile.value ? { eval_split: 0 } : {}) }));
