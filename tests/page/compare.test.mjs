@@ -283,3 +283,24 @@ onPage("fits a phone, with a conversation", async (page) => {
   }));
   assert.ok(scroll <= client, `${scroll} > ${client}`);
 }, { viewport: { width: 375, height: 740 }, colorScheme: "dark" });
+
+onPage("whether there is a conversation is in the address, until other data is chosen", async (page) => {
+  const chat = page.getByRole("checkbox", { name: "Chat", exact: true });
+  const isSettled = (hash) => page.waitForFunction((hash) => location.hash === hash, hash);
+  assert.equal(await chat.isChecked(), false);
+  await chat.check();
+  await isSettled("#v=1&chat=true");
+  // Off by one's own word is not the same as by default.
+  await chat.uncheck();
+  await isSettled("#v=1&chat=false");
+  await page.evaluate(() => (location.hash = "#v=1&data=markup&chat=true"));
+  await page.getByRole("radio", { name: /Markup/, checked: true }).waitFor();
+  await page.waitForTimeout(500);
+  assert.match(page.url(), /#v=1&data=markup&chat=true$/);
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  assert.ok(await chat.isChecked());
+  await page.getByRole("radio", { name: /Plain/ }).check();
+  await isSettled("");
+  assert.equal(await chat.isChecked(), false);
+});

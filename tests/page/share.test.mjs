@@ -106,6 +106,7 @@ test("what samples, Compare, a sweep and the memory budget are set to is in the 
     max_new_tokens: "12",
     generation_seed: "8",
     adapter_scale: "1.25",
+    chat: "true",
     sweep_ranks: "2,64",
     sweep_targets: "qv,attention",
     sweep_alpha: "24",
@@ -119,7 +120,7 @@ test("what samples, Compare, a sweep and the memory budget are set to is in the 
   const hash = toHash({ settings: {}, extras: extrasNow() }, []);
   const back = fromHash(hash);
   assert.deepEqual([back.notes, back.extras], [[], pairs]);
-  const wrong = [["temperature", "hot"], ["top_p", "0"], ["sample_every", "1.5"], ["adapter_scale", "2"], ["sweep_ranks", "3"], ["sweep_targets", "x"], ["sweep_alpha", ""], ["memory_gib", "0"]];
+  const wrong = [["temperature", "hot"], ["top_p", "0"], ["sample_every", "1.5"], ["adapter_scale", "2"], ["chat", "yes"], ["sweep_ranks", "3"], ["sweep_targets", "x"], ["sweep_alpha", ""], ["memory_gib", "0"]];
   assert.deepEqual(applyExtras(wrong).map((note) => note.split(" ")[0]), wrong.map(([name]) => name));
   assert.deepEqual(extrasNow(), pairs);
 });

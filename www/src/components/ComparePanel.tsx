@@ -4,6 +4,7 @@ import {
   active,
   adapterLoaded,
   chat,
+  chatWish,
   chosenSet,
   comparisons,
   generating,
@@ -26,7 +27,7 @@ import { StartStop } from "./StartStop";
 export function ComparePanel() {
   const all = comparisons.value;
   // A conversation is read downwards and goes on below; what is over stands under the prompt, newest first.
-  const open = isChat() ? all.find(({ id }) => id === openConversation.value) : undefined;
+  const open = chat.value ? all.find(({ id }) => id === openConversation.value) : undefined;
   return (
     <Panel number={5} title="Compare">
       <AdapterChoice />
@@ -59,8 +60,6 @@ export function ComparePanel() {
   );
 }
 
-const isChat = () => chat.value && modelInfo.value?.has_chat_template === true;
-
 function PromptForm() {
   const form = useRef<HTMLFormElement>(null);
   return (
@@ -81,10 +80,10 @@ function PromptForm() {
           label="Chat"
           hint="A conversation through the model’s chat template. Off: the model goes on with your text."
           checked={chat.value}
-          onChange={(on) => (chat.value = on)}
+          onChange={(on) => (chatWish.value = on)}
         />
       )}
-      {isChat() && openConversation.value === undefined && (
+      {chat.value && openConversation.value === undefined && (
         <TextField
           label="System message (optional)"
           hint="Said to the model before the conversation. Leave it empty if your data had none."
@@ -97,12 +96,12 @@ function PromptForm() {
       <p class="actions">
         <StartStop
           running={generating.value}
-          start={isChat() ? "Send" : "Generate"}
+          start={chat.value ? "Send" : "Generate"}
           stop="Stop writing"
           disabled={!modelInfo.value || prompt.value.trim() === ""}
           onStop={stopGenerating}
         />
-        {isChat() && openConversation.value !== undefined && (
+        {chat.value && openConversation.value !== undefined && (
           <button type="button" disabled={generating.value} onClick={newConversation}>
             New conversation
           </button>
@@ -136,7 +135,7 @@ function PromptBox() {
   return (
     <>
       <div class="field">
-        <label for={id}>{isChat() ? "Message" : "Prompt"}</label>
+        <label for={id}>{chat.value ? "Message" : "Prompt"}</label>
         <textarea
           id={id}
           rows={3}

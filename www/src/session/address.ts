@@ -94,7 +94,7 @@ async function adopt(
   }
   const id = set === "" ? dataSets.value[0]?.id : set;
   if (id === undefined || id === chosenData.value) return;
-  if (dataSets.value.some((other) => other.id === id)) await chooseSet(id);
+  if (dataSets.value.some((other) => other.id === id)) await chooseSet(id, isWhole);
   else linkNotes.value = [...linkNotes.value, `There is no built-in data set ${id.slice(0, 60)}.`];
 }
 

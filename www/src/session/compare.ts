@@ -44,7 +44,6 @@ let queue: Task[] = [];
 let writing: { task: Task; text: Generation; dropped: boolean } | undefined;
 let settling: { task: Task; timer: ReturnType<typeof setTimeout> } | undefined;
 
-const isChat = () => chat.value && modelInfo.value?.has_chat_template === true;
 const waiting = (): Output => ({ status: "waiting", text: "" });
 const newTurn = (text: string): Turn => ({
   id: nextId++,
@@ -58,7 +57,7 @@ export async function compare(): Promise<void> {
   const text = prompt.value;
   if (generating.value || !modelInfo.value || text.trim() === "") return;
   promptHistory.value = [text, ...promptHistory.value.filter((other) => other !== text)].slice(0, KEPT);
-  const open = isChat() ? comparisons.value.find(({ id }) => id === openConversation.value) : undefined;
+  const open = chat.value ? comparisons.value.find(({ id }) => id === openConversation.value) : undefined;
   if (open) {
     const turn = newTurn(text);
     change(open.id, (comparison) => ({ ...comparison, turns: [...comparison.turns, turn] }));
@@ -67,7 +66,7 @@ export async function compare(): Promise<void> {
     const [added] = add([text]);
     openConversation.value = added?.chat ? added.id : undefined;
   }
-  if (isChat()) prompt.value = "";
+  if (chat.value) prompt.value = "";
   await work();
 }
 
@@ -162,7 +161,7 @@ export function clearComparisons(): void {
 function add(prompts: readonly string[]): Comparison[] {
   const added = prompts.map((text) => ({
     id: nextId++,
-    chat: isChat(),
+    chat: chat.value,
     system: systemMessage.value,
     turns: [newTurn(text)],
   }));

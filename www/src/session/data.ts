@@ -3,7 +3,8 @@ import { fetchFile, PostilError, type DataFile } from "postil";
 import {
   OWN_FILES,
   active,
-  chat,
+  chatOfData,
+  chatWish,
   chosenData,
   chosenSet,
   dataSets,
@@ -46,11 +47,13 @@ export async function loadDataSets(): Promise<void> {
   const found = dataSets.value.find(({ id }) => id === wanted);
   if (wanted && !found) linkNotes.value = [...linkNotes.value, `There is no built-in data set ${cut(wanted)}.`];
   const first = found ?? dataSets.value[0];
-  if (first && chosenData.value === OWN_FILES && !trainFile.value) await chooseSet(first.id);
+  if (first && chosenData.value === OWN_FILES && !trainFile.value) await chooseSet(first.id, true);
 }
 
-export async function chooseSet(id: string): Promise<void> {
+/** A set of a link's, unlike one that is chosen on the page, leaves what the link says of Compare. */
+export async function chooseSet(id: string, isLinked = false): Promise<void> {
   dropNotice.value = undefined;
+  if (!isLinked) chatWish.value = undefined;
   chosenData.value = id;
   trainFile.value = undefined;
   evalFile.value = undefined;
@@ -58,7 +61,7 @@ export async function chooseSet(id: string): Promise<void> {
   const set = chosenSet.value;
   if (!set) return;
   prompt.value = set.prompts[0] ?? "";
-  chat.value = set.chat;
+  chatOfData.value = set.chat;
   try {
     const [train, evaluation] = await Promise.all([fetchData(set.train), set.eval ? fetchData(set.eval) : undefined]);
     if (mine !== choice) return;
@@ -91,7 +94,8 @@ export function putData(set: string | undefined, train: DataFile, evaluation: Da
   chosenData.value = dataSets.value.some(({ id }) => id === set) ? set! : OWN_FILES;
   trainFile.value = { file: train };
   evalFile.value = evaluation && { file: evaluation };
-  if (chosenSet.value) chat.value = chosenSet.value.chat;
+  chatWish.value = undefined;
+  if (chosenSet.value) chatOfData.value = chosenSet.value.chat;
   void inspectData();
 }
 
@@ -111,7 +115,9 @@ export async function takeFile(role: "train" | "eval", file: File): Promise<void
   target.value = loaded;
   await inspect(target, loaded);
   const format = target.value?.report?.format ?? "";
-  if (role === "train") chat.value = /chat|messages|sharegpt/i.test(format) && !!modelInfo.value?.has_chat_template;
+  if (role === "eval") return;
+  chatOfData.value = /chat|messages|sharegpt/i.test(format);
+  chatWish.value = undefined;
 }
 
 /** How a run file that was opened wants a file of this name to be read. */

@@ -41,7 +41,7 @@ export function samplingNow(): SampleOptions | undefined {
   const prompts = promptsToSample();
   const { every, max_new_tokens } = sampleSettings.value;
   if (prompts.length === 0 || !(max_new_tokens >= 1)) return undefined;
-  return { every: Math.round(every), prompts, max_new_tokens, chat: chat.value && !!modelInfo.value?.has_chat_template };
+  return { every: Math.round(every), prompts, max_new_tokens, chat: chat.value };
 }
 
 /** What is kept of a run from its first moment. */

@@ -2,7 +2,7 @@
  * Settings beside the run's: of its samples, of Compare, of a sweep, and the memory budget. They are in the page's address
  * too, but in no run file: what an adapter becomes does not depend on them.
  */
-import { adapterScale, memoryBudget, RANKS, sampleSettings, sampling, sweepPlan, type Sampling } from "../state";
+import { adapterScale, chatWish, memoryBudget, RANKS, sampleSettings, sampling, sweepPlan, type Sampling } from "../state";
 
 interface Extra {
   expected: string;
@@ -71,6 +71,16 @@ export const EXTRAS: Readonly<Record<string, Extra>> = {
     () => adapterScale.value,
     (value) => (adapterScale.value = value),
   ),
+  chat: {
+    expected: "true or false",
+    now: () => unless(chatWish.value, undefined),
+    take(text) {
+      if (text !== "true" && text !== "false") return false;
+      chatWish.value = text === "true";
+      return true;
+    },
+    reset: () => (chatWish.value = undefined),
+  },
   sweep_ranks: {
     expected: `some of ${RANKS.join(", ")}`,
     now: () => unless(sweepPlan.value.ranks.join(","), FIRST_PLAN.ranks.join(",")),

@@ -53,7 +53,7 @@ export function planned(): SweepRow[] {
 export async function startSweep(): Promise<void> {
   const rows = planned();
   const [train, evaluation, base] = [trainFile.value, evalFile.value, modelInfo.value];
-  const isEvaluated = evaluation ? evaluation.report : settings.value.eval_split > 0;
+  const isEvaluated = evaluation ? evaluation.report : runSettings.value.eval_split > 0;
   if (active.value || sweeping.value || rows.length === 0 || !train?.report || !isEvaluated) return;
   // What is chosen while the sweep goes on is not for it.
   const common = { settings: runSettings.value, train: train.file, evaluation: evaluation?.file };

@@ -1,5 +1,6 @@
 /** The comparison of the base with an adapter. */
 import { computed, signal } from "@preact/signals";
+import { modelInfo } from "./model";
 
 /** An adapter that the engine has, under the id that it has it by. */
 export interface LoadedAdapter {
@@ -28,8 +29,12 @@ export interface Sampling {
 export const prompt = signal("");
 /** Prompts of this visit, newest first. In memory only. */
 export const promptHistory = signal<readonly string[]>([]);
+/** The data is of conversations. */
+export const chatOfData = signal(false);
+/** Whether there is to be a conversation, if the person has said so since the data was chosen. */
+export const chatWish = signal<boolean | undefined>(undefined);
 /** The prompt is a message of a conversation, put through the model's chat template. */
-export const chat = signal(false);
+export const chat = computed(() => modelInfo.value?.has_chat_template === true && (chatWish.value ?? chatOfData.value));
 /** What a conversation begins with; empty: nothing. */
 export const systemMessage = signal("");
 export const sampling = signal<Sampling>({ temperature: 0.7, top_k: 40, top_p: 0.95, max_new_tokens: 100, seed: 0 });

@@ -36,5 +36,8 @@ export const trainFile = signal<LoadedFile | undefined>(undefined);
 export const evalFile = signal<LoadedFile | undefined>(undefined);
 export const chosenSet = computed(() => dataSets.value.find(({ id }) => id === chosenData.value));
 
-/** The settings of a run that would start now: where there is held-out data, none of the training data is held out. */
-export const runSettings = computed((): Settings => ({ ...settings.value, ...(evalFile.value ? { eval_split: 0 } : {}) }));
+/** The settings of a run that would start now: a share is held out of the user's own data, where there is no file for that. */
+export const runSettings = computed((): Settings => {
+  const isSplit = chosenData.value === OWN_FILES && !evalFile.value;
+  return isSplit ? settings.value : { ...settings.value, eval_split: 0 };
+});
