@@ -173,10 +173,33 @@ onPage("says when a run overfits, and offers the best adapter", async (page) => 
   await page.locator(".side.tuned").getByText("step 4", { exact: true }).waitFor();
 });
 
-onPage("a loss that is not finite is badged", async (page) => {
-  await useFile(page, "not-finite.jsonl", example("a"));
-  await trainButton(page).click();
-  await train(page).getByText("Not finite", { exact: true }).waitFor();
+onPage("a loss that is not finite, rises or stalls is badged while it does, with what to do, and so is the kept run", async (page) => {
+  await samplesOff(page);
+  await setNumber(page, "Steps", 1_000_000);
+  await page.getByText("Advanced").click();
+  await page.getByLabel("Schedule").selectOption("Constant, after warm-up");
+  const badge = train(page).locator(".health");
+  const badges = [
+    ["not-finite.jsonl", "Not finite", "train anew with a lower learning rate"],
+    ["rising.jsonl", "Loss is rising", /since step 4\d: a lower learning rate/],
+    ["stalled.jsonl", "No progress", "has not fallen for 100 steps"],
+  ];
+  for (const [name, title, advice] of badges) {
+    await useFile(page, name, example("a"));
+    await trainButton(page).and(page.locator(":enabled")).click();
+    await badge.getByText(title, { exact: true }).waitFor();
+    await badge.getByText(advice).waitFor();
+    if (title === "Not finite") continue;
+    await button(page, "Stop").click();
+    await page.getByText(/Stopped at step/).waitFor();
+  }
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  for (const [name, title] of badges) {
+    await openRun(page, `${name}, rank 16`);
+    await runsPanel(page).locator(".health").getByText(title, { exact: true }).waitFor();
+    await openRun(page, `${name}, rank 16`);
+  }
 });
 
 onPage(

@@ -21,7 +21,7 @@ export function RunDetails({ kept }: { kept: KeptRun }) {
   const isAway = elsewhere.value.has(kept.id);
   const isOn = active.value && run.value.id === kept.id;
   const reason = isAway ? "Another tab has this run." : kept.checkpoint === undefined && isOn ? undefined : obstacle(kept);
-  const verdict = judge(kept.steps, kept.evaluations);
+  const verdict = judge(kept.steps, kept.evaluations, kept.errorKind);
   const adapters: [Which, string, number | undefined][] = [
     ["last", "last", kept.checkpoint],
     ["best", "best", kept.best && kept.best.step !== kept.checkpoint ? kept.best.step : undefined],

@@ -1,6 +1,6 @@
 import { computed } from "@preact/signals";
 import { count, duration, loss, plural, rate, scientific } from "../format";
-import { judge, NOT_FINITE } from "../session/health";
+import { judge } from "../session/health";
 import { active, blocker, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
 import { Announcer } from "./Announcer";
 import { anyCurve } from "./charts/curves";
@@ -86,9 +86,7 @@ function statusText({ status, compiling, start, last }: Run): string {
 
 const heldOut = (examples: number) => (examples > 0 ? `, with ${count(examples)} held out` : "");
 
-const verdict = computed(() =>
-  run.value.errorKind === "NotFinite" ? NOT_FINITE : judge(steps.value, evaluations.value),
-);
+const verdict = computed(() => judge(steps.value, evaluations.value, run.value.errorKind));
 
 /** How the run goes, where there is something to say. */
 function Health() {

@@ -48,14 +48,15 @@ export function smooth(values: readonly number[], past: number): number[] {
   });
 }
 
-export const NOT_FINITE: Verdict = {
+const NOT_FINITE: Verdict = {
   kind: "not-finite",
   title: "Not finite",
   advice: "The loss or its gradient is not a number any more: train anew with a lower learning rate.",
 };
 
-/** The gravest thing to say of a run, if there is one. */
-export function judge(steps: readonly Step[], heldOut: readonly HeldOut[]): Verdict | undefined {
+/** The gravest thing to say of a run, if there is one. `errorKind` is the engine's, of what has ended it. */
+export function judge(steps: readonly Step[], heldOut: readonly HeldOut[], errorKind?: string): Verdict | undefined {
+  if (errorKind === "NotFinite") return NOT_FINITE;
   const last = steps.at(-1);
   if (!last) return undefined;
   if (!Number.isFinite(last.loss) || !Number.isFinite(last.grad_norm)) {
