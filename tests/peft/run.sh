@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Loads adapters that Postil trained in PEFT: the keys, the values and the logits must be the same there; and what it
-# wrote of them for llama.cpp and mlx-lm, and merged into their base, must compute the same.
+# wrote of them for llama.cpp and mlx-lm, and merged into their base, must compute the same. Then makes runs of the page's
+# by the run file, the command line and the TRL script that it shows of them.
 #
-#   cargo test --test model --test cli    # trains and leaves them in target/tmp/peft
+#   cargo test --test model --test cli    # trains and leaves them in target/tmp/peft; POSTIL is another binary than its
+#   npm --prefix www ci
 #   bash tests/peft/run.sh PYTHON         # a python with tests/peft/requirements.txt
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=$1
-written=${CARGO_TARGET_DIR:-target}/tmp/peft
+target=${CARGO_TARGET_DIR:-target}
+written=$target/tmp/peft
 
 checked=0 exports=0
 for folder in "$written"/*/; do
@@ -37,3 +40,8 @@ if ((exports != ${#golden[@]})); then
   exit 1
 fi
 echo "$checked adapters checked, $exports of them for other tools and merged"
+
+runs=$target/tmp/page-runs
+rm -rf "$runs"
+node tests/peft/write_runs.mjs "$runs"
+"$python" tests/peft/check_runs.py "${POSTIL:-$target/debug/postil}" "$runs"
