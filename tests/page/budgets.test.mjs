@@ -1,11 +1,13 @@
-// What the page may weigh, how soon it can be used, and that nothing jumps: on the built page with the real engine.
+// What the page may weigh, how soon it can be used, and that nothing jumps: on the built page with the real engine. How soon it
+// answers in a long run, whose steps are the fake engine's: the real one's, fewer, are in studio.test.mjs and train.test.mjs.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { builtPage, openPage, serve } from "./harness.mjs";
+import { builtPage, openPage, panel, serve, setNumber } from "./harness.mjs";
+import { answersAtOnce } from "./latency.mjs";
 
 /** Compressed, in bytes. */
 const MOST_CODE = 150e3;
@@ -16,6 +18,8 @@ const MOST_MS = 1000;
 const MOST_SHIFT = 0.002;
 /** A busy machine is late now and then; a page that is too slow is so every time. */
 const TRIES = 3;
+/** Steps of a long run: as many points are in each of its charts. */
+const LONG_RUN = 600;
 
 let page;
 let folder;
@@ -83,4 +87,20 @@ test("the page can be used within a second, before the engine is there, and noth
     await close();
   }
   assert.ok(Math.min(...times) < MOST_MS, `usable after ${times.map(Math.round).join(", ")} ms`);
+});
+
+test("in a run of hundreds of steps the page answers to keys at once", async (t) => {
+  const fake = await builtPage({ fake: true });
+  const server = await serve([fake.folder]);
+  const { page, close } = await openPage(server.url);
+  const step = () => page.evaluate(() => parseInt(document.querySelector(".figures dd")?.textContent ?? "0"));
+  await page.getByText("Ready.").waitFor();
+  await setNumber(page, "Steps", 1_000_000);
+  await page.getByRole("button", { name: "Train", exact: true }).click();
+  await panel(page, "Train").locator(".plot canvas").first().waitFor();
+  await answersAtOnce(page, t, async () => (await step()) >= LONG_RUN);
+  t.diagnostic(`after ${await step()} steps`);
+  await close();
+  server.close();
+  await fake.discard();
 });

@@ -5,15 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { KEEPS_DEVICE, openPage, panel, remove, setNumber } from "./harness.mjs";
+import { answersAtOnce } from "./latency.mjs";
 import { done, downloadAdapter, realPage, saved, smallRun, TIMEOUT, trainButton } from "./real-page.mjs";
 
 const { built, onPage } = realPage();
 
 const STEPS = 6;
 const RUN = { steps: STEPS, evalSteps: 3 };
-/** What people take for an answer at once. */
-const LATENCY_MS = 100;
-
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const paused = (page, step = "\\d+") => page.getByText(new RegExp(`Paused at step ${step}\\.`)).waitFor();
 const atStep = (page, step) =>
@@ -37,65 +35,13 @@ const isWhole = async (page) => {
   assert.deepEqual(await outcome(page), whole);
 };
 
-/**
- * Types at a person's pace until `over`. Gives for each key the ms until the page had dealt with it, and until the
- * browser had painted that, the shortest first.
- */
-async function typing(page, field, over) {
-  await page.evaluate(() => {
-    window.keys = new Map();
-    window.observer = new PerformanceObserver((list) => {
-      for (const { interactionId, startTime, processingEnd, duration } of list.getEntries()) {
-        if (!interactionId) continue;
-        const [handled, painted] = window.keys.get(interactionId) ?? [0, 0];
-        window.keys.set(interactionId, [Math.max(handled, processingEnd - startTime), Math.max(painted, duration)]);
-      }
-    });
-    window.observer.observe({ type: "event", durationThreshold: 16 });
-  });
-  await field.focus();
-  let pressed = 0;
-  while (!(await over(pressed))) {
-    // What is out of sight is not painted; a run's charts push the field down.
-    await field.scrollIntoViewIfNeeded();
-    await page.keyboard.press(pressed % 2 === 0 ? "a" : "Backspace");
-    pressed++;
-    await page.waitForTimeout(60);
-  }
-  if (pressed % 2 === 1) await page.keyboard.press("Backspace");
-  const slow = await page.evaluate(() => (window.observer.disconnect(), [...window.keys.values()]));
-  // What was painted within the threshold is not reported.
-  const fast = Array(Math.max(0, pressed - slow.length)).fill([16, 16]);
-  const [handled, painted] = [0, 1].map((i) => [...fast, ...slow].map((pair) => pair[i]).sort((a, b) => a - b));
-  return { pressed, handled, painted };
-}
-
-const p95 = (sorted) => Math.round(sorted[Math.floor(0.95 * sorted.length)]);
-
 onPage("one page: train, type meanwhile, compare, pause, sweep, drop", async (page, _, t) => {
   await smallRun(page, RUN);
 
   await t.test("a run ends with a checked download, and the page answers at once meanwhile", async () => {
-    const field = page.getByLabel("Prompt", { exact: true });
-    const idle = await typing(page, field, (keys) => keys >= 40);
-    // What a busy machine takes from this process it takes from the page too.
-    const late = [];
-    let last = performance.now();
-    const timer = setInterval(() => {
-      const now = performance.now();
-      late.push(Math.max(0, now - last - 20));
-      last = now;
-    }, 20);
     await trainButton(page).click();
     await atStep(page, 0);
-    const isDone = async () => (await panel(page, "Train").getByText("Done.", { exact: true }).count()) > 0;
-    const training = await typing(page, field, async (keys) => keys >= 40 && (await isDone()));
-    clearInterval(timer);
-    const own = p95(late.sort((a, b) => a - b));
-    const found = `while training a key is dealt with in ${p95(training.handled)} ms and painted in ${p95(training.painted)} ms at the 95th percentile of ${training.pressed} (before: ${p95(idle.handled)} and ${p95(idle.painted)} ms; this test's own timers are ${own} ms late)`;
-    t.diagnostic(found);
-    assert.ok(p95(training.handled) < LATENCY_MS + own, found);
-    assert.ok(p95(training.painted) < LATENCY_MS + own, found);
+    await answersAtOnce(page, t);
     await done(page);
     whole = await outcome(page);
     assert.deepEqual(whole.curve.map(({ step }) => step), Array.from({ length: STEPS }, (_, i) => i + 1));

@@ -2,10 +2,11 @@
 // SCREENSHOT=path saves a picture of the page after training.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { file, here, panel, remove, setNumber, unnamed, unzipSync } from "./harness.mjs";
+import { answersAtOnce } from "./latency.mjs";
 import { done, downloadAdapter, realPage, saved, smallRun, trainButton } from "./real-page.mjs";
 
 const STEPS = 20;
@@ -14,19 +15,30 @@ const LONGEST_PAUSE_MS = 500;
 
 const { onPage } = realPage();
 
-/** The losses of the native binary on the built-in data with the settings of `smallRun`. */
-async function nativeLosses(steps) {
+/** Losses of the native binary, and held-out ones, by the run file and the command line that the page gives. */
+async function nativeLosses(page) {
   const folder = await mkdtemp(join(tmpdir(), "postil-native-"));
-  const log = join(folder, "log.jsonl");
   const binary = process.env.POSTIL ?? join(here, "../../target/debug/postil");
-  const settings = { rank: 4, "batch-size": 2, lr: 0.005, "max-length": 32, "warmup-steps": 2, seed: 42 };
-  const options = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const where = ["--out", join(folder, "out"), "--log", log, "--max-steps", String(steps)];
-  const { error, status, stderr } = spawnSync(binary, ["train", ...where, ...options], { encoding: "utf8" });
-  assert.equal(status, 0, `${binary}: ${error?.message ?? stderr} (build it with \`cargo build\`, or set POSTIL)`);
-  const lines = (await readFile(log, "utf8")).trim().split("\n");
+  await writeFile(join(folder, "run.json"), await saved(page, page.getByRole("button", { name: "Download run.json" }).first()));
+  const share = panel(page, "Take the settings along");
+  const commands = [];
+  for (const title of ["The same run on the command line", "The same run from a run file"]) {
+    await share.getByText(title).click();
+    commands.push(await share.getByLabel(title).textContent());
+  }
+  const logs = [];
+  for (const command of commands) {
+    const named = `postil() { "$POSTIL" "$@" --log log.jsonl; }\n${command}`;
+    const env = { ...process.env, POSTIL: binary };
+    const { status, stderr } = spawnSync("sh", ["-c", named], { cwd: folder, env, encoding: "utf8" });
+    assert.equal(status, 0, `${binary}: ${stderr} (build it with \`cargo build\`, or set POSTIL)`);
+    const lines = (await readFile(join(folder, "log.jsonl"), "utf8")).trim().split("\n");
+    logs.push(lines.map((line) => JSON.parse(line)).map(({ loss, eval_loss }) => ({ loss, eval_loss })));
+    await remove(join(folder, "adapter"));
+  }
   await remove(folder);
-  return lines.map((line) => JSON.parse(line).loss);
+  assert.deepEqual(logs[0], logs[1]);
+  return logs[0];
 }
 
 /** Name to shape, from a safetensors file's header. */
@@ -41,7 +53,7 @@ function shapes(bytes) {
 
 onPage(
   "trains the built-in model: the loss falls, the outputs differ, the adapter is PEFT's",
-  async (page) => {
+  async (page, _, t) => {
     const config = await page.evaluate(async () => await (await fetch("demo/config.json")).json());
     const facts = await panel(page, "Model").locator(".facts").textContent();
     assert.match(facts, new RegExp(`Layers${config.num_hidden_layers}Hidden size${config.hidden_size}`));
@@ -67,7 +79,8 @@ onPage(
       answered = now;
     }, 20);
     await trainButton(page).click();
-    await done(page);
+    await page.getByText(/Training on/).waitFor();
+    await answersAtOnce(page, t);
     clearInterval(timer);
     const longest = await page.evaluate(() => window.longestPause);
     const paused = `the page did not answer for ${longest.toFixed(0)} ms, and this test for ${ownPause.toFixed(0)} ms`;
@@ -79,10 +92,10 @@ onPage(
     const losses = cells.map(Number);
     assert.equal(losses.length, STEPS);
     // The same seed and data follow the same curve in the browser and natively; the table shows four decimals.
-    for (const [i, expected] of (await nativeLosses(STEPS)).entries()) {
-      const difference = Math.abs(losses[i] - expected);
-      assert.ok(difference < 1e-4 * expected + 5e-5, `step ${i + 1}: ${losses[i]} here, ${expected} natively`);
-    }
+    const native = await nativeLosses(page);
+    const isSame = (found, expected, what) =>
+      assert.ok(Math.abs(found - expected) < 1e-4 * expected + 5e-5, `${what}: ${found} here, ${expected} natively`);
+    for (const [i, { loss }] of native.entries()) isSame(losses[i], loss, `step ${i + 1}`);
     const mean = (part) => part.reduce((sum, loss) => sum + loss, 0) / part.length;
     const first = mean(losses.slice(0, 5));
     const last = mean(losses.slice(-5));
@@ -90,11 +103,10 @@ onPage(
     const drawn = await panel(page, "Train").locator(".plot-area").first().getAttribute("aria-label");
     assert.match(drawn, new RegExp(`${STEPS} steps`));
 
-    const heldOut = panel(page, "Train").locator(".held-out strong");
-    if (await heldOut.count()) {
-      const [before, afterwards] = (await heldOut.allTextContents()).map(Number);
-      assert.ok(afterwards < before, `held-out loss ${before} before, ${afterwards} after`);
-    }
+    const heldOut = await panel(page, "Train").locator(".held-out strong").allTextContents();
+    const [before, afterwards] = heldOut.map(Number);
+    assert.ok(afterwards < before, `held-out loss ${before} before, ${afterwards} after`);
+    isSame(afterwards, native.at(-1).eval_loss, "held-out loss");
 
     const compare = panel(page, "Compare");
     await compare.locator(".comparison").first().waitFor();
