@@ -140,7 +140,7 @@ onPage("without a held-out file, a share of the data is held out", async (page) 
   const share = page.getByLabel("Held-out share");
   assert.equal(await share.count(), 0);
   await useFile(page, "ten.jsonl", rows);
-  await sweep.getByText("choose held-out data, or hold out a share, first").waitFor();
+  await sweep.getByText("hold out some data first").waitFor();
   // The default: none.
   await setNumber(page, "Steps", 3);
   await trainButton(page).click();
@@ -152,7 +152,7 @@ onPage("without a held-out file, a share of the data is held out", async (page) 
   await trainButton(page).click();
   assert.equal(await share.evaluate((field) => field.validity.valid), false);
   await share.fill("0.2");
-  await sweep.getByText("hold out a share").waitFor({ state: "detached" });
+  await sweep.getByText("hold out some data first").waitFor({ state: "detached" });
   await page.waitForFunction(() => location.hash.includes("eval_split=0.2"));
   await setNumber(page, "Steps", 1_000_000);
   await trainButton(page).click();

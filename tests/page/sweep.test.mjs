@@ -278,7 +278,7 @@ onPage("the adapters of runs that fail or are stopped do not stay on the GPU", a
 
 onPage("says that it needs held-out data", async (page) => {
   await page.getByRole("radio", { name: /Markup/ }).check();
-  await sweepPanel(page).getByText("A sweep compares held-out losses: choose held-out data first.").waitFor();
+  await sweepPanel(page).getByText("A sweep compares held-out losses: hold out some data first.").waitFor();
   assert.ok(await startButton(page).isDisabled());
   await page.getByRole("radio", { name: /Plain/ }).check();
   await sweepPanel(page).getByText(/4 runs of 100 steps/).waitFor();

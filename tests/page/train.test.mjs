@@ -1,45 +1,17 @@
 // The whole path on the real engine: load, train, loss falls, compare, download, load the adapter again.
 // SCREENSHOT=path saves a picture of the page after training.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { file, here, panel, remove, setNumber, unnamed, unzipSync } from "./harness.mjs";
+import { file, here, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
 import { answersAtOnce } from "./latency.mjs";
-import { done, downloadAdapter, realPage, saved, smallRun, trainButton } from "./real-page.mjs";
+import { done, downloadAdapter, native, realPage, same, saved, smallRun, trainButton } from "./real-page.mjs";
 
 const STEPS = 20;
 /** The longest that the page may not answer: shorter than what people take for a frozen page. */
 const LONGEST_PAUSE_MS = 500;
 
 const { onPage } = realPage();
-
-/** Losses of the native binary, and held-out ones, by the run file and the command line that the page gives. */
-async function nativeLosses(page) {
-  const folder = await mkdtemp(join(tmpdir(), "postil-native-"));
-  const binary = process.env.POSTIL ?? join(here, "../../target/debug/postil");
-  await writeFile(join(folder, "run.json"), await saved(page, page.getByRole("button", { name: "Download run.json" }).first()));
-  const share = panel(page, "Take the settings along");
-  const commands = [];
-  for (const title of ["The same run on the command line", "The same run from a run file"]) {
-    await share.getByText(title).click();
-    commands.push(await share.getByLabel(title).textContent());
-  }
-  const logs = [];
-  for (const command of commands) {
-    const named = `postil() { "$POSTIL" "$@" --log log.jsonl; }\n${command}`;
-    const env = { ...process.env, POSTIL: binary };
-    const { status, stderr } = spawnSync("sh", ["-c", named], { cwd: folder, env, encoding: "utf8" });
-    assert.equal(status, 0, `${binary}: ${stderr} (build it with \`cargo build\`, or set POSTIL)`);
-    const lines = (await readFile(join(folder, "log.jsonl"), "utf8")).trim().split("\n");
-    logs.push(lines.map((line) => JSON.parse(line)).map(({ loss, eval_loss }) => ({ loss, eval_loss })));
-    await remove(join(folder, "adapter"));
-  }
-  await remove(folder);
-  assert.deepEqual(logs[0], logs[1]);
-  return logs[0];
-}
 
 /** Name to shape, from a safetensors file's header. */
 function shapes(bytes) {
@@ -92,10 +64,8 @@ onPage(
     const losses = cells.map(Number);
     assert.equal(losses.length, STEPS);
     // The same seed and data follow the same curve in the browser and natively; the table shows four decimals.
-    const native = await nativeLosses(page);
-    const isSame = (found, expected, what) =>
-      assert.ok(Math.abs(found - expected) < 1e-4 * expected + 5e-5, `${what}: ${found} here, ${expected} natively`);
-    for (const [i, { loss }] of native.entries()) isSame(losses[i], loss, `step ${i + 1}`);
+    const log = await native(page);
+    for (const [i, { loss }] of log.entries()) same(losses[i], loss, `step ${i + 1}`);
     const mean = (part) => part.reduce((sum, loss) => sum + loss, 0) / part.length;
     const first = mean(losses.slice(0, 5));
     const last = mean(losses.slice(-5));
@@ -106,7 +76,7 @@ onPage(
     const heldOut = await panel(page, "Train").locator(".held-out strong").allTextContents();
     const [before, afterwards] = heldOut.map(Number);
     assert.ok(afterwards < before, `held-out loss ${before} before, ${afterwards} after`);
-    isSame(afterwards, native.at(-1).eval_loss, "held-out loss");
+    same(afterwards, log.at(-1).eval_loss, "held-out loss");
 
     const compare = panel(page, "Compare");
     await compare.locator(".comparison").first().waitFor();

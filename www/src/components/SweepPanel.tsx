@@ -85,7 +85,7 @@ export function SweepPanel() {
 function blocker(rows: readonly SweepRow[]): string | undefined {
   if (!modelInfo.value) return modelMissing.value;
   if (!trainFile.value?.report) return "Choose the data to train on.";
-  if (!evalFile.value && !(runSettings.value.eval_split > 0)) return "A sweep compares held-out losses: choose held-out data, or hold out a share, first.";
+  if (!evalFile.value && !(runSettings.value.eval_split > 0)) return "A sweep compares held-out losses: hold out some data first.";
   if (evalFile.value && !evalFile.value.report) return "The held-out data cannot be used as it is.";
   if (active.value) return "A run is going on.";
   const { alpha } = sweepPlan.value;
