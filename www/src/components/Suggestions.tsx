@@ -22,7 +22,8 @@ export function Suggestions({ onChoose }: { onChoose: (suggestion: Suggestion) =
         {rest.map((suggestion) => (
           <li key={suggestion.name}>
             <span class="kept-name">
-              {suggestion.name}
+              {suggestion.name.split("/")[0]}/<wbr />
+              {suggestion.name.split("/")[1]}
               <small>{describe(suggestion)}</small>
               <small>{verdict(suggestion)}</small>
             </span>
