@@ -49,7 +49,7 @@ onPage(
       const now = performance.now();
       ownPause = Math.max(ownPause, now - answered);
       answered = now;
-    }, 20);
+    }, 20).unref();
     await trainButton(page).click();
     await page.getByText(/Training on/).waitFor();
     await answersAtOnce(page, t);
