@@ -1,18 +1,22 @@
 /** What a run begins with: its samples' prompts, and its entry among the runs that are kept. */
-import type { DataFile, SampleOptions, StartReport } from "postil";
+import type { DataFile, ModelSource, SampleOptions, StartReport } from "postil";
 import { freeTitle } from "./history";
 import {
   chat,
   chosenSet,
   device,
+  evalFile,
   evaluations,
   modelInfo,
   modelSource,
   prompt,
   sampleSettings,
+  trainFile,
+  type InitAdapter,
   type KeptData,
   type KeptRun,
   type LastingSource,
+  type LoadedFile,
   type Settings,
 } from "../state";
 
@@ -24,6 +28,8 @@ export interface Beginning {
   settings: Settings;
   train: DataFile;
   evaluation: DataFile | undefined;
+  /** The adapter that it starts from, if not from a new one. */
+  init?: InitAdapter | undefined;
   sampling?: SampleOptions | undefined;
   /** What the run is called, if not after its data and rank. */
   title?: string;
@@ -46,21 +52,13 @@ export function samplingNow(): SampleOptions | undefined {
 
 /** What is kept of a run from its first moment. */
 export function newEntry(what: Beginning, { total_steps, examples, warnings }: StartReport): KeptRun {
-  const { id, settings, train, evaluation, sampling } = what;
-  const set = chosenSet.value;
-  const source = lasting();
+  const { id, settings, train, sampling } = what;
   const { name, device_type } = device.value ?? { name: "", device_type: "" };
   return {
     id,
-    title: freeTitle(what.title ?? `${set?.title ?? train.name}, rank ${settings.r}`),
+    title: freeTitle(what.title ?? `${chosenSet.value?.title ?? train.name}, rank ${settings.r}`),
     created: Date.now(),
-    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
-    data: {
-      title: set?.title ?? train.name,
-      ...(set ? { set: set.id } : {}),
-      train: described(train),
-      ...(evaluation ? { evaluation: described(evaluation) } : {}),
-    },
+    ...ingredients(what),
     device: device_type === "Cpu" ? "the processor" : name,
     settings,
     status: "training",
@@ -76,6 +74,35 @@ export function newEntry(what: Beginning, { total_steps, examples, warnings }: S
     bytes: {},
   };
 }
+
+/** What a run is made of beside its settings. */
+export function ingredients({ train, evaluation, init }: Omit<Beginning, "id">): Required<Pick<KeptRun, "model" | "data" | "told">> {
+  const set = chosenSet.value;
+  const source = lasting();
+  return {
+    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
+    data: {
+      title: set?.title ?? train.name,
+      ...(set ? { set: set.id } : {}),
+      train: described(train),
+      ...(evaluation ? { evaluation: described(evaluation) } : {}),
+    },
+    told: {
+      ...(trainFile.value?.report ? { records: trainFile.value.report.format } : {}),
+      known: { train: known(trainFile.value), evaluation: known(evalFile.value) },
+      isGguf: isGgufFile(modelSource.value),
+      ...(init ? { initAdapter: init.name } : {}),
+    },
+  };
+}
+
+/** Of the columns that the engine knows, those that the file has. */
+function known({ report, columns = [] }: Partial<LoadedFile> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(report?.columns ?? {}).filter(([, column]) => columns.includes(column)));
+}
+
+/** There is nothing beside it. */
+const isGgufFile = (source: ModelSource | undefined) => !!source && "texts" in source && Object.keys(source.texts).length === 0;
 
 const described = ({ data: _, ...rest }: DataFile): KeptData => rest;
 

@@ -1,6 +1,6 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
 import { batch } from "@preact/signals";
-import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type AdapterFiles, type CheckpointFiles, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
+import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type CheckpointFiles, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
 import {
   active,
   bestAdapter,
@@ -64,7 +64,6 @@ export interface Resumed {
 }
 
 interface Launch extends Beginning {
-  init?: AdapterFiles | undefined;
   resumed?: Resumed;
 }
 
@@ -78,7 +77,7 @@ export async function startTraining(): Promise<void> {
     train,
     evaluation: evalFile.value?.file,
     sampling: samplingNow(),
-    init: initAdapter.value?.files,
+    init: initAdapter.value,
   });
 }
 
@@ -131,7 +130,7 @@ async function launch(what: Launch): Promise<void> {
       adapter: id,
       data: train,
       evaluation,
-      init_adapter: what.init,
+      init_adapter: what.init?.files,
       ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}),
       samples: sampling,
       onEvent: onTrainingEvent,
