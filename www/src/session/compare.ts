@@ -9,6 +9,7 @@ import {
   comparisons,
   generating,
   loadedAdapters,
+  markDifferences,
   modelInfo,
   openConversation,
   phase,
@@ -20,6 +21,7 @@ import {
   writingNews,
   type Comparison,
   type Output,
+  type Sampling,
   type Side,
   type Turn,
 } from "../state";
@@ -52,6 +54,12 @@ const newTurn = (text: string): Turn => ({
   base: waiting(),
   ...(adapterLoaded.value ? { tuned: waiting() } : {}),
 });
+
+export const writePrompt = (text: string) => (prompt.value = text);
+export const writeSystem = (text: string) => (systemMessage.value = text);
+export const chooseChat = (on: boolean) => (chat.value = on);
+export const markDiffering = (on: boolean) => (markDifferences.value = on);
+export const changeSampling = (part: Partial<Sampling>) => (sampling.value = { ...sampling.value, ...part });
 
 /** Writes both answers to the prompt: in a chat as the conversation's next turn. */
 export async function compare(): Promise<void> {

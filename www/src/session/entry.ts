@@ -17,11 +17,13 @@ import {
   type KeptRun,
   type LastingSource,
   type LoadedFile,
+  type SampleSettings,
   type Settings,
 } from "../state";
 
-/** Prompts of a data set that are sampled while a run goes on. */
+/** Prompts of a data set that are sampled while a run goes on, and of the user's own at most. */
 const SAMPLED = 2;
+export const MOST_SAMPLED = 4;
 
 export interface Beginning {
   id: string;
@@ -37,10 +39,20 @@ export interface Beginning {
 
 /** What a run that starts now would be sampled with. */
 export function promptsToSample(): string[] {
-  const { every, prompt: own } = sampleSettings.value;
+  const { every, prompts } = sampleSettings.value;
   if (!(every >= 1)) return [];
-  if (own.trim() !== "") return [own];
-  return chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter((text) => text.trim() !== "");
+  const own = prompts.filter(isText);
+  return own.length > 0 ? [...new Set(own)] : (chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter(isText));
+}
+
+const isText = (text: string) => text.trim() !== "";
+
+export const changeSamples = (part: Partial<SampleSettings>) => (sampleSettings.value = { ...sampleSettings.value, ...part });
+
+/** One of the user's own prompts; those that are empty at the end are none. */
+export function writeSamplePrompt(index: number, text: string): void {
+  const prompts = sampleSettings.value.prompts.toSpliced(index, 1, text);
+  changeSamples({ prompts: prompts.slice(0, prompts.findLastIndex((other) => other !== "") + 1) });
 }
 
 export function samplingNow(): SampleOptions | undefined {

@@ -14,6 +14,9 @@ export function fromHub(name: string): ModelSource | string {
   }
 }
 
+export const giveToken = (token: string) => (hubToken.value = token);
+export const askHub = (address: string) => (hubAddress.value = address);
+
 export const fromKept = ({ id, name }: KeptModel): ModelSource => ({ name, kept: id });
 
 /** What a model is called in an address or a run file: its name on the Hub, if it comes from there. */

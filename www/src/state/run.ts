@@ -81,9 +81,9 @@ export const bestAdapter = signal<(SavedAdapter & { loss: number }) | undefined>
 export interface SampleSettings {
   /** Steps from one to the next; 0: none. */
   every: number;
-  /** Instead of the data set's own prompts. */
-  prompt: string;
+  /** Instead of the data set's own prompts; those without a text do not count. */
+  prompts: readonly string[];
   max_new_tokens: number;
 }
 
-export const sampleSettings = signal<SampleSettings>({ every: 25, prompt: "", max_new_tokens: 32 });
+export const sampleSettings = signal<SampleSettings>({ every: 25, prompts: [], max_new_tokens: 32 });
