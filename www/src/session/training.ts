@@ -34,7 +34,7 @@ import { compareSamples, stopGenerating } from "./compare";
 import { newEntry, samplingNow, type Beginning } from "./entry";
 import { keepFew } from "./loaded";
 import { addRun, changeRun, letGo, take } from "./history";
-import type { Files } from "./store";
+import { askToPersist, type Files } from "./store";
 import { until } from "./until";
 
 /** Steps whose times are averaged for the time left. */
@@ -104,6 +104,7 @@ const isStopping = (): boolean => run.value.status === "stopping";
 async function launch(what: Launch): Promise<void> {
   if (active.value) return;
   const { id, train, evaluation, sampling, resumed } = what;
+  askToPersist();
   stopGenerating();
   const { kept, checkpoint } = resumed ?? {};
   run.value = { id, status: "preparing", data: kept?.data.set ?? chosenSet.value?.id ?? train.name };
