@@ -86,6 +86,29 @@ onPage("shaders that are compiled before a run goes on", async (page) => {
   assert.equal(await train.getByText(/Compiling shaders/).count(), 0);
 });
 
+onPage("shaders that are compiled before a text is written", async (page) => {
+  await page.getByText("Sampling", { exact: true }).click();
+  await setNumber(page, "Maximum tokens", 3);
+  await page.getByLabel("Prompt", { exact: true }).fill("slow shaders");
+  await button(page, "Generate").click();
+  const compare = panel(page, "Compare");
+  for (const done of [0, 1]) await compare.getByText(`Compiling shaders: ${done} of 2`).waitFor();
+  assert.equal(await compare.getByRole("progressbar", { name: "Compiling shaders" }).getAttribute("value"), "1");
+  await page.getByRole("navigation", { name: "Steps" }).getByText("compiling shaders, 1 of 2").waitFor();
+  // Nothing is trained.
+  await page.getByText("Ready.").waitFor();
+  assert.equal(await panel(page, "Train").getByText(/Compiling shaders/).count(), 0);
+  await check(page, "shaders being compiled for a text");
+  await compare.getByText(/3 tokens/).waitFor();
+  assert.equal(await compare.getByText(/Compiling shaders/).count(), 0);
+  // A text that is stopped meanwhile leaves nothing behind.
+  await button(page, "Generate").click();
+  await compare.getByText("Compiling shaders: 0 of 2").waitFor();
+  await button(page, "Stop writing").click();
+  await compare.getByText(/stopped/).first().waitFor();
+  assert.equal(await page.getByText(/compiling shaders/i).count(), 0);
+});
+
 onPage("a loss that is not finite, a model being merged, formats that are not for a model", async (page) => {
   await useFile(page, "not-finite.jsonl", example("a"));
   await trainButton(page).click();

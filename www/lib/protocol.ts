@@ -165,12 +165,19 @@ export type CallEvent = { id: number } & (
   /** Something that a person should know of the model being loaded. */
   | { event: "notice"; text: string }
   | { event: "text"; piece: string }
+  | ({ event: "compiling" } & Compiling)
 );
+
+/** Shaders that are compiled for the GPU, of those that are needed next: `done` is `total` when it can go on. */
+export interface Compiling {
+  done: number;
+  total: number;
+}
 
 /** The events of a run. */
 export type RunEvent =
-  /** Shaders that are compiled for the GPU, of those that are needed next: `done` is `total` when it can go on. */
-  | { event: "compiling"; done: number; total: number }
+  /** Not while a text is written: then it is the text's. */
+  | ({ event: "compiling" } & Compiling)
   | { event: "step"; report: StepReport }
   /** The run's state while it goes on, so that a crash loses little; `best` by held-out loss so far. */
   | { event: "checkpoint"; step: number; best: boolean; files: CheckpointFiles }

@@ -17,7 +17,7 @@ import type {
 } from "./engine";
 import { CancelledError, ConfigError, PostilError } from "./errors";
 import { Generation } from "./generation";
-import type { CallEvent, DataOptions, KeptModel, MergeStage, Progress, RunArguments, SampleOptions } from "./protocol";
+import type { CallEvent, Compiling, DataOptions, KeptModel, MergeStage, Progress, RunArguments, SampleOptions } from "./protocol";
 import { Run, type Begin, type RunEvent } from "./run";
 import { checkNames, DEFAULTS, loraOptions, trainOptions, type Settings } from "./settings";
 import { toSource, type HubOptions, type ModelInput } from "./sources";
@@ -69,6 +69,8 @@ export interface TrainingArguments extends Partial<Settings> {
 
 export interface GenerateArguments extends Partial<GenerateOptions> {
   prompt: Prompt;
+  /** How many of the shaders that the text needs are compiled: each takes a moment when it is first needed. */
+  onCompiling?: ((progress: Compiling) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -276,11 +278,14 @@ export class Tuner {
    * Writes on from a text, or answers a conversation by the model's chat template; while a run goes on, between two of its
    * steps. By default greedily, 64 tokens, with the newest run's adapter; `adapter: null` is the base alone.
    */
-  generate({ prompt, signal, ...given }: GenerateArguments): Generation {
+  generate({ prompt, signal, onCompiling, ...given }: GenerateArguments): Generation {
     const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     const options: GenerateOptions = { ...GENERATE, adapter: this.newest ?? null, ...said };
     return new Generation((onText) => {
-      const onEvent = (event: CallEvent) => event.event === "text" && onText(event.piece);
+      const onEvent = (event: CallEvent) => {
+        if (event.event === "text") onText(event.piece);
+        else if (event.event === "compiling") onCompiling?.({ done: event.done, total: event.total });
+      };
       return this.client.call("generate", { prompt, options }, { signal, onEvent });
     }, signal);
   }

@@ -205,7 +205,7 @@ export class Engine {
   async start({ lora, train, init_adapter, adapter, checkpoint, extend }, id, evaluation) {
     return this.#exclusive(async () => {
       const file = this.#file(id);
-      await this.#compile(file);
+      if (file.name === SLOW_SHADERS) await this.#compile();
       await pause(20);
       const held = (await caches.keys()).find((store) => HELD_STEPS.test(store));
       const heldAfter = held && Number(HELD_STEPS.exec(held)[1]);
@@ -233,8 +233,7 @@ export class Engine {
     });
   }
 
-  async #compile({ name }) {
-    if (name !== SLOW_SHADERS) return;
+  async #compile() {
     for (const done of [0, 1, 2]) {
       this.#onCompiling(done, 2);
       await pause(done < 2 ? 2500 : 0);
@@ -404,6 +403,7 @@ export class Engine {
       let tokens = 0;
       const { adapter, adapter_scale = 1 } = options;
       if (adapter !== null && !this.#adapters.has(adapter)) throw failure("Config", `there is no adapter "${adapter}"`);
+      if (/slow shaders/.test(prompt)) await this.#compile();
       // A question that tells adapters of different steps apart.
       if (prompt === "step?") {
         text = adapter === null ? "base" : `step ${this.#adapters.get(adapter).step}`;

@@ -3,7 +3,7 @@ import { edit, retry } from "../session/compare";
 import { generating, markDifferences, type Comparison, type Output, type Side, type Turn } from "../state";
 import { CopyButton } from "./CopyButton";
 import { later } from "./later";
-import { Notice } from "./Panel";
+import { Notice, ShadersCompiling } from "./Panel";
 
 const Differing = later(
   () => import("./Differing").then(({ Differing }) => Differing),
@@ -66,7 +66,7 @@ const isOver = (output: Output | undefined) => output?.status === "done" || outp
 function Written({ title, side, turn }: { title: string; side: Side; turn: Turn }) {
   const output = turn[side];
   if (!output) return null;
-  const { status, text, tokens, tokensPerSecond, error, by } = output;
+  const { status, text, compiling, tokens, tokensPerSecond, error, by } = output;
   const marked = markDifferences.value && isOver(turn.base) && isOver(turn.tuned);
   return (
     <div class={side === "tuned" ? "side tuned" : "side"}>
@@ -83,7 +83,8 @@ function Written({ title, side, turn }: { title: string; side: Side; turn: Turn 
       <p class="written" aria-busy={status === "writing"}>
         {marked ? <Differing base={turn.base.text} tuned={turn.tuned?.text ?? ""} side={side} /> : text}
         {status === "writing" && <span class="caret" aria-hidden="true" />}
-        {status === "waiting" && <span class="hint">waiting…</span>}
+        <ShadersCompiling of={compiling} />
+        {status === "waiting" && !compiling && <span class="hint">waiting…</span>}
         {status === "done" && text === "" && <span class="hint">(nothing: the text ended at once)</span>}
       </p>
       {error && <Notice kind="error">{error}</Notice>}

@@ -7,7 +7,7 @@ import { anyCurve } from "./charts/curves";
 import { later } from "./later";
 import { LossTable } from "./LossTable";
 import { MemoryBar } from "./MemoryBar";
-import { Notice, Panel, Warnings } from "./Panel";
+import { Notice, Panel, ShadersCompiling, Warnings } from "./Panel";
 import { RunControl } from "./RunControl";
 import { SampleFields, Samples } from "./Samples";
 import { TrainSettings } from "./TrainSettings";
@@ -25,7 +25,7 @@ export function TrainPanel() {
       <MemoryBar />
       <RunControl />
       <p class="run-status">{blocker.value ?? statusText(now)}</p>
-      <Compiling />
+      <ShadersCompiling of={now.compiling} />
       <Announcer />
       {now.error && <Notice kind={now.status === "failed" ? "error" : "warning"}>{now.error}</Notice>}
       <Health />
@@ -38,19 +38,6 @@ export function TrainPanel() {
       <SampleFields />
       {samples.value.length > 0 && <Samples prompts={samplePrompts.value} samples={samples.value} />}
     </Panel>
-  );
-}
-
-/** Of shaders: each takes a moment when a run first needs it. */
-function Compiling() {
-  const compiling = run.value.compiling;
-  if (!compiling) return null;
-  const { done, total } = compiling;
-  return (
-    <label class="loading">
-      Compiling shaders: {done} of {total}
-      <progress value={done} max={total} />
-    </label>
   );
 }
 

@@ -1,5 +1,5 @@
 /** The base and the tuned model on the same prompts, one text after the other. */
-import { PostilError, type Generation, type Prompt } from "postil";
+import { PostilError, type Compiling, type Generation, type Prompt } from "postil";
 import {
   adapterLoaded,
   adapterScale,
@@ -214,21 +214,25 @@ async function write(task: Task): Promise<void> {
   writingNews.value = "";
   let written = "";
   put(task, { ...waiting(), ...(title === undefined ? {} : { by: { title, scale } }) });
-  const text = tuner().generate({ ...options, prompt: asked(comparison, task) });
+  const onCompiling = ({ done, total }: Compiling) => {
+    writingNews.value = "Compiling shaders";
+    if (!mine.dropped) update(task, { compiling: done < total ? { done, total } : undefined });
+  };
+  const text = tuner().generate({ ...options, prompt: asked(comparison, task), onCompiling });
   const mine = { task, text, dropped: false };
   writing = mine;
   try {
     for await (const piece of text) {
       written += piece;
-      if (!mine.dropped) update(task, { status: "writing", text: written });
+      if (!mine.dropped) update(task, { status: "writing", text: written, compiling: undefined });
     }
     const report = await text.report;
     if (mine.dropped) return;
     const status = report.stopped === "caller" ? "stopped" : "done";
-    update(task, { status, text: report.text, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
+    update(task, { status, text: report.text, compiling: undefined, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
     writingNews.value = `${name} ${status}`;
   } catch (error) {
-    update(task, { status: "failed", error: error instanceof Error ? error.message : String(error) });
+    update(task, { status: "failed", compiling: undefined, error: error instanceof Error ? error.message : String(error) });
     // The others would fail in the same way.
     if (error instanceof PostilError) stopGenerating();
   } finally {

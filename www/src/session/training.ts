@@ -1,6 +1,6 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
 import { batch } from "@preact/signals";
-import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type CheckpointFiles, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
+import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type CheckpointFiles, type Compiling, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
 import {
   active,
   bestAdapter,
@@ -248,8 +248,8 @@ function onTrainingEvent(event: RunEvent): void {
   }
 }
 
-/** A state of its own as long as it lasts; a text's shaders are of no concern to a run that is paused. */
-function showCompiling({ done, total }: { done: number; total: number }): void {
+/** A state of its own as long as it lasts. */
+function showCompiling({ done, total }: Compiling): void {
   const { compiling, ...others } = run.value;
   const concerns = others.status === "preparing" || others.status === "training";
   if (concerns && done < total) run.value = { ...others, compiling: { done, total } };

@@ -1,6 +1,6 @@
 /** The run that the engine has, or had last. The runs that are kept are in `state/runs.ts`. */
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, ModelInfo, ModelSource, StartReport, StepReport } from "postil";
+import type { AdapterFiles, Compiling, ModelInfo, ModelSource, StartReport, StepReport } from "postil";
 
 export interface Evaluation {
   step: number;
@@ -31,7 +31,7 @@ export interface Run {
   /** What its data is called. */
   data?: string;
   /** Shaders are being compiled for the GPU, and nothing goes on before they are. */
-  compiling?: { done: number; total: number };
+  compiling?: Compiling;
   start?: StartReport;
   last?: StepReport;
   bestEvalLoss?: number;
