@@ -211,7 +211,7 @@ onPage("an adapter is taken only while the model is loaded that it was trained o
   const { name } = await download(page, "Download the last of step 3");
   await panel(page, "Runs").getByText(`${name} is written but not checked, because the adapter does not load on this model: it was trained on Story model, built in`).waitFor();
   // Its own model brings it back.
-  await page.getByLabel("Model files").setInputFiles([file("config.json", "no JSON"), file("tokenizer.json", "{}"), file("model.safetensors", "weights")]);
+  await page.getByLabel("Model files").setInputFiles([file("config.json", `{"breaks": true}`), file("tokenizer.json", "{}"), file("model.safetensors", "weights")]);
   await loadBuiltIn.click();
   await entries.nth(3).waitFor();
 

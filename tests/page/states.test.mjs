@@ -25,8 +25,8 @@ onPage("a model on its way, with its progress, and one that could not be loaded"
   await check(page, "a model on its way");
   await button(page, "Cancel").click();
   await page.getByText("Loading was cancelled.").waitFor();
-  await useModel(page, "no JSON");
-  await button(page, "Load the built-in model").waitFor();
+  await useModel(page, { breaks: true });
+  await panel(page, "Model").getByRole("alert").getByText("the GPU is out of memory (fake)").waitFor();
   await check(page, "a model that could not be loaded");
   // Nobody is told to wait for what does not come.
   const missing = "There is no model: load one under Model.";

@@ -84,8 +84,9 @@ export interface Commands {
   check_data: { args: { file: DataFile; wasm?: string }; result: null };
   /** Bytes of GPU memory that may be taken; none: what the device is thought to have. Gives back what that is. */
   set_memory_budget: { args: { bytes?: number }; result: MemoryReport["budget"] };
-  /** Failures of the kinds `Download`, `Cancelled` and `OverBudget` leave the model that was loaded before in place. */
+  /** A failure may leave the model before in place: `has_model` tells. */
   load_model: { args: { source: ModelSource }; result: ModelInfo };
+  has_model: { args: Record<never, never>; result: boolean };
   /** Models from the Hub that are kept in this browser. */
   kept_models: { args: Record<never, never>; result: KeptModel[] };
   delete_model: { args: { id: string }; result: KeptModel[] };

@@ -15,7 +15,7 @@ import type {
   ParameterCount,
   Prompt,
 } from "./engine";
-import { CancelledError, ConfigError, PostilError } from "./errors";
+import { CancelledError, ConfigError, type PostilError } from "./errors";
 import { Generation } from "./generation";
 import type { CallEvent, Compiling, DataOptions, KeptModel, MergeStage, Progress, RunArguments, SampleOptions } from "./protocol";
 import { Run, type Begin, type RunEvent } from "./run";
@@ -186,8 +186,8 @@ export class Tuner {
   }
 
   /**
-   * In place of the model there was, whose adapters go with it. Failures of the classes `DownloadError`, `CancelledError`
-   * and, of the kind `OverBudget`, `OutOfMemoryError` leave everything as it was, and so does an abort by the signal.
+   * In place of the model there was, whose adapters go with it. What is refused before anything of it is loaded (a file that
+   * is not right, a download that fails, a model that is too large, an abort) leaves everything as it was: `model` tells.
    */
   async loadModel(model: ModelInput, options: LoadOptions = {}): Promise<ModelInfo> {
     if (this.run) throw new ConfigError("A run is under way: stop it before another model is loaded.");
@@ -204,8 +204,7 @@ export class Tuner {
       this.newest = undefined;
       return this.loaded;
     } catch (error) {
-      const leaves = error instanceof PostilError ? ["Download", "Cancelled", "OverBudget"].includes(error.kind) : signal?.aborted;
-      if (!leaves) {
+      if (!(await this.client.call("has_model", {}).catch(() => false))) {
         this.loaded = undefined;
         this.newest = undefined;
       }

@@ -98,6 +98,9 @@ const handlers: Handlers = {
       cancelled.delete(id);
     }
   },
+  async has_model() {
+    return ready().has_model();
+  },
   async kept_models() {
     return (await (await Store.open())?.list()) ?? [];
   },

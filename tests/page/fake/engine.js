@@ -144,12 +144,18 @@ export class Engine {
     return (layers ?? 12) * 2 ** 26 + lora.r * 2 ** 20 + train.per_device_train_batch_size * 2 ** (train.gradient_checkpointing ? 19 : 20);
   }
 
+  has_model() {
+    return this.#model !== undefined;
+  }
+
   async load_model(files, onProgress) {
     this.#checkWeights(files.weights.reduce((sum, { blob }) => sum + blob.size, 0));
     // A single .gguf file has its configuration inside.
     const config = files.config ? JSON.parse(new TextDecoder().decode(files.config)) : { ...GGUF };
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);
     this.#adapters.clear();
+    this.#model = undefined;
+    if (config.breaks) throw failure("OutOfMemory", "the GPU is out of memory (fake)");
     this.#model = files.name;
     this.#merging = config.merging;
     const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
