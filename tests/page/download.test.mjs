@@ -113,6 +113,22 @@ onPage("writes the merged model as a zip where a browser has no folders", async 
   assert.deepEqual(await unnamed(page), []);
 });
 
+onPage(
+  "a worker without locks does everything but merging into a zip, and says so",
+  async (page) => {
+    await shortTexts(page);
+    await train(page, 2);
+    await mergeButton(page).click();
+    await merged(page).getByRole("alert").getByText("no locks here").waitFor();
+    await train(page, 3);
+  },
+  {
+    workerScript: `LockManager.prototype.request = async () => {
+      throw new DOMException("no locks here", "SecurityError");
+    }`,
+  },
+);
+
 onPage("the merged model is loaded from the zip, and one with other logits is not given out", async (page) => {
   const written = [];
   page.on("download", (download) => written.push(download));
