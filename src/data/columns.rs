@@ -171,8 +171,12 @@ impl FromStr for Columns {
     fn from_str(text: &str) -> Result<Self> {
         let mut row = StringRecord::new();
         // What ends no line may stand in a name.
-        let mut reader = ReaderBuilder::new().has_headers(false).terminator(Terminator::Any(0)).from_reader(text.as_bytes());
-        let found = reader.read_record(&mut row).map_err(|error| Error::config(format!("columns: {error}")))?;
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .terminator(Terminator::Any(0))
+            .from_reader(text.as_bytes());
+        let found =
+            reader.read_record(&mut row).map_err(|error| Error::config(format!("columns: {error}")))?;
         let parts = if found { row.iter().collect() } else { vec![text] };
         let pairs = parts.into_iter().map(|pair| match pair.split_once('=') {
             Some((field, column)) if !column.trim().is_empty() => {
@@ -190,7 +194,11 @@ impl fmt::Display for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pairs = self.0.iter().map(|(field, column)| {
             let pair = format!("{field}={column}");
-            if pair.contains([',', '"', '\r', '\n']) { format!("\"{}\"", pair.replace('"', "\"\"")) } else { pair }
+            if pair.contains([',', '"', '\r', '\n']) {
+                format!("\"{}\"", pair.replace('"', "\"\""))
+            } else {
+                pair
+            }
         });
         f.write_str(&pairs.collect::<Vec<_>>().join(","))
     }
