@@ -1,9 +1,10 @@
+import type { Compiling } from "postil";
 import { rate } from "../format";
 import { edit, retry } from "../session/compare";
 import { generating, markDifferences, type Comparison, type Output, type Side, type Turn } from "../state";
 import { CopyButton } from "./CopyButton";
 import { later } from "./later";
-import { Notice, ShadersCompiling } from "./Panel";
+import { Notice } from "./Panel";
 
 const Differing = later(
   () => import("./Differing").then(({ Differing }) => Differing),
@@ -61,6 +62,16 @@ function Asked({ label, text }: { label: string; text: string }) {
   );
 }
 
+/** Each takes a moment when a text first needs it. */
+function ShadersCompiling({ of: { done, total } }: { of: Compiling }) {
+  return (
+    <label class="loading">
+      Compiling shaders: {done} of {total}
+      <progress value={done} max={total} />
+    </label>
+  );
+}
+
 const isOver = (output: Output | undefined) => output?.status === "done" || output?.status === "stopped";
 
 function Written({ title, side, turn }: { title: string; side: Side; turn: Turn }) {
@@ -83,8 +94,7 @@ function Written({ title, side, turn }: { title: string; side: Side; turn: Turn 
       <p class="written" aria-busy={status === "writing"}>
         {marked ? <Differing base={turn.base.text} tuned={turn.tuned?.text ?? ""} side={side} /> : text}
         {status === "writing" && <span class="caret" aria-hidden="true" />}
-        <ShadersCompiling of={compiling} />
-        {status === "waiting" && !compiling && <span class="hint">waiting…</span>}
+        {status === "waiting" && (compiling ? <ShadersCompiling of={compiling} /> : <span class="hint">waiting…</span>)}
         {status === "done" && text === "" && <span class="hint">(nothing: the text ended at once)</span>}
       </p>
       {error && <Notice kind="error">{error}</Notice>}

@@ -1,6 +1,5 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import type { Compiling } from "postil";
 
 interface PanelProps {
   number: number;
@@ -44,17 +43,6 @@ export function Panel({ number, title, onDrop, children }: PanelProps) {
         {children}
       </div>
     </section>
-  );
-}
-
-/** Of shaders: each takes a moment when it is first needed. */
-export function ShadersCompiling({ of }: { of: Compiling | undefined }) {
-  if (!of) return null;
-  return (
-    <label class="loading">
-      Compiling shaders: {of.done} of {of.total}
-      <progress value={of.done} max={of.total} />
-    </label>
   );
 }
 

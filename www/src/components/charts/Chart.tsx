@@ -157,6 +157,8 @@ function options(
   const lettered = others.length === 0 ? [] : [key === "loss" ? 2 : 1, ...others.map((_, i) => (key === "loss" ? 4 + 2 * i : 2 + i))];
   const range: uPlot.Range.Function = (_, low, high) => [...(zoom.value ?? [Math.min(low ?? 0, 0), Math.max(high ?? 10, 10)])] as [number, number];
   const logRange: uPlot.Range.Function = (_, low, high) => [(low || 0.1) * 0.9, (high || 1) * 1.1];
+  // An axis that is there before the first step, so that the plot keeps its place.
+  const valueRange: uPlot.Range.Function = (_, low, high) => (low === null || high === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, true));
   return {
     width: Math.max(1, element.clientWidth),
     height,
@@ -172,7 +174,7 @@ function options(
         },
       },
     },
-    scales: { x: { time: false, range }, y: log ? { distr: 3, range: logRange } : {} },
+    scales: { x: { time: false, range }, y: log ? { distr: 3, range: logRange } : { range: valueRange } },
     axes: [
       { ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000], values: (_, splits) => splits.map(String) },
       // A logarithmic axis leaves out most of its marks' numbers.

@@ -4,7 +4,7 @@ import { scaleByLogarithm, smoothBy, zoomTo } from "../../session/charts";
 import { logarithmic, smoothing, zoom } from "../../state";
 import { Chart } from "./Chart";
 import { Legend } from "./Legend";
-import { anyCurve, LOSS, OTHERS, shownCurves } from "./curves";
+import { LOSS, OTHERS, shownCurves } from "./curves";
 
 const HEIGHT = 260;
 const SMALL_HEIGHT = 150;
@@ -13,16 +13,14 @@ const SMALL_HEIGHT = 150;
 export function Charts() {
   return (
     <div class="charts">
-      {anyCurve.value && <Controls />}
+      <Controls />
       <Chart measure={LOSS} height={HEIGHT} label={describeLoss()} />
       <Legend />
-      {anyCurve.value && (
-        <div class="small-charts">
-          {OTHERS.map((measure) => (
-            <Chart key={measure.key} measure={measure} height={SMALL_HEIGHT} label={`${measure.title} by step.`} />
-          ))}
-        </div>
-      )}
+      <div class="small-charts">
+        {OTHERS.map((measure) => (
+          <Chart key={measure.key} measure={measure} height={SMALL_HEIGHT} label={`${measure.title} by step.`} />
+        ))}
+      </div>
     </div>
   );
 }
