@@ -1,5 +1,5 @@
 import { useId, useRef } from "preact/hooks";
-import { changeSampling as change, clearComparisons, compare, markDiffering, newConversation, stopGenerating, chooseChat, writePrompt, writeSystem } from "../session/compare";
+import { changeSampling as change, chooseChat, clearComparisons, compare, markDiffering, newConversation, stopGenerating, writePrompt, writeSystem } from "../session/compare";
 import {
   active,
   adapterLoaded,
