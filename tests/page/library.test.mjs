@@ -302,23 +302,26 @@ onPage(
       FormatError: await caught(() => tuner.loadAdapter("bad", { config: text("{"), model: text("") })),
       "FormatError of files": await caught(() => fromFiles([new File([""], "config.json")])),
       "FormatError of an adapter": await caught(() => readAdapter([new File(["x"], "a.zip")])),
+      "FormatError of a model": await caught(() => tuner.loadModel([new File(["GGUF, but no more"], "bad.gguf")])),
       DownloadError: await caught(() => tuner.loadModel(fromFolder("nowhere/"))),
       OutOfMemoryError: await caught(() => Tuner.create({ model: "built-in", memoryBudget: 1000 })),
       "InternalError of a worker": await caught(() => Tuner.create({ workerUrl: "nowhere.js" })),
     };
     const still = (await tuner.generate({ prompt: "The fox ", max_new_tokens: 1 }).report).tokens;
+    const model = tuner.model?.name;
     tuner.dispose();
-    return { found, still };
+    return { found, still, model };
   },
   {
     expected: /404 \(Not Found\)/,
-    async check({ found, still }, { page }) {
+    async check({ found, still, model }, { page }) {
       for (const [name, error] of Object.entries(found)) {
         assert.deepEqual(error.is?.slice(0, 2), [name.split(" ")[0], "PostilError"], `${name}: ${JSON.stringify(error)}`);
         assert.ok(error.message.length > 10);
       }
       assert.equal(found.OutOfMemoryError.kind, "OverBudget");
-      assert.equal(still, 1);
+      // What was refused has left the model where it was.
+      assert.deepEqual([still, model], [1, "Story model, built in"]);
       await hasWorkers(page, 0);
     },
   },

@@ -8,8 +8,8 @@ import { sharedName } from "./models";
 export function describeRun(): Description | undefined {
   const train = trainFile.value?.file;
   if (!modelSource.value || !modelInfo.value || !train) return undefined;
-  const what = { settings: settings.value, train, evaluation: evalFile.value?.file, init: initAdapter.value };
-  return describe({ ...ingredients(what), settings: what.settings });
+  const what = { train, evaluation: evalFile.value?.file, init: initAdapter.value };
+  return describe({ ...ingredients(what), settings: settings.value });
 }
 
 /** A kept run, with its own settings. */

@@ -88,7 +88,7 @@ export function newEntry(what: Beginning, { total_steps, examples, warnings }: S
 }
 
 /** What a run is made of beside its settings. */
-export function ingredients({ train, evaluation, init }: Omit<Beginning, "id">): Required<Pick<KeptRun, "model" | "data" | "told">> {
+export function ingredients({ train, evaluation, init }: Pick<Beginning, "train" | "evaluation" | "init">): Required<Pick<KeptRun, "model" | "data" | "told">> {
   const set = chosenSet.value;
   const source = lasting();
   return {
