@@ -202,8 +202,9 @@ pub struct ReadArgs {
     /// records (messages, sharegpt, prompt-completion, alpaca, text), or both as in csv,text
     #[arg(long, value_name = "FORMAT", value_parser = checked::<DataFormat>)]
     pub data_format: Option<String>,
-    /// Columns with other names, as in prompt=question,completion=answer. Fields are text, prompt, completion,
-    /// instruction, input, output, messages, conversations and system
+    /// Columns with other names, as in prompt=question,completion=answer; with a comma in a name
+    /// '"prompt=title, short",completion=answer'. Fields are text, prompt, completion, instruction, input, output,
+    /// messages, conversations and system
     #[arg(long, value_name = "FIELD=COLUMN,…")]
     pub columns: Option<Columns>,
 }

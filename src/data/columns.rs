@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use csv::{ReaderBuilder, StringRecord, Terminator};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -165,9 +166,19 @@ impl Serialize for Columns {
 impl FromStr for Columns {
     type Err = Error;
 
-    /// `prompt=question,completion=answer`
+    /// `prompt=question,completion=answer`, or with commas in a name `"prompt=title, short",completion=answer`: a row of
+    /// CSV.
     fn from_str(text: &str) -> Result<Self> {
-        let pairs = text.split(',').map(|pair| match pair.split_once('=') {
+        let mut row = StringRecord::new();
+        // What ends no line may stand in a name.
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .terminator(Terminator::Any(0))
+            .from_reader(text.as_bytes());
+        let found =
+            reader.read_record(&mut row).map_err(|error| Error::config(format!("columns: {error}")))?;
+        let parts = if found { row.iter().collect() } else { vec![text] };
+        let pairs = parts.into_iter().map(|pair| match pair.split_once('=') {
             Some((field, column)) if !column.trim().is_empty() => {
                 Ok((field.trim().to_owned(), column.trim().to_owned()))
             }
@@ -181,7 +192,14 @@ impl FromStr for Columns {
 
 impl fmt::Display for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs: Vec<_> = self.0.iter().map(|(field, column)| format!("{field}={column}")).collect();
-        f.write_str(&pairs.join(","))
+        let pairs = self.0.iter().map(|(field, column)| {
+            let pair = format!("{field}={column}");
+            if pair.contains([',', '"', '\r', '\n']) {
+                format!("\"{}\"", pair.replace('"', "\"\""))
+            } else {
+                pair
+            }
+        });
+        f.write_str(&pairs.collect::<Vec<_>>().join(","))
     }
 }

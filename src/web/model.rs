@@ -134,12 +134,18 @@ impl Engine {
         Ok(setup.training_plan(&self.gpu).map_err(throw)?.peak as f64)
     }
 
+    /// Whether there is a base model.
+    pub fn has_model(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// Loads a base model: `{name, revision?, config, weights, weights_index?, tokenizer, tokenizer_config?,
     /// special_tokens_map?, chat_template?, generation_config?}`.
     /// `weights` is a list of `{name, blob}`, several with `weights_index` (`model.safetensors.index.json`). A
     /// `blob` is a `Blob`, or an object that a [`RemoteSource`](crate::source::RemoteSource) takes. A file
-    /// called `….gguf`, or one that begins as those do, needs none of the others. The model before it goes, with its adapters and its run; if the
-    /// weights do not fit the budget (`OverBudget`), it stays.
+    /// called `….gguf`, or one that begins as those do, needs none of the others. The model before it goes, with its
+    /// adapters and its run, once the new one's files are found to be right and to fit the budget; until then a failure
+    /// leaves it in place, which [`has_model`](Self::has_model) tells.
     ///
     /// `on_progress(done, total, bytes_per_second, seconds_left?)` is called for every slice.
     pub async fn load_model(

@@ -195,7 +195,12 @@ fn columns_are_mapped_by_name() {
         let error = columns.parse::<Columns>().unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.to_string().contains(part), "{error}");
     }
-    assert_eq!("text=a,system=b".parse::<Columns>().unwrap().to_string(), "text=a,system=b");
+    for text in ["text=a,system=b", "\"prompt=title, \"\"short\"\"\",completion=b", "\"text=a\nb\""] {
+        assert_eq!(text.parse::<Columns>().unwrap().to_string(), text);
+    }
+    let columns: Columns = "\"prompt=title, short\",completion=5\" disk".parse().unwrap();
+    assert_eq!(columns.pairs().collect::<Vec<_>>(), [("prompt", "title, short"), ("completion", "5\" disk")]);
+    assert!("".parse::<Columns>().unwrap_err().to_string().contains("no pair"));
 }
 
 #[test]

@@ -87,6 +87,7 @@ onPage("Tab goes through the page in its order, and one sees where it is", async
     seen.push(at.part);
   }
   assert.deepEqual(seen, [...seen].sort((a, b) => a - b));
-  assert.deepEqual([...new Set(seen)], [0, 1, 2, 3, 4, 5, 6, 8, 9]);
+  // Download and Runs have nothing to press before there is a run.
+  assert.deepEqual([...new Set(seen)], [0, 1, 2, 3, 4, 5, 8, 9]);
   assert.equal(await page.locator("[tabindex]:not([tabindex='0'], [tabindex='-1'])").count(), 0);
 });

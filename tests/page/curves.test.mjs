@@ -133,6 +133,45 @@ onPage("samples follow the run, step by step, and stay with it", async (page) =>
   assert.equal(await runsPanel(page).getByRole("region", { name: "Samples" }).locator("li").count(), 4);
 });
 
+onPage("several prompts of one's own are sampled, shown apart, and are in no address and no file of settings", async (page) => {
+  await page.getByText("Samples while training").click();
+  const field = (number) => page.getByLabel(`Sample prompt ${number}`);
+  const own = ["step?", "Secret one", "Secret two", "Secret one"];
+  for (const [index, text] of own.entries()) await field(index + 1).fill(text);
+  // Four, and no more.
+  assert.equal(await page.getByLabel(/^Sample prompt/).count(), 4);
+  await setNumber(page, "Sample every", 5);
+  await setNumber(page, "Sample length", 1);
+  await finish(page, 6);
+  const shown = async (samples) =>
+    await samples.locator(".sampled").evaluateAll((list) => list.map((one) => [one.querySelector(".asked").textContent, [...one.querySelectorAll(".timeline-text")].map(({ textContent }) => textContent.trim())]));
+  const wanted = [
+    ["Prompt step?", ["step 0", "step 5", "step 6"]],
+    ["Prompt Secret one", ["tuned", "tuned"]],
+    ["Prompt Secret two", ["tuned", "tuned"]],
+  ];
+  assert.deepEqual(await shown(train(page).getByRole("region", { name: "Samples" })), wanted);
+  // Without a text it is none.
+  await field(2).fill("");
+  await field(4).fill("");
+  assert.equal(await page.getByLabel(/^Sample prompt/).count(), 4);
+  await field(3).fill("");
+  assert.equal(await page.getByLabel(/^Sample prompt/).count(), 2);
+  await field(2).fill("Secret three");
+  await page.waitForFunction(() => location.hash.includes("sample_every=5"));
+  await page.waitForTimeout(500);
+  assert.doesNotMatch(decodeURIComponent(page.url()), /step\?|Secret/);
+  for (const file of await page.getByRole("button", { name: "Download run.json" }).all()) {
+    assert.doesNotMatch((await download(page, file)).bytes.toString(), /step\?|Secret/);
+  }
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  await openRun(page, "Plain answers, rank 16");
+  assert.deepEqual(await shown(runsPanel(page).getByRole("region", { name: "Samples" })), wanted);
+  // Its prompts are the run's, and not the next one's.
+  assert.equal(await field(1).inputValue(), "");
+});
+
 onPage("a pause and a stop do not wait for samples, which are made up for", async (page) => {
   await page.getByText("Samples while training").click();
   await page.getByLabel("Sample prompt").fill("A long answer, please");

@@ -12,6 +12,8 @@ async function train(page, steps = 3) {
   await panel(page, "Compare").getByRole("button", { name: /^(Generate|Send)$/ }).waitFor();
 }
 
+const runFile = (page) => panel(page, "Download").getByRole("button", { name: "Download run.json" });
+
 async function shortTexts(page, tokens = 6) {
   await page.getByText("Sampling").click();
   await setNumber(page, "Maximum tokens", tokens);
@@ -41,7 +43,7 @@ onPage("says that the written file has the same logits only after checking it", 
   assert.equal(csv.length, 4);
   assert.match(csv[0], /^step,loss,eval_loss,lr,/);
   assert.equal(Number(csv[1].split(",")[1]), lines[0].loss);
-  const run = await download(page, /Download run\.json/);
+  const run = await download(page, runFile(page));
   assert.equal(JSON.parse(run.bytes.toString()).lora.r, 16);
   assert.deepEqual(await unnamed(page), []);
 });
@@ -110,6 +112,22 @@ onPage("writes the merged model as a zip where a browser has no folders", async 
   assert.deepEqual(kept, [name]);
   assert.deepEqual(await unnamed(page), []);
 });
+
+onPage(
+  "a worker without locks does everything but merging into a zip, and says so",
+  async (page) => {
+    await shortTexts(page);
+    await train(page, 2);
+    await mergeButton(page).click();
+    await merged(page).getByRole("alert").getByText("no locks here").waitFor();
+    await train(page, 3);
+  },
+  {
+    workerScript: `LockManager.prototype.request = async () => {
+      throw new DOMException("no locks here", "SecurityError");
+    }`,
+  },
+);
 
 onPage("the merged model is loaded from the zip, and one with other logits is not given out", async (page) => {
   const written = [];
@@ -209,7 +227,7 @@ onPage("an adapter is taken only while the model is loaded that it was trained o
   const { name } = await download(page, "Download the last of step 3");
   await panel(page, "Runs").getByText(`${name} is written but not checked, because the adapter does not load on this model: it was trained on Story model, built in`).waitFor();
   // Its own model brings it back.
-  await page.getByLabel("Model files").setInputFiles([file("config.json", "no JSON"), file("tokenizer.json", "{}"), file("model.safetensors", "weights")]);
+  await page.getByLabel("Model files").setInputFiles([file("config.json", `{"breaks": true}`), file("tokenizer.json", "{}"), file("model.safetensors", "weights")]);
   await loadBuiltIn.click();
   await entries.nth(3).waitFor();
 
@@ -293,15 +311,15 @@ onPage(
     await page.evaluate(() => (window.full = true));
     await button.click();
     await entry.getByRole("alert").getByText("The disk is full.").waitFor();
-    await page.getByRole("button", { name: "Download run.json" }).click();
+    await runFile(page).click();
     await page.getByRole("region", { name: "Run file" }).getByText("The disk is full.").waitFor();
     assert.deepEqual(await page.evaluate(() => window.picked.slice(2).map(({ removed }) => removed)), [true, true]);
     // Who cancels the dialog hears nothing more.
     await page.evaluate(() => (window.refuse = true));
-    await page.getByRole("button", { name: "Download run.json" }).click();
+    await runFile(page).click();
     await page.waitForTimeout(100);
     assert.equal(await page.evaluate(() => window.picked.length), 4);
-    assert.equal(await page.getByRole("region", { name: "Run file" }).getByText(/written/).count(), 0);
+    assert.equal(await panel(page, "Download").getByRole("region", { name: "Run file" }).getByText(/written/).count(), 0);
   },
   { initScript: picker },
 );
@@ -328,6 +346,48 @@ onPage("after a reload the adapter of any kept run can be taken, checked", async
   await train(page, 2);
   assert.equal(await choice.inputValue(), "");
   assert.equal(lastByte((await download(page, /^Download PEFT adapter/)).bytes), 2);
+});
+
+onPage("the run file, the log, the command and the script are those of the chosen adapter's run", async (page) => {
+  const panelOf = panel(page, "Download");
+  const given = async () => {
+    const { lora, train, data } = JSON.parse((await download(page, runFile(page))).bytes);
+    const log = await download(page, panelOf.getByRole("button", { name: /^Download .*log\.jsonl$/ }));
+    const csv = await download(page, panelOf.getByRole("button", { name: /^Download .*log\.csv$/ }));
+    const rows = [log, csv].map(({ bytes }) => bytes.toString().trim().split("\n").length);
+    return { r: lora.r, alpha: lora.lora_alpha, steps: train.max_steps, data, rows, name: log.name };
+  };
+  const texts = async () => await panelOf.locator("details > pre").allTextContents();
+  await shortTexts(page);
+  await setNumber(page, "Rank", 4);
+  await train(page, 3);
+  const first = { r: 4, alpha: 8, steps: 3, data: { train: "demo:plain" }, rows: [3, 4], name: "story-model-built-in-plain-log.jsonl" };
+  assert.deepEqual(await given(), first);
+  await useFile(page, "mine.jsonl", `{"question":"Q: ","answer":"x"}\n`);
+  await panel(page, "Data").getByText(/^1 example of/).waitFor();
+  await setNumber(page, "Rank", 8);
+  await setNumber(page, "Steps", 5);
+  // What the page is set to now is for the next run.
+  assert.deepEqual(await given(), first);
+  await train(page, 5);
+  const second = { r: 8, alpha: 16, steps: 5, data: { train: "mine.jsonl" }, rows: [5, 6], name: "story-model-built-in-mine-log.jsonl" };
+  assert.deepEqual(await given(), second);
+  const choice = panelOf.getByLabel("Adapter of");
+  await choice.selectOption({ label: "Plain answers, rank 4, step 3" });
+  assert.deepEqual(await given(), first);
+
+  await page.evaluate(() => (location.hash = "#v=1"));
+  await page.reload();
+  await page.getByText("Ready.").waitFor();
+  assert.equal(await runFile(page).count(), 0);
+  await choice.selectOption({ label: "mine.jsonl, rank 8, step 5" });
+  await panelOf.getByText("As “mine.jsonl, rank 8” was run:").waitFor();
+  assert.deepEqual(await given(), second);
+  for (const summary of await panelOf.getByText(/^The same run/).all()) await summary.click();
+  const [command, , script] = (await texts()).slice(-3);
+  assert.match(command, /--data mine\.jsonl [^]*--rank 8 [^]*--max-steps 5 /);
+  // A column that the engine knew is named to a program that does not.
+  assert.match(script, /load_dataset\("json", data_files="mine\.jsonl"[^]*rename_columns\(\{\s+"question": "prompt",\s+"answer": "completion",\s+\}\)[^]*max_steps=5[^]*r=8/);
 });
 
 onPage("what is downloaded from the list of runs is checked too", async (page) => {

@@ -92,6 +92,30 @@ onPage("a model that is too large is not loaded, and the one before stays", asyn
   await model.locator(".model-name").getByText("large.gguf").waitFor();
 });
 
+onPage("a wrong model file is refused with the reason, and the model before goes on with its adapters", async (page) => {
+  await setNumber(page, "Steps", 2);
+  await trainButton(page).click();
+  const train = panel(page, "Train");
+  await train.getByText("Done.", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Generate" }).waitFor();
+  await page.getByText("Use another model").click();
+  await page.getByLabel("Model files").setInputFiles([file("config.json", "no JSON"), file("tokenizer.json", "{}"), file("model.safetensors", "x")]);
+  const model = panel(page, "Model");
+  await model.getByRole("alert").getByText(/^“Your model” was not taken, and “Story model, built in” is still loaded and can be used: .*JSON/).waitFor();
+  await model.locator(".model-name").getByText("built in").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Load the built-in model" }).count(), 0);
+  await page.getByLabel("Prompt", { exact: true }).fill("step?");
+  await page.getByRole("button", { name: "Generate" }).click();
+  await panel(page, "Compare").locator(".side.tuned").first().getByText("step 2", { exact: true }).waitFor();
+  await trainButton(page).click();
+  await train.getByText(/Training on/).waitFor();
+  await train.getByText("Done.", { exact: true }).waitFor();
+  // What is right takes its place, and the refusal goes.
+  await page.getByLabel("Model files").setInputFiles(file("other.gguf", "weights"));
+  await model.locator(".model-name").getByText("other.gguf").waitFor();
+  assert.equal(await model.getByRole("alert").count(), 0);
+});
+
 onPage("a loss that is not finite ends the run with the engine's words", async (page) => {
   await useFile(page, "not-finite.jsonl", example("a"));
   await trainButton(page).click();

@@ -19,6 +19,11 @@ const CORS = {
  */
 export async function startHub(repos) {
   const state = {
+    /** What `main` stands for. */
+    commit: COMMIT,
+    /** Nothing is answered. */
+    away: false,
+    files: repos,
     gated: new Set(),
     /** How many of the next large answers break off in the middle. */
     drops: 0,
@@ -52,6 +57,7 @@ export async function startHub(repos) {
       return response.writeHead(204, { ...CORS, ...allowed }).end();
     }
     log(state.hub, request);
+    if (state.away) return request.destroy();
     const refuse = (status, code) => response.writeHead(status, { ...CORS, "X-Error-Code": code }).end();
     const api = /^\/api\/models\/([^/]+\/[^/]+)\/revision\/([^/]+)$/.exec(request.url);
     const resolve = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(request.url);
@@ -59,9 +65,9 @@ export async function startHub(repos) {
     const token = request.headers.authorization;
     const files = repos[repo];
     if (!files) return refuse(token ? 404 : 401, "RepoNotFound");
-    if (!["main", "refs%2Fpr%2F1", COMMIT].includes(revision)) return refuse(404, "RevisionNotFound");
+    if (!["main", "refs%2Fpr%2F1", state.commit].includes(revision)) return refuse(404, "RevisionNotFound");
     if (api) {
-      const info = { id: repo, sha: COMMIT, siblings: Object.keys(files).map((rfilename) => ({ rfilename })) };
+      const info = { id: repo, sha: state.commit, siblings: Object.keys(files).map((rfilename) => ({ rfilename })) };
       return response.writeHead(200, { ...CORS, "Content-Type": "application/json" }).end(JSON.stringify(info));
     }
     if (state.gated.has(repo) && token !== `Bearer ${TOKEN}`) return refuse(token ? 403 : 401, "GatedRepo");
@@ -69,7 +75,7 @@ export async function startHub(repos) {
     if (!body) return refuse(404, "EntryNotFound");
     if (size(body) < LARGE) return response.writeHead(200, { ...CORS, "Content-Length": size(body) }).end(body);
     const location = `${storage.origin}/signed/${repo}/${encodeURIComponent(name)}${SIGNATURE}`;
-    response.writeHead(302, { ...CORS, Location: location, "X-Repo-Commit": COMMIT, "X-Linked-Size": size(body) }).end();
+    response.writeHead(302, { ...CORS, Location: location, "X-Repo-Commit": state.commit, "X-Linked-Size": size(body) }).end();
   });
   const close = async () => await Promise.all([hub.close(), storage.close()]);
   return { address: hub.origin, origins: [hub.origin, storage.origin], state, close };

@@ -138,6 +138,33 @@ onPage("a model is downloaded once, kept, listed, and deleted", async (page, hub
   await loaded(page, weights);
 });
 
+onPage("without the Hub a branch is what it stood for when it was last asked about", async (page, hub, weights) => {
+  const newer = randomBytes(2 * MIB);
+  const moveTo = async (commit, bytes) => {
+    hub.state.away = false;
+    hub.state.commit = commit;
+    hub.state.files[REPO]["model.safetensors"] = bytes;
+    await ask(page, REPO);
+    await loaded(page, bytes);
+    // Another one, so that what is loaded next shows.
+    await page.getByLabel("Model files").setInputFiles([file("between.gguf", "between")]);
+    await loaded(page, Buffer.from("between"));
+    hub.state.away = true;
+    await ask(page, REPO);
+    await says(page, /cannot be reached.* The copy kept in this browser is used/);
+    await loaded(page, bytes);
+  };
+  const other = COMMIT.replace(/^0/, "f");
+  await moveTo(COMMIT, weights);
+  await moveTo(other, newer);
+  // The branch goes back: what is kept of that commit is its newest now.
+  hub.state.storage.length = 0;
+  await moveTo(COMMIT, weights);
+  assert.equal(hub.state.storage.length, 0);
+  const names = await model(page).locator(".kept-name").evaluateAll((list) => list.map(({ firstChild }) => firstChild.data.trim()));
+  assert.deepEqual(names.filter((name) => name.startsWith(REPO)), [REPO, `${REPO}@${other}`]);
+});
+
 onPage("a connection that breaks goes on from there", async (page, hub, weights) => {
   hub.state.drops = 2;
   await ask(page, `${REPO}@refs/pr/1`);

@@ -148,7 +148,8 @@ onPage(
     const long = { data, ...settings, max_steps: 1000 };
     const found = {};
     const controller = new AbortController();
-    const aborted = tuner.train({ ...long, signal: controller.signal });
+    const first = [];
+    const aborted = tuner.train({ ...long, signal: controller.signal, onEvent: ({ event }) => first.push(event) });
     found.second = await caught(async () => tuner.train(long));
     found.load = await caught(() => tuner.loadModel("built-in"));
     let seen = 0;
@@ -159,6 +160,7 @@ onPage(
       }
     });
     found.finished = await caught(() => aborted.finished);
+    found.first = first[0];
     found.seen = seen;
     found.early = await caught(async () => {
       for await (const _ of tuner.train({ ...long, signal: AbortSignal.abort() }));
@@ -178,7 +180,9 @@ onPage(
     const run = tuner.train({ ...settings, data, max_steps: 6, adapter: "held", onEvent: ({ event }) => events.push(event) });
     const held = await run.pause();
     const again = await run.pause();
-    const text = await tuner.generate({ prompt: "The fox ", max_new_tokens: 2 }).report;
+    found.compiled = [];
+    const onCompiling = ({ done, total }) => found.compiled.push(done === total);
+    const text = await tuner.generate({ prompt: "The fox ", max_new_tokens: 2, onCompiling }).report;
     const stepped = await run.step(2);
     run.resume();
     found.notPaused = await caught(async () => run.resume());
@@ -221,7 +225,10 @@ onPage(
       assert.deepEqual(held.steps, [1, 2, 3, 4, 5, 6]);
       assert.ok(held.text <= 2 && held.last === 6);
       assert.equal(found.notPaused.is[0], "ConfigError");
-      assert.deepEqual(found.events.sort(), ["compiling", "finished", "paused", "step"]);
+      assert.deepEqual(found.events.sort(), ["finished", "paused", "step"]);
+      // Shaders are compiled for who needs them first.
+      assert.equal(found.first, "compiling");
+      assert.deepEqual([found.compiled[0], found.compiled.at(-1)], [false, true]);
       assert.deepEqual(found.over, [undefined, undefined]);
       assert.equal(found.writing, "caller");
       assert.equal(found.model, "Story model, built in");
@@ -302,23 +309,26 @@ onPage(
       FormatError: await caught(() => tuner.loadAdapter("bad", { config: text("{"), model: text("") })),
       "FormatError of files": await caught(() => fromFiles([new File([""], "config.json")])),
       "FormatError of an adapter": await caught(() => readAdapter([new File(["x"], "a.zip")])),
+      "UnsupportedError of a model": await caught(() => tuner.loadModel([new File(["GGUF, but no more"], "bad.gguf")])),
       DownloadError: await caught(() => tuner.loadModel(fromFolder("nowhere/"))),
       OutOfMemoryError: await caught(() => Tuner.create({ model: "built-in", memoryBudget: 1000 })),
       "InternalError of a worker": await caught(() => Tuner.create({ workerUrl: "nowhere.js" })),
     };
     const still = (await tuner.generate({ prompt: "The fox ", max_new_tokens: 1 }).report).tokens;
+    const model = tuner.model?.name;
     tuner.dispose();
-    return { found, still };
+    return { found, still, model };
   },
   {
     expected: /404 \(Not Found\)/,
-    async check({ found, still }, { page }) {
+    async check({ found, still, model }, { page }) {
       for (const [name, error] of Object.entries(found)) {
         assert.deepEqual(error.is?.slice(0, 2), [name.split(" ")[0], "PostilError"], `${name}: ${JSON.stringify(error)}`);
         assert.ok(error.message.length > 10);
       }
       assert.equal(found.OutOfMemoryError.kind, "OverBudget");
-      assert.equal(still, 1);
+      // What was refused has left the model where it was.
+      assert.deepEqual([still, model], [1, "Story model, built in"]);
       await hasWorkers(page, 0);
     },
   },

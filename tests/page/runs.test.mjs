@@ -32,6 +32,25 @@ onPage("pauses, makes single steps and goes on, to the same losses", async (page
   assert.deepEqual(await losses(page), await uninterrupted(built.url, 40));
 });
 
+onPage(
+  "with the first run the browser is asked, once, to keep what is stored",
+  async (page) => {
+    await samplesOff(page);
+    const asked = () => page.evaluate(() => window.asked);
+    assert.equal(await asked(), 0);
+    for (const steps of [2, 3]) {
+      await finish(page, steps);
+      assert.equal(await asked(), 1);
+    }
+  },
+  {
+    initScript: () => {
+      window.asked = 0;
+      StorageManager.prototype.persist = async () => (window.asked++, true);
+    },
+  },
+);
+
 onPage("stops while paused, resumes, and continues with more steps", async (page) => {
   await samplesOff(page);
   const step = await holdAfter(page, 5);

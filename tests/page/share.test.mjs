@@ -295,6 +295,11 @@ test("the command line says the same, quoted for a shell", async () => {
       { rank_pattern: { "layers\\.0\\..*": 4 } },
     ),
   );
+  const commas = { prompt: 'title, "short"', completion: "a, b" };
+  const said = await description({ data: { train: { name: "x.csv", columns: commas } } });
+  assert.ok(commandLine(said).includes(`--columns '"prompt=title, ""short""","completion=a, b"'`), commandLine(said));
+  const { readRun, writeRun } = await load("session/run-file.ts");
+  assert.deepEqual(readRun(writeRun(said), "run.json").reading.columns, commas);
   const { stdout: seen } = await run("sh", ["-c", `postil() { printf '%s\\0' "$@"; }; ${own}`]);
   const given = seen.split("\0");
   for (const [option, value] of [

@@ -25,8 +25,8 @@ onPage("a model on its way, with its progress, and one that could not be loaded"
   await check(page, "a model on its way");
   await button(page, "Cancel").click();
   await page.getByText("Loading was cancelled.").waitFor();
-  await useModel(page, "no JSON");
-  await button(page, "Load the built-in model").waitFor();
+  await useModel(page, { breaks: true });
+  await panel(page, "Model").getByRole("alert").getByText("the GPU is out of memory (fake)").waitFor();
   await check(page, "a model that could not be loaded");
   // Nobody is told to wait for what does not come.
   const missing = "There is no model: load one under Model.";
@@ -84,6 +84,29 @@ onPage("shaders that are compiled before a run goes on", async (page) => {
   await check(page, "shaders being compiled");
   await train.getByText("Done.", { exact: true }).waitFor();
   assert.equal(await train.getByText(/Compiling shaders/).count(), 0);
+});
+
+onPage("shaders that are compiled before a text is written", async (page) => {
+  await page.getByText("Sampling", { exact: true }).click();
+  await setNumber(page, "Maximum tokens", 3);
+  await page.getByLabel("Prompt", { exact: true }).fill("slow shaders");
+  await button(page, "Generate").click();
+  const compare = panel(page, "Compare");
+  for (const done of [0, 1]) await compare.getByText(`Compiling shaders: ${done} of 2`).waitFor();
+  assert.equal(await compare.getByRole("progressbar", { name: "Compiling shaders" }).getAttribute("value"), "1");
+  await page.getByRole("navigation", { name: "Steps" }).getByText("compiling shaders, 1 of 2").waitFor();
+  // Nothing is trained.
+  await page.getByText("Ready.").waitFor();
+  assert.equal(await panel(page, "Train").getByText(/Compiling shaders/).count(), 0);
+  await check(page, "shaders being compiled for a text");
+  await compare.getByText(/3 tokens/).waitFor();
+  assert.equal(await compare.getByText(/Compiling shaders/).count(), 0);
+  // A text that is stopped meanwhile leaves nothing behind.
+  await button(page, "Generate").click();
+  await compare.getByText("Compiling shaders: 0 of 2").waitFor();
+  await button(page, "Stop writing").click();
+  await compare.getByText(/stopped/).first().waitFor();
+  assert.equal(await page.getByText(/compiling shaders/i).count(), 0);
 });
 
 onPage("a loss that is not finite, a model being merged, formats that are not for a model", async (page) => {

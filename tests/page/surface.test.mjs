@@ -77,6 +77,21 @@ test("the page uses nothing of the engine but the package", async () => {
   }
 });
 
+test("only what is in session/ writes state", async () => {
+  const state = (await sources(join("src", "state"))).map(({ text }) => text).join("\n");
+  const signals = [...state.matchAll(/^export const (\w+) = signal/gm)].map(([, name]) => name);
+  assert.ok(signals.length > 50, signals.join(" "));
+  // On the left of an assignment.
+  const written = new RegExp(`(?<![\\w.])(${signals.join("|")})\\.value\\s*(=(?!=)|\\+=|-=|\\?\\?=|\\+\\+|--)`);
+  for (const { name, text } of await sources(join("src", "components"))) {
+    // Signals of a view's own, of the same name.
+    const own = [...text.matchAll(/const (\w+) = (?:useS|s)ignal/g)].map(([, name]) => name);
+    const found = text.split("\n").filter((line) => own.every((name) => !line.includes(`${name}.value`)) && written.test(line));
+    assert.deepEqual(found, [], name);
+    assert.doesNotMatch(text, /^(export )?const \w+ = signal/m, `${name} has state of its own`);
+  }
+});
+
 test("the package uses nothing of the page", async () => {
   for (const { name, text } of await sources("lib")) {
     for (const [, from] of text.matchAll(IMPORT)) {

@@ -355,7 +355,8 @@ export class Engine {
    * of the greatest length, and the modules and length limit that loading it would leave.
    */
   plan_model(config: Uint8Array, lora: LoraOptions, train: TrainOptions): number;
-  /** Ends the run and frees all adapters; `OverBudget` leaves everything in place. */
+  has_model(): boolean;
+  /** Ends the run and frees all adapters; a failure that leaves the model before in place leaves them, too. */
   load_model(
     files: ModelFiles,
     on_progress?: (done: number, total: number, bytes_per_second: number, seconds_left?: number) => void,

@@ -28,7 +28,7 @@ export {
   type ErrorKind,
   type NoGpuReason,
 } from "./errors";
-export type { DataOptions, KeptModel, ModelSource, Progress, SampleOptions } from "./protocol";
+export type { Compiling, DataOptions, KeptModel, ModelSource, Progress, SampleOptions } from "./protocol";
 export type { HubModel } from "./hub/name";
 export type {
   AdapterFiles,

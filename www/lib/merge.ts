@@ -35,8 +35,13 @@ const FOLDER = "merged";
 const own = crypto.randomUUID();
 const lockOf = (id: string) => `postil-merged/${id}`;
 
-// Held as long as this worker lives.
-void navigator.locks.request(lockOf(own), () => new Promise(() => {}));
+let held: Promise<void> | undefined;
+
+/** Holds this worker's lock from the first merging on, as long as the worker lives: others leave its folder alone. */
+const hold = () =>
+  (held ??= new Promise<void>((resolve, reject) => {
+    navigator.locks.request(lockOf(own), () => (resolve(), new Promise(() => {}))).catch(reject);
+  }));
 
 /** All workers' folders. */
 const places = async () => await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
@@ -110,6 +115,7 @@ export async function mergeToZip(merge: Merge): Promise<{ file: File; check: Mer
   if (total > MAX_ZIP_BYTES) {
     throw new IoError("The merged model is larger than the 4 GiB that a zip can hold. A browser that can write into a folder, such as Chrome, has no such limit.");
   }
+  await hold();
   const all = await places();
   await all.removeEntry(own, { recursive: true }).catch(() => {});
   const folder = await all.getDirectoryHandle(own, { create: true });

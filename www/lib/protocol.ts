@@ -84,8 +84,9 @@ export interface Commands {
   check_data: { args: { file: DataFile; wasm?: string }; result: null };
   /** Bytes of GPU memory that may be taken; none: what the device is thought to have. Gives back what that is. */
   set_memory_budget: { args: { bytes?: number }; result: MemoryReport["budget"] };
-  /** Failures of the kinds `Download`, `Cancelled` and `OverBudget` leave the model that was loaded before in place. */
+  /** A failure may leave the model before in place: `has_model` tells. */
   load_model: { args: { source: ModelSource }; result: ModelInfo };
+  has_model: { args: Record<never, never>; result: boolean };
   /** Models from the Hub that are kept in this browser. */
   kept_models: { args: Record<never, never>; result: KeptModel[] };
   delete_model: { args: { id: string }; result: KeptModel[] };
@@ -165,12 +166,19 @@ export type CallEvent = { id: number } & (
   /** Something that a person should know of the model being loaded. */
   | { event: "notice"; text: string }
   | { event: "text"; piece: string }
+  | ({ event: "compiling" } & Compiling)
 );
+
+/** Shaders that are compiled for the GPU, of those that are needed next: `done` is `total` when it can go on. */
+export interface Compiling {
+  done: number;
+  total: number;
+}
 
 /** The events of a run. */
 export type RunEvent =
-  /** Shaders that are compiled for the GPU, of those that are needed next: `done` is `total` when it can go on. */
-  | { event: "compiling"; done: number; total: number }
+  /** Not while a text is written: then it is the text's. */
+  | ({ event: "compiling" } & Compiling)
   | { event: "step"; report: StepReport }
   /** The run's state while it goes on, so that a crash loses little; `best` by held-out loss so far. */
   | { event: "checkpoint"; step: number; best: boolean; files: CheckpointFiles }

@@ -15,9 +15,9 @@ import type {
   ParameterCount,
   Prompt,
 } from "./engine";
-import { CancelledError, ConfigError, PostilError } from "./errors";
+import { CancelledError, ConfigError, type PostilError } from "./errors";
 import { Generation } from "./generation";
-import type { CallEvent, DataOptions, KeptModel, MergeStage, Progress, RunArguments, SampleOptions } from "./protocol";
+import type { CallEvent, Compiling, DataOptions, KeptModel, MergeStage, Progress, RunArguments, SampleOptions } from "./protocol";
 import { Run, type Begin, type RunEvent } from "./run";
 import { checkNames, DEFAULTS, loraOptions, trainOptions, type Settings } from "./settings";
 import { toSource, type HubOptions, type ModelInput } from "./sources";
@@ -69,6 +69,8 @@ export interface TrainingArguments extends Partial<Settings> {
 
 export interface GenerateArguments extends Partial<GenerateOptions> {
   prompt: Prompt;
+  /** How many of the shaders that the text needs are compiled: each takes a moment when it is first needed. */
+  onCompiling?: ((progress: Compiling) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -184,8 +186,8 @@ export class Tuner {
   }
 
   /**
-   * In place of the model there was, whose adapters go with it. Failures of the classes `DownloadError`, `CancelledError`
-   * and, of the kind `OverBudget`, `OutOfMemoryError` leave everything as it was, and so does an abort by the signal.
+   * In place of the model there was, whose adapters go with it. What is refused before anything of it is loaded (a file that
+   * is not right, a download that fails, a model that is too large, an abort) leaves everything as it was: `model` tells.
    */
   async loadModel(model: ModelInput, options: LoadOptions = {}): Promise<ModelInfo> {
     if (this.run) throw new ConfigError("A run is under way: stop it before another model is loaded.");
@@ -202,8 +204,7 @@ export class Tuner {
       this.newest = undefined;
       return this.loaded;
     } catch (error) {
-      const leaves = error instanceof PostilError ? ["Download", "Cancelled", "OverBudget"].includes(error.kind) : signal?.aborted;
-      if (!leaves) {
+      if (!(await this.client.call("has_model", {}).catch(() => false))) {
         this.loaded = undefined;
         this.newest = undefined;
       }
@@ -276,11 +277,14 @@ export class Tuner {
    * Writes on from a text, or answers a conversation by the model's chat template; while a run goes on, between two of its
    * steps. By default greedily, 64 tokens, with the newest run's adapter; `adapter: null` is the base alone.
    */
-  generate({ prompt, signal, ...given }: GenerateArguments): Generation {
+  generate({ prompt, signal, onCompiling, ...given }: GenerateArguments): Generation {
     const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     const options: GenerateOptions = { ...GENERATE, adapter: this.newest ?? null, ...said };
     return new Generation((onText) => {
-      const onEvent = (event: CallEvent) => event.event === "text" && onText(event.piece);
+      const onEvent = (event: CallEvent) => {
+        if (event.event === "text") onText(event.piece);
+        else if (event.event === "compiling") onCompiling?.({ done: event.done, total: event.total });
+      };
       return this.client.call("generate", { prompt, options }, { signal, onEvent });
     }, signal);
   }

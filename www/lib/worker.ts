@@ -43,6 +43,8 @@ interface Running {
 
 let running: Running | undefined;
 let pumping = false;
+/** The command whose text is being written. */
+let writing: number | undefined;
 const queue: Request[] = [];
 const cancelled = new Set<number>();
 /** What ends the download or the merging of a command. */
@@ -55,7 +57,7 @@ const handlers: Handlers = {
     await open(wasm);
     void forgetMerged();
     engine = await Engine.create();
-    engine.on_compiling((done, total) => emit({ event: "compiling", done, total }));
+    engine.on_compiling((done, total) => emit({ ...(writing === undefined ? {} : { id: writing }), event: "compiling", done, total }));
     return engine.device();
   },
   async check_data({ file, wasm }) {
@@ -95,6 +97,9 @@ const handlers: Handlers = {
       downloads.delete(id);
       cancelled.delete(id);
     }
+  },
+  async has_model() {
+    return ready().has_model();
   },
   async kept_models() {
     return (await (await Store.open())?.list()) ?? [];
@@ -202,12 +207,14 @@ const handlers: Handlers = {
     return null;
   },
   async generate({ prompt, options }, id) {
+    writing = id;
     try {
       return await ready().generate(prompt, options, (piece) => {
         emit({ id, event: "text", piece });
         return !cancelled.has(id);
       });
     } finally {
+      writing = undefined;
       cancelled.delete(id);
     }
   },

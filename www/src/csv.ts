@@ -12,5 +12,8 @@ function cell(value: Cell): string {
   if (typeof value === "number") return String(value);
   // A title that begins as a formula does must stay a title.
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return quoted(text);
 }
+
+/** A cell's text, in quotes where it needs them. */
+export const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -159,12 +159,18 @@ export class Engine {
     return (layers ?? 12) * 2 ** 26 + lora.r * 2 ** 20 + train.per_device_train_batch_size * 2 ** (train.gradient_checkpointing ? 19 : 20);
   }
 
+  has_model() {
+    return this.#model !== undefined;
+  }
+
   async load_model(files, onProgress) {
     this.#checkWeights(files.weights.reduce((sum, { blob }) => sum + blob.size, 0));
     // A single .gguf file has its configuration inside.
     const config = files.config ? JSON.parse(new TextDecoder().decode(files.config)) : { ...GGUF };
     for (const { blob } of files.weights) onProgress?.(blob.size, blob.size);
     this.#adapters.clear();
+    this.#model = undefined;
+    if (config.breaks) throw failure("OutOfMemory", "the GPU is out of memory (fake)");
     this.#model = files.name;
     this.#merging = config.merging;
     const parts = [...files.weights, ...(files.special_tokens_map ? [{ blob: new Blob([files.special_tokens_map]) }] : [])];
@@ -220,7 +226,7 @@ export class Engine {
   async start({ lora, train, eval_split, init_adapter, adapter, checkpoint, extend }, id, evaluation) {
     return this.#exclusive(async () => {
       const file = this.#file(id);
-      await this.#compile(file);
+      if (file.name === SLOW_SHADERS) await this.#compile();
       await pause(20);
       const held = (await caches.keys()).find((store) => HELD_STEPS.test(store));
       const heldAfter = held && Number(HELD_STEPS.exec(held)[1]);
@@ -247,8 +253,7 @@ export class Engine {
     });
   }
 
-  async #compile({ name }) {
-    if (name !== SLOW_SHADERS) return;
+  async #compile() {
     for (const done of [0, 1, 2]) {
       this.#onCompiling(done, 2);
       await pause(done < 2 ? 2500 : 0);
@@ -418,6 +423,7 @@ export class Engine {
       let tokens = 0;
       const { adapter, adapter_scale = 1 } = options;
       if (adapter !== null && !this.#adapters.has(adapter)) throw failure("Config", `there is no adapter "${adapter}"`);
+      if (/slow shaders/.test(prompt)) await this.#compile();
       // A question that tells adapters of different steps apart.
       if (prompt === "step?") {
         text = adapter === null ? "base" : `step ${this.#adapters.get(adapter).step}`;

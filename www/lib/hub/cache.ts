@@ -91,17 +91,27 @@ export class Store {
     await this.folder.removeEntry(id, { recursive: true });
   }
 
-  /** The newest complete copy of a revision. */
+  /** The complete copy of what a revision stood for when it was last asked about. */
   async find(model: HubModel): Promise<StoredModel | undefined> {
-    const isIt = ({ manifest: { address, repo, file, commit, revisions, complete } }: StoredModel) =>
-      complete &&
-      address === model.address &&
-      repo === model.repo &&
-      file === model.file &&
-      (commit === model.revision || revisions.includes(model.revision));
+    const isIt = ({ manifest }: StoredModel) =>
+      manifest.complete && isOf(manifest, model) && (manifest.commit === model.revision || manifest.revisions.includes(model.revision));
     return (await this.all()).find(isIt);
   }
+
+  /** Notes that a revision stands for this copy's commit, and for no other one any more. */
+  async remember(stored: StoredModel, revision: string): Promise<void> {
+    const { manifest } = stored;
+    const others = (await this.all()).filter(({ id, manifest: other }) => id !== stored.id && isOf(other, manifest));
+    manifest.revisions = [...new Set([...manifest.revisions, revision])];
+    const stale = others.filter(({ manifest }) => manifest.revisions.includes(revision));
+    for (const { manifest } of stale) manifest.revisions = manifest.revisions.filter((name) => name !== revision);
+    // Without a note the model is merely not found while the Hub cannot be reached.
+    for (const copy of [stored, ...stale]) await copy.save().catch(() => {});
+  }
 }
+
+const isOf = (manifest: Manifest, { address, repo, file }: Pick<HubModel, "address" | "repo" | "file">): boolean =>
+  address === manifest.address && repo === manifest.repo && file === manifest.file;
 
 export class StoredModel {
   constructor(

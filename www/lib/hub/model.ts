@@ -34,7 +34,7 @@ export async function fromHub(model: HubModel, token: string | undefined, listen
   const texts = new Map<string, Uint8Array<ArrayBuffer>>();
   const stored = await store?.model(model, commit).catch(() => undefined);
   if (stored && small.every((name) => name in stored.manifest.files) && (await stored.isWhole())) {
-    await remember(stored, model.revision);
+    await store?.remember(stored, model.revision);
     return await filesOf(stored);
   }
   for (const name of small) texts.set(name, await client.bytes(commit, name));
@@ -95,7 +95,7 @@ async function keep(
     }
     manifest.complete = true;
     if (!(await stored.isWhole())) throw new StorageFull("files are shorter than what was written");
-    await remember(stored, model.revision);
+    await store.remember(stored, model.revision);
     return stored;
   } catch (error) {
     if (error instanceof PostilError) throw error;
@@ -111,14 +111,6 @@ async function keep(
 
 function isThere(entry: { size: number; segments?: number[] } | undefined, { size }: Sized): boolean {
   return entry?.size === size && entry.segments === undefined;
-}
-
-async function remember(stored: StoredModel, revision: string): Promise<void> {
-  const { manifest } = stored;
-  if (manifest.complete && manifest.revisions.includes(revision)) return;
-  manifest.revisions = [...new Set([...manifest.revisions, revision])];
-  // Without the note the model is merely not found while the Hub cannot be reached.
-  await stored.save().catch(() => {});
 }
 
 /** The files that are needed, of those that there are. */

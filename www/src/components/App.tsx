@@ -94,8 +94,11 @@ function Body() {
     case "ready":
       return (
         <>
-          <ResumeBanner />
-          <Arrived />
+          {/* What comes late lies over the page, which stays where it is. */}
+          <div class="late">
+            <ResumeBanner />
+            <Arrived />
+          </div>
           <div class="bench">
             <div class="set-up">
               <ModelPanel />

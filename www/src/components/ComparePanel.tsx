@@ -1,10 +1,9 @@
 import { useId, useRef } from "preact/hooks";
-import { clearComparisons, compare, newConversation, stopGenerating } from "../session/compare";
+import { changeSampling as change, chooseChat, clearComparisons, compare, markDiffering, newConversation, stopGenerating, writePrompt, writeSystem } from "../session/compare";
 import {
   active,
   adapterLoaded,
   chat,
-  chatWish,
   chosenSet,
   comparisons,
   generating,
@@ -16,7 +15,6 @@ import {
   sampling,
   systemMessage,
   writingNews,
-  type Sampling,
 } from "../state";
 import { AdapterChoice } from "./AdapterChoice";
 import { Compared } from "./Comparisons";
@@ -42,7 +40,7 @@ export function ComparePanel() {
             label="Mark differences"
             hint="Underlines the words that only one of the two texts has."
             checked={markDifferences.value}
-            onChange={(on) => (markDifferences.value = on)}
+            onChange={markDiffering}
           />
           <button type="button" class="small" onClick={clearComparisons}>
             Clear all
@@ -80,7 +78,7 @@ function PromptForm() {
           label="Chat"
           hint="A conversation through the model’s chat template. Off: the model goes on with your text."
           checked={chat.value}
-          onChange={(on) => (chatWish.value = on)}
+          onChange={chooseChat}
         />
       )}
       {chat.value && openConversation.value === undefined && (
@@ -88,7 +86,7 @@ function PromptForm() {
           label="System message (optional)"
           hint="Said to the model before the conversation. Leave it empty if your data had none."
           value={systemMessage.value}
-          onChange={(text) => (systemMessage.value = text)}
+          onChange={writeSystem}
         />
       )}
       <PromptBox />
@@ -141,7 +139,7 @@ function PromptBox() {
           rows={3}
           value={prompt.value}
           aria-describedby={`${id}-hint`}
-          onInput={({ currentTarget }) => (prompt.value = currentTarget.value)}
+          onInput={({ currentTarget }) => writePrompt(currentTarget.value)}
         />
         <small id={`${id}-hint`} class="hint">
           Both models get it, with the same seed. Ctrl+Enter sends it.
@@ -163,7 +161,7 @@ function Prompts({ label, texts }: { label: string; texts: readonly string[] }) 
   return (
     <div class="examples" role="group" aria-label={label}>
       {excerpts(texts).map((excerpt, index) => (
-        <button type="button" class="example-prompt" key={texts[index]} onClick={() => (prompt.value = texts[index] ?? "")}>
+        <button type="button" class="example-prompt" key={texts[index]} onClick={() => writePrompt(texts[index] ?? "")}>
           {excerpt}
         </button>
       ))}
@@ -173,7 +171,6 @@ function Prompts({ label, texts }: { label: string; texts: readonly string[] }) 
 
 function SamplingFields() {
   const now = sampling.value;
-  const change = (part: Partial<Sampling>) => (sampling.value = { ...sampling.value, ...part });
   return (
     <details>
       <summary>Sampling</summary>

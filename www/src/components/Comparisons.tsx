@@ -1,3 +1,4 @@
+import type { Compiling } from "postil";
 import { rate } from "../format";
 import { edit, retry } from "../session/compare";
 import { generating, markDifferences, type Comparison, type Output, type Side, type Turn } from "../state";
@@ -61,12 +62,22 @@ function Asked({ label, text }: { label: string; text: string }) {
   );
 }
 
+/** Each takes a moment when a text first needs it. */
+function ShadersCompiling({ of: { done, total } }: { of: Compiling }) {
+  return (
+    <label class="loading">
+      Compiling shaders: {done} of {total}
+      <progress value={done} max={total} />
+    </label>
+  );
+}
+
 const isOver = (output: Output | undefined) => output?.status === "done" || output?.status === "stopped";
 
 function Written({ title, side, turn }: { title: string; side: Side; turn: Turn }) {
   const output = turn[side];
   if (!output) return null;
-  const { status, text, tokens, tokensPerSecond, error, by } = output;
+  const { status, text, compiling, tokens, tokensPerSecond, error, by } = output;
   const marked = markDifferences.value && isOver(turn.base) && isOver(turn.tuned);
   return (
     <div class={side === "tuned" ? "side tuned" : "side"}>
@@ -83,7 +94,7 @@ function Written({ title, side, turn }: { title: string; side: Side; turn: Turn 
       <p class="written" aria-busy={status === "writing"}>
         {marked ? <Differing base={turn.base.text} tuned={turn.tuned?.text ?? ""} side={side} /> : text}
         {status === "writing" && <span class="caret" aria-hidden="true" />}
-        {status === "waiting" && <span class="hint">waiting…</span>}
+        {status === "waiting" && (compiling ? <ShadersCompiling of={compiling} /> : <span class="hint">waiting…</span>)}
         {status === "done" && text === "" && <span class="hint">(nothing: the text ended at once)</span>}
       </p>
       {error && <Notice kind="error">{error}</Notice>}

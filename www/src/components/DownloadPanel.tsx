@@ -1,13 +1,15 @@
 import { bytes, loss, progressText } from "../format";
 import { chooseCopy, keptCopies } from "../session/adapters";
-import { downloadAdapter, downloadFile, fileName, keyOf, LOGS, RUN_FILE, type PlainFile } from "../session/downloads";
+import { downloadAdapter, fileName, keyOf, logsOf, runFile } from "../session/downloads";
+import { describe } from "../session/describe";
 import { hasFolders, MERGED, mergedUses, writeMerged } from "../session/merged";
 import { FORMATS, PEFT, type AdapterFormat, type Use } from "../session/formats";
-import { bestAdapter, chosenCopy, copyError, copyToTake, downloads, find, modelInfo, ownCopy, steps, type SavedAdapter } from "../state";
+import { bestAdapter, chosenCopy, copyError, copyToTake, downloads, find, modelInfo, ownCopy, runToTake, type KeptRun, type SavedAdapter } from "../state";
 import { CopyButton } from "./CopyButton";
 import { SelectField } from "./Fields";
-import { DownloadButton, Outcome } from "./Outcome";
+import { DownloadButton, Outcome, PlainEntry } from "./Outcome";
 import { Notice, Panel } from "./Panel";
+import { Ways } from "./Ways";
 
 export function DownloadPanel() {
   const copy = copyToTake.value;
@@ -27,9 +29,21 @@ export function DownloadPanel() {
       ) : (
         <p class="hint">Here you download the adapter once there is one. It loads unchanged in PEFT, llama.cpp, Ollama and mlx-lm.</p>
       )}
-      {modelInfo.value && <PlainEntry file={RUN_FILE} />}
-      {steps.value.length > 0 && LOGS.map((file) => <PlainEntry key={file.id} file={file} />)}
+      {runToTake.value && <OfRun kept={runToTake.value} />}
     </Panel>
+  );
+}
+
+/** The settings that the run had, and its log. */
+function OfRun({ kept }: { kept: KeptRun }) {
+  return (
+    <>
+      <p class="hint">As “{kept.title}” was run:</p>
+      {[runFile(kept), ...logsOf(kept)].map((file) => (
+        <PlainEntry key={file.id} file={file} />
+      ))}
+      <Ways run={describe(kept)} />
+    </>
   );
 }
 
@@ -153,20 +167,6 @@ function MergedEntry({ copy }: { copy: SavedAdapter }) {
       )}
       <Outcome state={state} />
       <Uses list={mergedUses(copy)} />
-    </section>
-  );
-}
-
-function PlainEntry({ file }: { file: PlainFile }) {
-  const state = downloads.value[file.id];
-  return (
-    <section class="download plain" aria-label={file.title}>
-      <div>
-        <h3>{file.title}</h3>
-        <p class="hint">{file.hint}</p>
-      </div>
-      <DownloadButton label={`Download ${file.name()}${file.extension}`} state={state} onClick={() => void downloadFile(file)} />
-      <Outcome state={state} />
     </section>
   );
 }

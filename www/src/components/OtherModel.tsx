@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import type { KeptModel, ModelSource } from "postil";
 import { bytes } from "../format";
 import { loadModel } from "../session/boot";
-import { deleteKept, fromFiles, fromHub, fromKept } from "../session/models";
+import { askHub, deleteKept, fromFiles, fromHub, fromKept, giveToken } from "../session/models";
 import { active, generating, hubAddress, hubToken, keptModels, model } from "../state";
 import { ConfirmDelete } from "./ConfirmDelete";
 import { FileField, TextField } from "./Fields";
@@ -70,7 +70,7 @@ function FromHub() {
         secret
         hint="For gated and private models. It is kept in memory only and sent to the Hub alone."
         value={hubToken.value}
-        onChange={(value) => (hubToken.value = value)}
+        onChange={giveToken}
       />
       {MAY_ASK_OTHERS && (
         <details>
@@ -79,7 +79,7 @@ function FromHub() {
             label="Hub address"
             hint="A server that answers as the Hub does, and that this page was built with leave to ask."
             value={hubAddress.value}
-            onChange={(value) => (hubAddress.value = value)}
+            onChange={askHub}
           />
         </details>
       )}

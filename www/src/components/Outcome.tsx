@@ -1,5 +1,6 @@
 import type { MergeCheck } from "postil";
-import type { DownloadState } from "../state";
+import { downloadFile, type PlainFile } from "../session/downloads";
+import { downloads, type DownloadState } from "../state";
 import { Notice } from "./Panel";
 
 interface DownloadButtonProps {
@@ -42,6 +43,21 @@ export function Outcome({ state }: { state: DownloadState | undefined }) {
         </Notice>
       )}
     </>
+  );
+}
+
+/** A file that needs no check. */
+export function PlainEntry({ file }: { file: PlainFile }) {
+  const state = downloads.value[file.id];
+  return (
+    <section class="download plain" aria-label={file.title}>
+      <div>
+        <h3>{file.title}</h3>
+        <p class="hint">{file.hint}</p>
+      </div>
+      <DownloadButton label={`Download ${file.name()}${file.extension}`} state={state} onClick={() => void downloadFile(file)} />
+      <Outcome state={state} />
+    </section>
   );
 }
 

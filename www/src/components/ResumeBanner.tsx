@@ -1,4 +1,4 @@
-import { obstacle, resumeRun } from "../session/resume";
+import { obstacle, putAside, resumeRun } from "../session/resume";
 import { active, find, model, offered, runsError } from "../state";
 import { Notice } from "./Panel";
 
@@ -18,7 +18,7 @@ export function ResumeBanner() {
         <button type="button" class="primary" disabled={waits} onClick={() => void resumeRun(kept.id)}>
           Resume the last run
         </button>
-        <button type="button" onClick={() => (offered.value = undefined)}>
+        <button type="button" onClick={putAside}>
           Not now
         </button>
       </p>

@@ -13,7 +13,7 @@ export function RunControl() {
   const adding = useSignal(false);
   return (
     <>
-      <p class="actions">
+      <p class={active.value || start ? "actions run-control" : "actions"}>
         <StartStop
           running={active.value}
           start="Train"

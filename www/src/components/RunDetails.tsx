@@ -6,8 +6,8 @@ import { downloadAdapter } from "../session/downloads";
 import { PEFT } from "../session/formats";
 import { judge } from "../session/health";
 import { renameRun, removeRun } from "../session/history";
-import { isUnfinished, obstacle, resumeRun, takeSettings } from "../session/resume";
-import { active, bytesOf, downloads, elsewhere, run, runsError, type KeptRun, type Which } from "../state";
+import { attempt, isUnfinished, obstacle, resumeRun, takeSettings } from "../session/resume";
+import { active, bytesOf, downloads, elsewhere, run, type KeptRun, type Which } from "../state";
 import { ConfirmDelete } from "./ConfirmDelete";
 import { Outcome } from "./Outcome";
 import { Notice, Warnings } from "./Panel";
@@ -101,11 +101,6 @@ const keyOf = (kept: KeptRun, which: Which) => `kept/${kept.id}/${which}`;
 /** As a PEFT adapter, checked as in Download, which has the other formats. */
 async function save(kept: KeptRun, which: Which): Promise<void> {
   await downloadAdapter(PEFT, await copyOfRun(kept.id, which), keyOf(kept, which));
-}
-
-function attempt(act: () => Promise<void>): void {
-  runsError.value = undefined;
-  act().catch((error: unknown) => (runsError.value = error instanceof Error ? error.message : String(error)));
 }
 
 function Facts({ kept }: { kept: KeptRun }) {

@@ -1,6 +1,7 @@
 import { Fragment } from "preact";
 import { useSignal } from "@preact/signals";
 import { bytes, loss } from "../format";
+import { overlay } from "../session/charts";
 import { bytesOf, elsewhere, keptBytes, overlaid, run, runs, runsError, storageProblem, storageUse, type KeptRun } from "../state";
 import { MOST_OVERLAID } from "./charts/Legend";
 import { Notice, Panel } from "./Panel";
@@ -111,9 +112,6 @@ function Row({ kept, isOpen, onOpen }: { kept: KeptRun; isOpen: boolean; onOpen:
   const isOwn = run.value.id === kept.id;
   const isOver = overlaid.value.includes(kept.id);
   const full = !isOver && overlaid.value.length >= MOST_OVERLAID;
-  const toggle = (on: boolean) => {
-    overlaid.value = on ? [...overlaid.value, kept.id] : overlaid.value.filter((id) => id !== kept.id);
-  };
   return (
     <tr>
       <td data-label="Curves">
@@ -123,7 +121,7 @@ function Row({ kept, isOpen, onOpen }: { kept: KeptRun; isOpen: boolean; onOpen:
           checked={isOwn || isOver}
           disabled={isOwn || full}
           title={isOwn ? "This run’s curves are always shown" : full ? `At most ${MOST_OVERLAID} at once` : undefined}
-          onChange={({ currentTarget }) => toggle(currentTarget.checked)}
+          onChange={({ currentTarget }) => overlay(kept.id, currentTarget.checked)}
         />
       </td>
       <th scope="row">

@@ -1,13 +1,12 @@
 import { useId } from "preact/hooks";
-import { promptsToSample } from "../session/entry";
-import { active, modelInfo, sampleSettings, type Sample, type SampleSettings } from "../state";
+import { changeSamples as change, MOST_SAMPLED, promptsToSample, writeSamplePrompt } from "../session/entry";
+import { active, modelInfo, sampleSettings, type Sample } from "../state";
 import { NumberField } from "./Fields";
 
 /** What is written while a run goes on, and how often. */
 export function SampleFields() {
   const id = useId();
   const now = sampleSettings.value;
-  const change = (part: Partial<SampleSettings>) => (sampleSettings.value = { ...sampleSettings.value, ...part });
   return (
     <details>
       <summary>Samples while training</summary>
@@ -32,19 +31,22 @@ export function SampleFields() {
             onChange={(max_new_tokens) => change({ max_new_tokens })}
           />
         </div>
-        <div class="field">
-          <label for={id}>Sample prompt</label>
-          <textarea
-            id={id}
-            rows={2}
-            value={now.prompt}
-            aria-describedby={`${id}-hint`}
-            onInput={({ currentTarget }) => change({ prompt: currentTarget.value })}
-          />
-          <small id={`${id}-hint`} class="hint">
-            {now.prompt.trim() === "" ? instead(now.every) : "Used in place of the data set’s own prompts."}
-          </small>
-        </div>
+        {/* One that is empty comes after the last. */}
+        {[...now.prompts, ""].slice(0, MOST_SAMPLED).map((text, index) => (
+          <div class="field" key={index}>
+            <label for={`${id}-${index}`}>Sample prompt {index + 1}</label>
+            <textarea
+              id={`${id}-${index}`}
+              rows={2}
+              value={text}
+              aria-describedby={`${id}-hint`}
+              onInput={({ currentTarget }) => writeSamplePrompt(index, currentTarget.value)}
+            />
+          </div>
+        ))}
+        <small id={`${id}-hint`} class="hint">
+          {now.prompts.join("").trim() === "" ? instead(now.every) : `Used in place of the data set’s own prompts; up to ${MOST_SAMPLED}.`}
+        </small>
       </fieldset>
     </details>
   );
@@ -63,7 +65,7 @@ export function Samples({ prompts, samples }: { prompts: readonly string[]; samp
     <section class="samples" aria-label="Samples">
       <h3>Samples</h3>
       {prompts.map((prompt, index) => (
-        <div class="sampled" key={prompt}>
+        <div class="sampled" key={index}>
           <p class="asked">
             <span class="asked-label">Prompt</span> {prompt}
           </p>

@@ -1,7 +1,7 @@
 import { computed } from "@preact/signals";
 import { count, duration, loss, plural, rate, scientific } from "../format";
 import { judge } from "../session/health";
-import { active, blocker, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, steps, trainFile, type Run } from "../state";
+import { active, blocker, evalFile, evaluations, run, samplePrompts, samples, savedAdapter, screenAwake, settings, steps, trainFile, type Run } from "../state";
 import { Announcer } from "./Announcer";
 import { anyCurve } from "./charts/curves";
 import { later } from "./later";
@@ -19,38 +19,26 @@ const Charts = later(
 
 export function TrainPanel() {
   const now = run.value;
+  // All that a run shows has its room from the moment it is asked for: nothing moves as it goes on, nor at its end.
+  const isThere = active.value || now.start !== undefined;
   return (
     <Panel number={4} title="Train">
       <TrainSettings />
       <MemoryBar />
       <RunControl />
       <p class="run-status">{blocker.value ?? statusText(now)}</p>
-      <Compiling />
       <Announcer />
       {now.error && <Notice kind={now.status === "failed" ? "error" : "warning"}>{now.error}</Notice>}
-      <Health />
       {now.start && <Warnings list={unseen(now.start.warnings)} />}
-      {now.start && <Progress now={now} />}
-      <Surroundings now={now} />
-      {(anyCurve.value || active.value) && <Charts />}
-      <HeldOut />
-      {steps.value.length > 0 && <LossTable />}
+      {isThere && <Progress now={now} />}
+      <Hidden now={now} />
+      {(anyCurve.value || isThere) && <Charts />}
+      {isThere && <HeldOut />}
+      {isThere && <Health />}
+      {isThere && <LossTable />}
       <SampleFields />
-      {samples.value.length > 0 && <Samples prompts={samplePrompts.value} samples={samples.value} />}
+      {isThere && samplePrompts.value.length > 0 && <Samples prompts={samplePrompts.value} samples={samples.value} />}
     </Panel>
-  );
-}
-
-/** Of shaders: each takes a moment when a run first needs it. */
-function Compiling() {
-  const compiling = run.value.compiling;
-  if (!compiling) return null;
-  const { done, total } = compiling;
-  return (
-    <label class="loading">
-      Compiling shaders: {done} of {total}
-      <progress value={done} max={total} />
-    </label>
   );
 }
 
@@ -61,14 +49,14 @@ function unseen(warnings: string[]): string[] {
 }
 
 function statusText({ status, compiling, start, last }: Run): string {
-  if (compiling) return "Shaders are compiled for the GPU, once for this visit.";
+  if (compiling) return `Compiling shaders: ${compiling.done} of ${compiling.total}, once for this visit.`;
   switch (status) {
     case "idle":
       return "Ready.";
     case "preparing":
       return "Preparing: planning memory, first held-out loss…";
     case "training":
-      return start ? `Training on ${plural(start.examples, "example")}${heldOut(start.eval_examples)}.` : "Training.";
+      return `Training on ${plural(start?.examples ?? 0, "example")}${heldOut(start?.eval_examples ?? 0)}.${screenAwake.value ? " The screen stays on while the run goes on." : ""}`;
     case "pausing":
       return "Pausing after this step…";
     case "paused":
@@ -92,7 +80,7 @@ const verdict = computed(() => judge(steps.value, evaluations.value, run.value.e
 function Health() {
   const found = verdict.value;
   return (
-    <div role="status">
+    <div role="status" class="health-place">
       {found && (
         <p class="health">
           <strong class="badge">{found.title}</strong> {found.advice}
@@ -102,24 +90,19 @@ function Health() {
   );
 }
 
-/** The screen and the tab while a run goes on. */
-function Surroundings({ now }: { now: Run }) {
-  const hidden = now.secondsHidden ?? 0;
+/** How long the tab was hidden while the run went on. */
+function Hidden({ now: { secondsHidden = 0 } }: { now: Run }) {
+  if (secondsHidden < 1) return null;
   return (
-    <>
-      {screenAwake.value && <p class="hint">The screen stays on while the run goes on.</p>}
-      {hidden >= 1 && (
-        <Notice kind="note">
-          The tab was hidden for {duration(hidden)} of the run. Training went on, but browsers may slow a hidden tab down.
-        </Notice>
-      )}
-    </>
+    <Notice kind="note">
+      The tab was hidden for {duration(secondsHidden)} of the run. Training went on, but browsers may slow a hidden tab down.
+    </Notice>
   );
 }
 
 function Progress({ now }: { now: Run }) {
-  const total = now.start?.total_steps ?? 0;
-  const { last, secondsLeft, seconds } = now;
+  const { compiling, start, last, secondsLeft, seconds } = now;
+  const total = start?.total_steps ?? settings.value.max_steps;
   const figures = [
     ["Step", `${last?.step ?? 0} of ${total}`],
     ["Loss", last ? loss(last.loss) : "–"],
@@ -131,7 +114,12 @@ function Progress({ now }: { now: Run }) {
   ] as const;
   return (
     <>
-      <progress class="run-progress" aria-label="Training steps" value={last?.step ?? 0} max={Math.max(1, total)} />
+      <progress
+        class="run-progress"
+        aria-label={compiling ? "Compiling shaders" : "Training steps"}
+        value={compiling ? compiling.done : (last?.step ?? 0)}
+        max={Math.max(1, compiling ? compiling.total : total)}
+      />
       <dl class="facts figures">
         {figures.map(([term, value]) => (
           <div key={term}>
@@ -147,19 +135,19 @@ function Progress({ now }: { now: Run }) {
 function HeldOut() {
   const before = evaluations.value.at(0);
   const after = evaluations.value.at(-1);
-  if (!before || !after) return null;
+  if (!before && !evalFile.value) return null;
   const { bestEvalLoss, bestStep } = run.value;
   return (
     <p class="held-out">
-      Held-out loss: <strong>{loss(before.loss)}</strong>
-      {before.step === 0 ? " before training" : ` at step ${before.step}`}
-      {after !== before && (
+      Held-out loss: {before ? <strong>{loss(before.loss)}</strong> : "–"}
+      {before && (before.step === 0 ? " before training" : ` at step ${before.step}`)}
+      {after && after !== before && (
         <>
           {" → "}
           <strong>{loss(after.loss)}</strong> at step {after.step}
         </>
       )}
-      {bestEvalLoss !== undefined && bestStep !== undefined && bestStep !== after.step && (
+      {bestEvalLoss !== undefined && bestStep !== undefined && bestStep !== after?.step && (
         <>
           ; lowest {loss(bestEvalLoss)} at step {bestStep}
         </>

@@ -91,12 +91,13 @@ export async function loadModel(source: ModelSource, isFirst = false): Promise<v
     if (!isFirst || wanted?.model === sharedName(source)) linked.value = undefined;
   } catch (error) {
     const message = signal.aborted ? "Loading was cancelled." : error instanceof Error ? error.message : String(error);
-    const kind = signal.aborted ? "Cancelled" : error instanceof PostilError ? error.kind : "";
-    const text = kind === "OverBudget" ? `${message} (Memory budget, under Train).` : message;
-    if (["Download", "Cancelled", "OverBudget"].includes(kind) && before.name === "loaded") {
+    const isTooLarge = error instanceof PostilError && error.kind === "OverBudget";
+    const text = isTooLarge ? `${message} (Memory budget, under Train).` : message;
+    if (before.name === "loaded" && tuner().model) {
       chosen = chosenBefore;
       model.value = before;
-      modelNotices.value = [{ kind: kind === "Cancelled" ? "note" : "error", text }];
+      const refusal = `“${source.name}” was not taken, and “${before.info.name}” is still loaded and can be used: ${text}`;
+      modelNotices.value = [signal.aborted ? { kind: "note", text } : { kind: "error", text: refusal }];
       return;
     }
     forgetAdapter();

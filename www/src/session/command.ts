@@ -1,4 +1,5 @@
 /** The command line that does what the page would do. */
+import { quoted } from "../csv";
 import { modelName, path, type Description } from "./description";
 
 const SAFE = /^[A-Za-z0-9_./:@%=,+-]+$/;
@@ -15,7 +16,7 @@ export function commandLine(run: Description): string {
     const { name, format, columns } = data.train;
     options.push(["--data", path(name)]);
     if (format) options.push(["--data-format", format]);
-    const pairs = Object.entries(columns ?? {}).map(([field, column]) => `${field}=${column}`);
+    const pairs = Object.entries(columns ?? {}).map(([field, column]) => quoted(`${field}=${column}`));
     if (pairs.length > 0) options.push(["--columns", pairs.join(",")]);
     if (data.eval) options.push(["--eval-data", path(data.eval.name)]);
     if (settings.eval_split > 0) options.push(["--eval-split", `${settings.eval_split}`]);

@@ -1,14 +1,16 @@
 /** The base and the tuned model on the same prompts, one text after the other. */
-import { PostilError, type Generation, type Prompt } from "postil";
+import { PostilError, type Compiling, type Generation, type Prompt } from "postil";
 import {
   adapterLoaded,
   adapterScale,
   chat,
+  chatWish,
   chosenAdapter,
   chosenSet,
   comparisons,
   generating,
   loadedAdapters,
+  markDifferences,
   modelInfo,
   openConversation,
   phase,
@@ -20,6 +22,7 @@ import {
   writingNews,
   type Comparison,
   type Output,
+  type Sampling,
   type Side,
   type Turn,
 } from "../state";
@@ -51,6 +54,12 @@ const newTurn = (text: string): Turn => ({
   base: waiting(),
   ...(adapterLoaded.value ? { tuned: waiting() } : {}),
 });
+
+export const writePrompt = (text: string) => (prompt.value = text);
+export const writeSystem = (text: string) => (systemMessage.value = text);
+export const chooseChat = (on: boolean) => (chatWish.value = on);
+export const markDiffering = (on: boolean) => (markDifferences.value = on);
+export const changeSampling = (part: Partial<Sampling>) => (sampling.value = { ...sampling.value, ...part });
 
 /** Writes both answers to the prompt: in a chat as the conversation's next turn. */
 export async function compare(): Promise<void> {
@@ -205,21 +214,25 @@ async function write(task: Task): Promise<void> {
   writingNews.value = "";
   let written = "";
   put(task, { ...waiting(), ...(title === undefined ? {} : { by: { title, scale } }) });
-  const text = tuner().generate({ ...options, prompt: asked(comparison, task) });
+  const onCompiling = ({ done, total }: Compiling) => {
+    writingNews.value = "Compiling shaders";
+    if (!mine.dropped) update(task, { compiling: done < total ? { done, total } : undefined });
+  };
+  const text = tuner().generate({ ...options, prompt: asked(comparison, task), onCompiling });
   const mine = { task, text, dropped: false };
   writing = mine;
   try {
     for await (const piece of text) {
       written += piece;
-      if (!mine.dropped) update(task, { status: "writing", text: written });
+      if (!mine.dropped) update(task, { status: "writing", text: written, compiling: undefined });
     }
     const report = await text.report;
     if (mine.dropped) return;
     const status = report.stopped === "caller" ? "stopped" : "done";
-    update(task, { status, text: report.text, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
+    update(task, { status, text: report.text, compiling: undefined, tokens: report.tokens, tokensPerSecond: report.tokens_per_second });
     writingNews.value = `${name} ${status}`;
   } catch (error) {
-    update(task, { status: "failed", error: error instanceof Error ? error.message : String(error) });
+    update(task, { status: "failed", compiling: undefined, error: error instanceof Error ? error.message : String(error) });
     // The others would fail in the same way.
     if (error instanceof PostilError) stopGenerating();
   } finally {

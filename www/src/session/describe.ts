@@ -1,34 +1,31 @@
-/** The run that the page would start, in words for other programs. */
-import { type LoadedFile, chosenSet, initAdapter, modelInfo, modelSource, runSettings, trainFile, evalFile } from "../state";
-import { BUILT_IN } from "./boot";
-import type { ModelSource } from "postil";
-import type { Description, FileUse } from "./description";
+/** Runs in words for other programs: the one that the page would start, and those that are kept. */
+import { dataSets, evalFile, initAdapter, modelInfo, modelSource, runSettings, trainFile, type KeptRun } from "../state";
+import type { Description } from "./description";
+import { ingredients } from "./entry";
 import { sharedName } from "./models";
 
-/** A GGUF file is all of a model: there is nothing beside it. */
-const isGgufFile = (source: ModelSource) => "texts" in source && Object.keys(source.texts).length === 0;
-
-/** Of the columns that are known, those that the file has. */
-function used({ file, report, columns = [] }: LoadedFile): FileUse {
-  const there = Object.entries(report?.columns ?? {}).filter(([, column]) => columns.includes(column));
-  return { ...file, known: Object.fromEntries(there) };
+/** The run that the page would start; nothing while there is no model or no data. */
+export function describeRun(): Description | undefined {
+  const train = trainFile.value?.file;
+  if (!modelSource.value || !modelInfo.value || !train) return undefined;
+  const what = { train, evaluation: evalFile.value?.file, init: initAdapter.value };
+  return describe({ ...ingredients(what), settings: runSettings.value });
 }
 
-/** Nothing while there is no model or no data. */
-export function describeRun(): Description | undefined {
-  const [source, info, train] = [modelSource.value, modelInfo.value, trainFile.value];
-  if (!source || !info || !train) return undefined;
-  const hub = sharedName(source);
-  const evaluation = evalFile.value;
-  const name = initAdapter.value?.name.replace(/\.(zip|safetensors)$/i, "");
+/** A kept run, with its own settings. */
+export function describe({ model: { info, source }, data, settings, told }: Pick<KeptRun, "model" | "data" | "settings" | "told">): Description {
+  const hub = source && sharedName(source);
+  const set = dataSets.value.find(({ id }) => id === data.set);
+  const name = told?.initAdapter?.replace(/\.(zip|safetensors)$/i, "");
+  const { train, evaluation } = told?.known ?? {};
   return {
-    model: source === BUILT_IN ? { builtIn: true } : hub ? { hub } : { disk: source.name, gguf: isGgufFile(source) },
-    data: chosenSet.value
-      ? { set: chosenSet.value }
-      : { train: used(train), ...(evaluation ? { eval: used(evaluation) } : {}) },
-    records: train.report?.format,
-    allModules: info.target_modules.every((name) => runSettings.value.target_modules.includes(name)),
+    model: source && "base" in source ? { builtIn: true } : hub ? { hub } : { disk: info.name, gguf: told?.isGguf },
+    data: set
+      ? { set }
+      : { train: { ...data.train, known: train }, ...(data.evaluation ? { eval: { ...data.evaluation, known: evaluation } } : {}) },
+    records: told?.records,
+    allModules: info.target_modules.every((module) => settings.target_modules.includes(module)),
     ...(name ? { initAdapter: name } : {}),
-    settings: runSettings.value,
+    settings,
   };
 }

@@ -5,12 +5,12 @@ import type { DataSet, Settings } from "../state";
 /** A file by its name, and as what it is read. */
 export interface FileUse extends Pick<DataFile, "name" | "format" | "columns"> {
   /** Without `columns`: those that are known by their names. Other programs have to be told. */
-  known?: Record<string, string>;
+  known?: Record<string, string> | undefined;
 }
 
 export interface Description {
   /** The built-in model, one on the Hub (`owner/name[/file.gguf][@revision]`), or a folder or file on the user's disk. */
-  model: { builtIn: true } | { hub: string } | { disk: string; gguf?: boolean };
+  model: { builtIn: true } | { hub: string } | { disk: string; gguf?: boolean | undefined };
   data: { set: DataSet } | { train: FileUse; eval?: FileUse };
   /** What the engine found the records to be: "messages", "ShareGPT", "prompt/completion", "Alpaca", "text". */
   records?: string | undefined;

@@ -14,6 +14,7 @@ import {
   steps,
   sweep,
   type DownloadState,
+  type KeptRun,
   type SavedAdapter,
 } from "../state";
 import { readBase } from "./adapter";
@@ -21,7 +22,7 @@ import { csv } from "../csv";
 import { tuner } from "./engine";
 import type { AdapterFormat } from "./formats";
 import { chooseDestination, saveFile, type FileKind } from "./save";
-import { describeRun } from "./describe";
+import { describe, describeRun } from "./describe";
 import { writeRun } from "./run-file";
 
 /** Sums in another order differ by less than this in the logits, other weights by far more. */
@@ -122,10 +123,9 @@ export interface PlainFile extends FileKind {
   content: () => BlobPart;
 }
 
-const logName = () => [...parts(modelInfo.value?.name ?? "", run.value.data ?? ""), "log"].join("-");
-
-export const RUN_FILE: PlainFile = {
-  id: "run",
+/** The run file of the run that the page would start, or of a kept one. */
+export const runFile = (kept?: KeptRun): PlainFile => ({
+  id: `run/${kept?.id}`,
   title: "Run file",
   hint: "All settings, without data and tokens.",
   description: "Run file",
@@ -133,35 +133,41 @@ export const RUN_FILE: PlainFile = {
   extension: ".json",
   name: () => "run",
   content: () => {
-    const described = describeRun();
+    const described = kept ? describe(kept) : describeRun();
     if (!described) throw new Error("There is no run to write down: load a model and choose data.");
     return writeRun(described);
   },
-};
+});
 
-export const LOGS: readonly PlainFile[] = [
+const logName = ({ model, data }: KeptRun) => [...parts(model.info.name, data.set ?? data.train.name), "log"].join("-");
+
+/** A kept run's steps, or those made so far. */
+const stepsOf = (kept: KeptRun) => (kept.id === run.value.id ? steps.value : kept.steps);
+
+/** A kept run's log. */
+export const logsOf = (kept: KeptRun): PlainFile[] => [
   {
-    id: "log/jsonl",
+    id: `log/jsonl/${kept.id}`,
     title: "Log as JSON Lines",
     hint: "One object per step, as the program’s --log writes it.",
     description: "JSON Lines",
     type: "application/x-ndjson",
     extension: ".jsonl",
-    name: logName,
-    content: () => steps.value.map((step) => `${JSON.stringify(step)}\n`).join(""),
+    name: () => logName(kept),
+    content: () => stepsOf(kept).map((step) => `${JSON.stringify(step)}\n`).join(""),
   },
   {
-    id: "log/csv",
+    id: `log/csv/${kept.id}`,
     title: "Log as CSV",
     hint: "One row per step, for a spreadsheet.",
     description: "CSV",
     type: "text/csv",
     extension: ".csv",
-    name: logName,
+    name: () => logName(kept),
     content: () =>
       csv(
         ["step", "loss", "eval_loss", "lr", "grad_norm", "tokens", "tokens_per_second"],
-        steps.value.map(({ step, loss, eval_loss, lr, grad_norm, tokens, tokens_per_second }) => [
+        stepsOf(kept).map(({ step, loss, eval_loss, lr, grad_norm, tokens, tokens_per_second }) => [
           step,
           loss,
           eval_loss,

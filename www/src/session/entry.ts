@@ -1,29 +1,37 @@
 /** What a run begins with: its samples' prompts, and its entry among the runs that are kept. */
-import type { DataFile, SampleOptions, StartReport } from "postil";
+import type { DataFile, ModelSource, SampleOptions, StartReport } from "postil";
 import { freeTitle } from "./history";
 import {
   chat,
   chosenSet,
   device,
+  evalFile,
   evaluations,
   modelInfo,
   modelSource,
   prompt,
   sampleSettings,
+  trainFile,
+  type InitAdapter,
   type KeptData,
   type KeptRun,
   type LastingSource,
+  type LoadedFile,
+  type SampleSettings,
   type Settings,
 } from "../state";
 
-/** Prompts of a data set that are sampled while a run goes on. */
+/** Prompts of a data set that are sampled while a run goes on, and of the user's own at most. */
 const SAMPLED = 2;
+export const MOST_SAMPLED = 4;
 
 export interface Beginning {
   id: string;
   settings: Settings;
   train: DataFile;
   evaluation: DataFile | undefined;
+  /** The adapter that it starts from, if not from a new one. */
+  init?: InitAdapter | undefined;
   sampling?: SampleOptions | undefined;
   /** What the run is called, if not after its data and rank. */
   title?: string;
@@ -31,10 +39,20 @@ export interface Beginning {
 
 /** What a run that starts now would be sampled with. */
 export function promptsToSample(): string[] {
-  const { every, prompt: own } = sampleSettings.value;
+  const { every, prompts } = sampleSettings.value;
   if (!(every >= 1)) return [];
-  if (own.trim() !== "") return [own];
-  return chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter((text) => text.trim() !== "");
+  const own = prompts.filter(isText);
+  return own.length > 0 ? [...new Set(own)] : (chosenSet.value?.prompts.slice(0, SAMPLED) ?? [prompt.value].filter(isText));
+}
+
+const isText = (text: string) => text.trim() !== "";
+
+export const changeSamples = (part: Partial<SampleSettings>) => (sampleSettings.value = { ...sampleSettings.value, ...part });
+
+/** One of the user's own prompts; those that are empty at the end are none. */
+export function writeSamplePrompt(index: number, text: string): void {
+  const prompts = sampleSettings.value.prompts.toSpliced(index, 1, text);
+  changeSamples({ prompts: prompts.slice(0, prompts.findLastIndex((other) => other !== "") + 1) });
 }
 
 export function samplingNow(): SampleOptions | undefined {
@@ -46,21 +64,13 @@ export function samplingNow(): SampleOptions | undefined {
 
 /** What is kept of a run from its first moment. */
 export function newEntry(what: Beginning, { total_steps, examples, warnings }: StartReport): KeptRun {
-  const { id, settings, train, evaluation, sampling } = what;
-  const set = chosenSet.value;
-  const source = lasting();
+  const { id, settings, train, sampling } = what;
   const { name, device_type } = device.value ?? { name: "", device_type: "" };
   return {
     id,
-    title: freeTitle(what.title ?? `${set?.title ?? train.name}, rank ${settings.r}`),
+    title: freeTitle(what.title ?? `${chosenSet.value?.title ?? train.name}, rank ${settings.r}`),
     created: Date.now(),
-    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
-    data: {
-      title: set?.title ?? train.name,
-      ...(set ? { set: set.id } : {}),
-      train: described(train),
-      ...(evaluation ? { evaluation: described(evaluation) } : {}),
-    },
+    ...ingredients(what),
     device: device_type === "Cpu" ? "the processor" : name,
     settings,
     status: "training",
@@ -76,6 +86,35 @@ export function newEntry(what: Beginning, { total_steps, examples, warnings }: S
     bytes: {},
   };
 }
+
+/** What a run is made of beside its settings. */
+export function ingredients({ train, evaluation, init }: Pick<Beginning, "train" | "evaluation" | "init">): Required<Pick<KeptRun, "model" | "data" | "told">> {
+  const set = chosenSet.value;
+  const source = lasting();
+  return {
+    model: { info: modelInfo.value!, ...(source ? { source } : {}) },
+    data: {
+      title: set?.title ?? train.name,
+      ...(set ? { set: set.id } : {}),
+      train: described(train),
+      ...(evaluation ? { evaluation: described(evaluation) } : {}),
+    },
+    told: {
+      ...(trainFile.value?.report ? { records: trainFile.value.report.format } : {}),
+      known: { train: known(trainFile.value), evaluation: known(evalFile.value) },
+      isGguf: isGgufFile(modelSource.value),
+      ...(init ? { initAdapter: init.name } : {}),
+    },
+  };
+}
+
+/** Of the columns that the engine knows, those that the file has. */
+function known({ report, columns = [] }: Partial<LoadedFile> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(report?.columns ?? {}).filter(([, column]) => columns.includes(column)));
+}
+
+/** There is nothing beside it. */
+const isGgufFile = (source: ModelSource | undefined) => !!source && "texts" in source && Object.keys(source.texts).length === 0;
 
 const described = ({ data: _, ...rest }: DataFile): KeptData => rest;
 

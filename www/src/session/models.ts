@@ -2,17 +2,20 @@
 import { fromFiles as readFiles, fromHub as fromName, parseHubName, type KeptModel, type ModelSource } from "postil";
 import { hubAddress, hubToken, keptModels, modelNotices } from "../state";
 import { tuner } from "./engine";
+import { askToPersist } from "./store";
 
 /** What the Hub's form asks for, or what is wrong with it. */
 export function fromHub(name: string): ModelSource | string {
-  // Asked here because a worker cannot ask. Without it the browser may remove models when it needs the space.
-  void navigator.storage?.persist?.().catch(() => false);
+  askToPersist();
   try {
     return fromName(name, { hubAddress: hubAddress.value, token: hubToken.value });
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
+
+export const giveToken = (token: string) => (hubToken.value = token);
+export const askHub = (address: string) => (hubAddress.value = address);
 
 export const fromKept = ({ id, name }: KeptModel): ModelSource => ({ name, kept: id });
 

@@ -1,6 +1,6 @@
 /** Going on with a kept run: its model, settings and data are put in place, then the engine goes on from its checkpoint. */
 import type { DataFile } from "postil";
-import { active, DEFAULTS, find, isOf, linkNotes, model, modelInfo, phase, runsError, type KeptData, type KeptRun } from "../state";
+import { active, DEFAULTS, find, isOf, linkNotes, model, modelInfo, offered, phase, runsError, type KeptData, type KeptRun } from "../state";
 import { loadModel } from "./boot";
 import { putData } from "./data";
 import { filesOf, hold, letGo, take } from "./history";
@@ -72,6 +72,15 @@ async function haveModel({ model }: KeptRun): Promise<void> {
 
 function whole(file: KeptData, data: Uint8Array | undefined): DataFile | undefined {
   return data && { ...file, data };
+}
+
+/** The run that is offered is left alone until the next visit. */
+export const putAside = () => (offered.value = undefined);
+
+/** Does something with a kept run, and says what went wrong. */
+export function attempt(act: () => Promise<void>): void {
+  runsError.value = undefined;
+  act().catch((error: unknown) => (runsError.value = error instanceof Error ? error.message : String(error)));
 }
 
 /** The run's settings, for the next one; what the model does not have is left out, and said. */

@@ -17,6 +17,15 @@ const DATABASE = "postil";
 /** Each version adds to the one before, so that what an older page has kept stays. */
 const VERSION = 3;
 
+let isAsked = false;
+
+/** Asks the browser, once a visit, not to remove what is kept here and in the file system when it needs the space. */
+export function askToPersist(): void {
+  if (isAsked) return;
+  isAsked = true;
+  void navigator.storage?.persist?.().catch(() => false);
+}
+
 export class Store {
   private constructor(private readonly database: IDBPDatabase<Schema>) {}
 

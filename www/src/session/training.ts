@@ -1,6 +1,6 @@
 /** A training run as the page sees it: start, reports, pauses, end; and keeping the machine awake meanwhile. */
 import { batch } from "@preact/signals";
-import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type AdapterFiles, type CheckpointFiles, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
+import { adapterOf, CONFIG_NAME, MODEL_NAME, PostilError, type CheckpointFiles, type Compiling, type DataFile, type Run as EngineRun, type RunEvent, type StepReport } from "postil";
 import {
   active,
   bestAdapter,
@@ -34,7 +34,7 @@ import { compareSamples, stopGenerating } from "./compare";
 import { newEntry, samplingNow, type Beginning } from "./entry";
 import { keepFew } from "./loaded";
 import { addRun, changeRun, letGo, take } from "./history";
-import type { Files } from "./store";
+import { askToPersist, type Files } from "./store";
 import { until } from "./until";
 
 /** Steps whose times are averaged for the time left. */
@@ -64,7 +64,6 @@ export interface Resumed {
 }
 
 interface Launch extends Beginning {
-  init?: AdapterFiles | undefined;
   resumed?: Resumed;
 }
 
@@ -78,7 +77,7 @@ export async function startTraining(): Promise<void> {
     train,
     evaluation: evalFile.value?.file,
     sampling: samplingNow(),
-    init: initAdapter.value?.files,
+    init: initAdapter.value,
   });
 }
 
@@ -105,6 +104,7 @@ const isStopping = (): boolean => run.value.status === "stopping";
 async function launch(what: Launch): Promise<void> {
   if (active.value) return;
   const { id, train, evaluation, sampling, resumed } = what;
+  askToPersist();
   stopGenerating();
   const { kept, checkpoint } = resumed ?? {};
   run.value = { id, status: "preparing", data: kept?.data.set ?? chosenSet.value?.id ?? train.name };
@@ -131,7 +131,7 @@ async function launch(what: Launch): Promise<void> {
       adapter: id,
       data: train,
       evaluation,
-      init_adapter: what.init,
+      init_adapter: what.init?.files,
       ...(checkpoint ? { checkpoint, extend: resumed!.extend } : {}),
       samples: sampling,
       onEvent: onTrainingEvent,
@@ -248,8 +248,8 @@ function onTrainingEvent(event: RunEvent): void {
   }
 }
 
-/** A state of its own as long as it lasts; a text's shaders are of no concern to a run that is paused. */
-function showCompiling({ done, total }: { done: number; total: number }): void {
+/** A state of its own as long as it lasts. */
+function showCompiling({ done, total }: Compiling): void {
   const { compiling, ...others } = run.value;
   const concerns = others.status === "preparing" || others.status === "training";
   if (concerns && done < total) run.value = { ...others, compiling: { done, total } };

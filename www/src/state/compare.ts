@@ -1,5 +1,6 @@
 /** The comparison of the base with an adapter. */
 import { computed, signal } from "@preact/signals";
+import type { Compiling } from "postil";
 import { modelInfo } from "./model";
 
 /** An adapter that the engine has, under the id that it has it by. */
@@ -47,6 +48,8 @@ export interface Output {
   tokens?: number;
   tokensPerSecond?: number;
   error?: string;
+  /** While it waits for shaders. */
+  compiling?: Compiling | undefined;
   /** The adapter that wrote it and its strength. */
   by?: { title: string; scale: number };
 }
@@ -72,6 +75,10 @@ export const comparisons = signal<readonly Comparison[]>([]);
 /** The conversation that the next message belongs to, by id. */
 export const openConversation = signal<number | undefined>(undefined);
 export const generating = signal(false);
+/** What the text that is being written waits for. */
+export const compilingText = computed(() =>
+  comparisons.value.flatMap(({ turns }) => turns.flatMap(({ base, tuned }) => base.compiling ?? tuned?.compiling ?? [])).at(0),
+);
 /** Where the two answers differ is marked. */
 export const markDifferences = signal(false);
 /** What has become of the text written last, for screen readers. */

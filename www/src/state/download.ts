@@ -2,8 +2,8 @@
 import { computed, signal } from "@preact/signals";
 import type { MergeCheck, Progress } from "postil";
 import { model, modelInfo, modelSource } from "./model";
-import { bestAdapter, savedAdapter, type SavedAdapter } from "./run";
-import { find, isOf } from "./runs";
+import { bestAdapter, run as ownRun, savedAdapter, type SavedAdapter } from "./run";
+import { find, isOf, type KeptRun } from "./runs";
 
 /** A run's adapter of its last checkpoint, or the one with the lowest held-out loss. */
 export type Which = "last" | "best";
@@ -35,6 +35,11 @@ export const copyToTake = computed((): SavedAdapter | undefined => {
   if (run !== undefined && find(run)) return keptCopy.value && isOfModel(keptCopy.value) ? keptCopy.value : undefined;
   return ownCopy.value && which === "best" ? (bestAdapter.value ?? ownCopy.value) : ownCopy.value;
 });
+
+/** The run whose settings and log are taken: that of the chosen adapter; where there is none, the one that the page has. */
+export const runToTake = computed((): KeptRun | undefined =>
+  [chosenCopy.value.run, ownCopy.value?.run, ownRun.value.id].flatMap((id = "") => find(id) ?? [])[0],
+);
 
 export type DownloadState =
   | { name: "writing" | "checking" }

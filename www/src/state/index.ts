@@ -1,4 +1,5 @@
 /** Everything the page shows, as signals. Only the modules in `session/` write here. */
+export * from "./charts";
 export * from "./compare";
 export * from "./data";
 export * from "./download";

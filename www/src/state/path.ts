@@ -1,7 +1,8 @@
 /** The steps from a model to an adapter, and how each of them stands. */
 import { computed } from "@preact/signals";
+import type { Compiling } from "postil";
 import { compact, percent, plural } from "../format";
-import { adapterLoaded, comparisons, generating } from "./compare";
+import { adapterLoaded, comparisons, compilingText, generating } from "./compare";
 import { evalFile, trainFile } from "./data";
 import { model, modelInfo, modelMissing } from "./model";
 import { copyToTake } from "./download";
@@ -77,9 +78,11 @@ function adapterStep(): State {
   return { status: "done", words: initAdapter.value ? "an existing one" : `${compact(count.trainable)} parameters` };
 }
 
+const ofCompiling = ({ done, total }: Compiling): State => ({ status: "working", words: `compiling shaders, ${done} of ${total}` });
+
 function trainStep(): State {
   const { status, compiling, start, last } = run.value;
-  if (compiling) return { status: "working", words: `compiling shaders, ${compiling.done} of ${compiling.total}` };
+  if (compiling) return ofCompiling(compiling);
   const at = `step ${last?.step ?? 0} of ${start?.total_steps ?? 0}`;
   switch (status) {
     case "preparing":
@@ -102,6 +105,7 @@ function trainStep(): State {
 }
 
 function compareStep(): State {
+  if (compilingText.value) return ofCompiling(compilingText.value);
   if (generating.value) return { status: "working", words: "writing" };
   if (comparisons.value.some(({ turns }) => turns.some(({ tuned }) => tuned?.status === "done"))) return { status: "done", words: "compared" };
   if (adapterLoaded.value) return { status: "open", words: "base and tuned" };

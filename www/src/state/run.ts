@@ -1,6 +1,6 @@
 /** The run that the engine has, or had last. The runs that are kept are in `state/runs.ts`. */
 import { computed, signal } from "@preact/signals";
-import type { AdapterFiles, ModelInfo, ModelSource, StartReport, StepReport } from "postil";
+import type { AdapterFiles, Compiling, ModelInfo, ModelSource, StartReport, StepReport } from "postil";
 
 export interface Evaluation {
   step: number;
@@ -31,7 +31,7 @@ export interface Run {
   /** What its data is called. */
   data?: string;
   /** Shaders are being compiled for the GPU, and nothing goes on before they are. */
-  compiling?: { done: number; total: number };
+  compiling?: Compiling;
   start?: StartReport;
   last?: StepReport;
   bestEvalLoss?: number;
@@ -81,9 +81,9 @@ export const bestAdapter = signal<(SavedAdapter & { loss: number }) | undefined>
 export interface SampleSettings {
   /** Steps from one to the next; 0: none. */
   every: number;
-  /** Instead of the data set's own prompts. */
-  prompt: string;
+  /** Instead of the data set's own prompts; those without a text do not count. */
+  prompts: readonly string[];
   max_new_tokens: number;
 }
 
-export const sampleSettings = signal<SampleSettings>({ every: 25, prompt: "", max_new_tokens: 32 });
+export const sampleSettings = signal<SampleSettings>({ every: 25, prompts: [], max_new_tokens: 32 });

@@ -17,6 +17,18 @@ export interface KeptData {
   columns?: Record<string, string>;
 }
 
+/** What only other programs have to be told of a run. */
+export interface Told {
+  /** What the engine found the training records to be. */
+  records?: string;
+  /** Columns that it knew by their names. */
+  known: Partial<Record<"train" | "evaluation", Record<string, string>>>;
+  /** The model is one file, of the user's disk. */
+  isGguf: boolean;
+  /** The adapter that it started from, by its file's name. */
+  initAdapter?: string;
+}
+
 /**
  * `training` and `paused` of a run that no tab has are written as `interrupted` when they are found.
  */
@@ -32,6 +44,8 @@ export interface KeptRun {
   /** What the run ran on. */
   device: string;
   settings: Settings;
+  /** Absent of runs that an older page has kept. */
+  told?: Told;
   status: KeptStatus;
   error?: string;
   errorKind?: string;

@@ -2,8 +2,10 @@ import { useId, useRef } from "preact/hooks";
 import { untracked, useSignal, useSignalEffect } from "@preact/signals";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { pointAt, zoomTo } from "../../session/charts";
 import { saveFile } from "../../session/save";
-import { chartCsv, logarithmic, lossTable, measureTable, othersCount, pointed, shownCurves, zoom, type Curve, type Measure, type Table } from "./curves";
+import { logarithmic, pointed, zoom } from "../../state";
+import { chartCsv, lossTable, measureTable, othersCount, shownCurves, type Curve, type Measure, type Table } from "./curves";
 import { DASHES, LETTERS } from "./Legend";
 
 interface ChartProps {
@@ -30,7 +32,7 @@ export function Chart({ measure, height, label }: ChartProps) {
     void othersCount.value;
     // New data moves the cursors of all charts; only the one in use says where they are.
     const onPoint = (step: number | undefined) => {
-      if (element.matches(":hover") || element === document.activeElement) pointed.value = step;
+      if (element.matches(":hover") || element === document.activeElement) pointAt(step);
     };
     const make = () => {
       plot.current?.destroy();
@@ -94,7 +96,7 @@ export function Chart({ measure, height, label }: ChartProps) {
         aria-describedby={`${id}-keys`}
         onFocus={() => (focused.value = true)}
         onBlur={() => (focused.value = false)}
-        onMouseLeave={() => (pointed.value = undefined)}
+        onMouseLeave={() => pointAt(undefined)}
         onKeyDown={(event) => {
           if (plot.current && onKey(plot.current, event)) event.preventDefault();
         }}
@@ -155,6 +157,8 @@ function options(
   const lettered = others.length === 0 ? [] : [key === "loss" ? 2 : 1, ...others.map((_, i) => (key === "loss" ? 4 + 2 * i : 2 + i))];
   const range: uPlot.Range.Function = (_, low, high) => [...(zoom.value ?? [Math.min(low ?? 0, 0), Math.max(high ?? 10, 10)])] as [number, number];
   const logRange: uPlot.Range.Function = (_, low, high) => [(low || 0.1) * 0.9, (high || 1) * 1.1];
+  // An axis that is there before the first step, so that the plot keeps its place.
+  const valueRange: uPlot.Range.Function = (_, low, high) => (low === null || high === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, true));
   return {
     width: Math.max(1, element.clientWidth),
     height,
@@ -165,12 +169,12 @@ function options(
       points: { show: false },
       bind: {
         dblclick: () => () => {
-          zoom.value = undefined;
+          zoomTo();
           return null;
         },
       },
     },
-    scales: { x: { time: false, range }, y: log ? { distr: 3, range: logRange } : {} },
+    scales: { x: { time: false, range }, y: log ? { distr: 3, range: logRange } : { range: valueRange } },
     axes: [
       { ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000], values: (_, splits) => splits.map(String) },
       // A logarithmic axis leaves out most of its marks' numbers.
@@ -213,7 +217,7 @@ function write(plot: uPlot, series: number, letter: string, font: string): void 
 
 function show(from: number, to: number): void {
   // Less than two steps is nothing to see.
-  if (to - from >= 2) zoom.value = [Math.max(0, from), to];
+  if (to - from >= 2) zoomTo([Math.max(0, from), to]);
 }
 
 /** Whether the key meant something. */
@@ -240,13 +244,13 @@ function onKey(plot: uPlot, { key, ctrlKey, metaKey, altKey }: KeyboardEvent): b
       const from = middle - (middle - min) * factor;
       const to = middle + (max - middle) * factor;
       const end = x.at(-1) ?? 0;
-      if (from <= 0 && to >= end) zoom.value = undefined;
+      if (from <= 0 && to >= end) zoomTo();
       else show(from, Math.min(to, Math.max(end, 10)));
       return true;
     }
     case "0":
     case "Escape":
-      zoom.value = undefined;
+      zoomTo();
       return true;
     default:
       return false;

@@ -1,8 +1,10 @@
 import { useId } from "preact/hooks";
 import { loss } from "../../format";
+import { scaleByLogarithm, smoothBy, zoomTo } from "../../session/charts";
+import { logarithmic, smoothing, zoom } from "../../state";
 import { Chart } from "./Chart";
 import { Legend } from "./Legend";
-import { anyCurve, LOSS, logarithmic, OTHERS, shownCurves, smoothing, zoom } from "./curves";
+import { LOSS, OTHERS, shownCurves } from "./curves";
 
 const HEIGHT = 260;
 const SMALL_HEIGHT = 150;
@@ -11,16 +13,14 @@ const SMALL_HEIGHT = 150;
 export function Charts() {
   return (
     <div class="charts">
-      {anyCurve.value && <Controls />}
+      <Controls />
       <Chart measure={LOSS} height={HEIGHT} label={describeLoss()} />
       <Legend />
-      {anyCurve.value && (
-        <div class="small-charts">
-          {OTHERS.map((measure) => (
-            <Chart key={measure.key} measure={measure} height={SMALL_HEIGHT} label={`${measure.title} by step.`} />
-          ))}
-        </div>
-      )}
+      <div class="small-charts">
+        {OTHERS.map((measure) => (
+          <Chart key={measure.key} measure={measure} height={SMALL_HEIGHT} label={`${measure.title} by step.`} />
+        ))}
+      </div>
     </div>
   );
 }
@@ -39,7 +39,7 @@ function Controls() {
           step={0.05}
           value={smoothing.value}
           aria-describedby={`${id}-hint`}
-          onInput={({ currentTarget }) => (smoothing.value = currentTarget.valueAsNumber)}
+          onInput={({ currentTarget }) => smoothBy(currentTarget.valueAsNumber)}
         />
         <small id={`${id}-hint`} class="hint">
           Of the bold line; the pale one is the loss itself
@@ -49,11 +49,11 @@ function Controls() {
         <input
           type="checkbox"
           checked={logarithmic.value}
-          onChange={({ currentTarget }) => (logarithmic.value = currentTarget.checked)}
+          onChange={({ currentTarget }) => scaleByLogarithm(currentTarget.checked)}
         />
         Log scale
       </label>
-      <button type="button" class="small" aria-disabled={!zoom.value} onClick={() => (zoom.value = undefined)}>
+      <button type="button" class="small" aria-disabled={!zoom.value} onClick={() => zoomTo()}>
         Show all steps
       </button>
       <small class="hint">Drag to zoom in, double-click for all; keys: +, − and 0.</small>

@@ -1,10 +1,10 @@
 /** What the charts draw: the runs' curves as columns over steps. */
-import { computed, signal } from "@preact/signals";
+import { computed } from "@preact/signals";
 import type { StepReport } from "postil";
 import { csv, type Cell } from "../../csv";
 import { bytes, loss, rate, scientific } from "../../format";
 import { smooth } from "../../session/health";
-import { evaluations, find, overlaid, run, steps, type Evaluation } from "../../state";
+import { evaluations, find, overlaid, run, smoothing, steps, type Evaluation } from "../../state";
 
 /** A run's curves. */
 export interface Curve {
@@ -64,15 +64,6 @@ export const OTHERS: readonly Measure[] = [
     incrs: Array.from({ length: 40 }, (_, power) => 2 ** power),
   },
 ];
-
-/** How much of the average before a step's loss takes over: 0 is the loss itself. */
-export const smoothing = signal(0.85);
-export const logarithmic = signal(false);
-/** The steps that are shown; all if not set. */
-export const zoom = signal<readonly [from: number, to: number] | undefined>(undefined);
-
-/** The step that all charts' read-outs are of. */
-export const pointed = signal<number | undefined>(undefined);
 
 const others = computed(() => overlaid.value.filter((id) => id !== run.value.id && find(id)));
 /** How many runs are laid over this tab's. */
