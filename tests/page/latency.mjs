@@ -32,8 +32,9 @@ async function typing(page, isOver) {
   await field.focus();
   let pressed = 0;
   while (pressed < FEWEST || !(await isOver())) {
-    // What is out of sight is not painted; a run's charts push the field down.
-    await field.scrollIntoViewIfNeeded();
+    // What is out of sight, or below the browser's own window, which may be lower than the page's viewport, is not painted;
+    // a run's charts push the field down.
+    await field.evaluate((element) => element.scrollIntoView({ block: "center" }));
     await page.keyboard.press(pressed % 2 === 0 ? "a" : "Backspace");
     pressed++;
     await page.waitForTimeout(PACE_MS);
