@@ -1,5 +1,5 @@
 // What the page may weigh, how soon it can be used, and that nothing jumps: on the built page with the real engine. How soon it
-// answers in a long run, whose steps are the fake engine's: the real one's, fewer, are in studio.test.mjs.
+// answers in a long run, whose steps are the fake engine's: the real one's, fewer, are in studio.test.mjs and train.test.mjs.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { file, here, panel, setNumber, unnamed, unzipSync } from "./harness.mjs";
+import { answersAtOnce } from "./latency.mjs";
 import { done, downloadAdapter, native, realPage, same, saved, smallRun, trainButton } from "./real-page.mjs";
 
 const STEPS = 20;
@@ -24,7 +25,7 @@ function shapes(bytes) {
 
 onPage(
   "trains the built-in model: the loss falls, the outputs differ, the adapter is PEFT's",
-  async (page) => {
+  async (page, _, t) => {
     const config = await page.evaluate(async () => await (await fetch("demo/config.json")).json());
     const facts = await panel(page, "Model").locator(".facts").textContent();
     assert.match(facts, new RegExp(`Layers${config.num_hidden_layers}Hidden size${config.hidden_size}`));
@@ -50,7 +51,8 @@ onPage(
       answered = now;
     }, 20).unref();
     await trainButton(page).click();
-    await done(page);
+    await page.getByText(/Training on/).waitFor();
+    await answersAtOnce(page, t);
     clearInterval(timer);
     const longest = await page.evaluate(() => window.longestPause);
     const paused = `the page did not answer for ${longest.toFixed(0)} ms, and this test for ${ownPause.toFixed(0)} ms`;
