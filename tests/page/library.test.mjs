@@ -225,7 +225,8 @@ onPage(
       assert.deepEqual(held.steps, [1, 2, 3, 4, 5, 6]);
       assert.ok(held.text <= 2 && held.last === 6);
       assert.equal(found.notPaused.is[0], "ConfigError");
-      assert.deepEqual(found.events.sort(), ["finished", "paused", "step"]);
+      // A machine that is slow has a checkpoint, too.
+      assert.deepEqual(found.events.filter((event) => event !== "checkpoint").sort(), ["finished", "paused", "step"]);
       // Shaders are compiled for who needs them first.
       assert.equal(found.first, "compiling");
       assert.deepEqual([found.compiled[0], found.compiled.at(-1)], [false, true]);

@@ -130,7 +130,7 @@ onPage("one page: train, type meanwhile, compare, pause, sweep, drop", async (pa
     await alert.getByText(/model\.gguf/).waitFor();
     assert.equal(await page.getByRole("alert").count(), 1);
     // The model before is still there.
-    await panel(page, "Model").getByText(name).waitFor();
+    await panel(page, "Model").locator(".model-name").getByText(name).waitFor();
     await trainButton(page).and(page.locator(":enabled")).waitFor();
   });
 });
