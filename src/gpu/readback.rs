@@ -4,10 +4,18 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::{Duration, Instant};
 
 use super::device::Gpu;
 use super::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Between two questions whether a submission is done: a small part of what it has taken so far, within these.
+#[cfg(not(target_arch = "wasm32"))]
+const SHORTEST: Duration = Duration::from_micros(20);
+#[cfg(not(target_arch = "wasm32"))]
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// One part of a tensor on its way.
 struct Chunk {
@@ -109,12 +117,26 @@ impl Gpu {
 }
 
 /// Waits for a submission. In a browser the event loop calls back; natively somebody has to drive the device.
+///
+/// It asks again and again instead of sleeping in the driver, which may wake up milliseconds late: a prompt of 512 tokens
+/// took 14 ms instead of 18 on an H200 (driver 580, in a virtual machine).
 #[cfg_attr(target_arch = "wasm32", expect(unused_variables, clippy::unnecessary_wraps))]
 pub(super) fn drive(gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
     #[cfg(not(target_arch = "wasm32"))]
-    gpu.device
-        .poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
-        .map_err(|error| lost(&error))?;
+    {
+        let start = Instant::now();
+        loop {
+            let now =
+                wgpu::PollType::Wait { submission_index: submission.clone(), timeout: Some(Duration::ZERO) };
+            match gpu.device.poll(now) {
+                Ok(_) => break,
+                Err(wgpu::PollError::Timeout) => {
+                    std::thread::sleep((start.elapsed() / 32).clamp(SHORTEST, LONGEST))
+                }
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+    }
     Ok(())
 }
 
