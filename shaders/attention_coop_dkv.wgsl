@@ -10,8 +10,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> query_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>;
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
@@ -29,14 +27,14 @@ var<private> tile_first: u32;
 // Behind the last row there are copies of it, which are not written.
 fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, min(own_first + row, params.rows - 1u)) * (params.head_dim / 4u) + c];
+  return kv_at(kv_of(which, min(own_first + row, params.rows - 1u)) * (params.head_dim / 4u) + c);
 }
 
 // q beside keys, dy beside values.
 fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if c * 4u >= params.head_dim { return vec4<f32>(); }
   let at = (within_held(tile_first + row) * params.heads + head) * (params.head_dim / 4u) + c;
-  if which == KEY { return q[at]; }
+  if which == KEY { return q_at(at); }
   return dy[at];
 }
 

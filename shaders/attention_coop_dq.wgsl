@@ -9,8 +9,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> kv_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>;
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
@@ -26,13 +24,13 @@ var<private> tile_first: u32;
 fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if c * 4u >= params.head_dim { return vec4<f32>(); }
   let at = own_heads[row] * (params.head_dim / 4u) + c;
-  if which == KEY { return q[at]; }
+  if which == KEY { return q_at(at); }
   return dy[at];
 }
 
 fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c];
+  return kv_at(kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c);
 }
 
 // Adds sums to a chunk of dq.

@@ -5,7 +5,6 @@
 // Output    delta =
 struct Params { items: u32, head_dim: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
@@ -33,7 +32,7 @@ fn main(
       let d = i % DEPTH;
       if first + item >= params.items || d >= count { continue; }
       let at = (first + item) * params.head_dim + d0 + d;
-      tile_y[item * LD + d] = y[at];
+      tile_y[item * LD + d] = y_at(at);
       tile_dy[item * LD + d] = dy[at];
     }
     workgroupBarrier();

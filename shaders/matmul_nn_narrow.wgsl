@@ -9,7 +9,6 @@ struct Params {
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
@@ -19,8 +18,8 @@ fn a8(row: u32, k: u32) -> Eight {
   let at = (min(row, params.m - 1u) * params.ldx + params.x_offset + min(k, params.k - 8u)) >> 2u;
   let zero = vec4<f32>();
   return Eight(
-    Four(select(zero, x[at], k < params.k)),
-    Four(select(zero, x[at + 1u], k < params.k)),
+    Four(select(zero, x_at(at), k < params.k)),
+    Four(select(zero, x_at(at + 1u), k < params.k)),
   );
 }
 fn b4(k: u32, column: u32) -> Four {

@@ -1,5 +1,5 @@
 // y[M,N] = x·Wᵀ + e·Fᵀ + bias + residual: matmul_nt.wgsl with cooperative matrices
-// Shapes    as in matmul_nt.wgsl; M and N are multiples of the tile's, K of BK, ldx and x_offset of 4.
+// Shapes    as in matmul_nt.wgsl; M and N are multiples of the tile's, K of BK, ldx and x_offset of what is read at once.
 // Dispatch  (N/BN, M/BM, 1) workgroups of THREADS.
 // Numerics  f16 operands, f32 sums; they begin with bias and residual, and the extension comes before the rest, so with
 //           F = 0 the result is the base's, bit for bit.
@@ -10,7 +10,6 @@ struct Params {
   has_bias: u32, has_residual: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> e: array<f32>;
 @group(0) @binding(4) var<storage, read> f: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
@@ -34,11 +33,8 @@ fn store(sums: coop_mat16x16<f32, C>, row: u32, column: u32) {
   coopStoreT(sums, &y[at], ld);
 }
 
-fn a8(row: u32, k: u32) -> mat2x4<f16> {
-  let at = (row * params.ldx + params.x_offset + k) >> 2u;
-  return mat2x4<f16>(vec4<f16>(x[at]), vec4<f16>(x[at + 1u]));
-}
-fn b8(column: u32, k: u32) -> mat2x4<f16> { return weight8(column * params.k + k); }
+fn a8(row: u32, k: u32) -> mat2x4<f16> { return x_eight(row * params.ldx + params.x_offset + k); }
+fn b8(column: u32, k: u32) -> mat2x4<f16> { return weights_eight(column * params.k + k); }
 
 fn at_most(k: u32) -> vec4<u32> { return min(vec4(k, k + 1u, k + 2u, k + 3u), vec4(params.r - 1u)); }
 fn inside(k: u32) -> vec4<bool> { return vec4(k, k + 1u, k + 2u, k + 3u) < vec4(params.r); }

@@ -12,14 +12,13 @@ struct Params {
   dropout_module: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
 
 // Four elements of a row of tokens.
 fn a4(k: u32, row: u32, depth: u32) -> Four {
   let token = min(k, depth - 1u);
-  let v = a[(token * params.lda + params.a_offset + min(row, params.m - 4u)) >> 2u];
+  let v = a_at((token * params.lda + params.a_offset + min(row, params.m - 4u)) >> 2u);
   let kept = vec4(dropped(v.x, k, row), dropped(v.y, k, row + 1u), dropped(v.z, k, row + 2u), dropped(v.w, k, row + 3u));
   return Four(select(vec4<f32>(), kept, k < depth));
 }

@@ -91,6 +91,12 @@ impl<'a> Columns<'a> {
     pub(super) fn is_aligned(&self) -> bool {
         self.tensor.columns().is_multiple_of(4) && self.first.is_multiple_of(4)
     }
+
+    /// Whether 16 bytes at a time can be.
+    pub(super) fn in_eights(&self) -> bool {
+        let unit = 16 / self.tensor.dtype().size();
+        self.tensor.columns().is_multiple_of(unit) && self.first.is_multiple_of(unit)
+    }
 }
 
 impl<'a> From<&'a Tensor> for Columns<'a> {
@@ -183,7 +189,8 @@ impl<'a> Nt<'a> {
                 let bindings = [&x, &weight, &e, &f, &bias, &residual, &y];
                 let dropout = self.dropout.is_some();
                 let in_fours = self.x.is_aligned() && k.is_multiple_of(4);
-                let shader = nt_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
+                let reads = Reads { x: x.dtype(), weight: self.weight.dtype(), in_fours };
+                let shader = nt_shader(reads, tile, dropout);
                 let grid = tile.grid(rows.len(), columns.len());
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
             }
@@ -306,7 +313,8 @@ impl<'a> Nn<'a> {
                 let dropout = self.dropout.is_some();
                 let strides = [params.ldx, params.x_offset, params.k, params.n];
                 let in_fours = strides.iter().all(|stride| stride.is_multiple_of(4));
-                let shader = nn_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
+                let reads = Reads { x: x.dtype(), weight: self.weight.dtype(), in_fours };
+                let shader = nn_shader(reads, tile, dropout);
                 let grid = [grid[0], grid[1], shares as u32];
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
                 if shares > 1 {

@@ -1,8 +1,11 @@
 //! Products with LoRA's A and B, and their gradients: one side is narrow. In f16 by cooperative matrices with f32 sums, in
 //! f32 without. See `shaders/matmul_{nt,nn,tn}_narrow.wgsl`.
 
+use std::borrow::Cow;
+
 use super::matmul::{Columns, Nn, Nt, dispatch};
 use super::matmul_coop::{ENABLE, one_part, sum_shares};
+use super::storage::{Access, ROUNDING, Width, name_of, storage};
 use super::{PCG, STEP, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::error::Result;
@@ -38,58 +41,71 @@ params! {
     }
 }
 
-/// The files that drop elements, or not, and the variant's name.
-fn dropout_parts(dropout: bool) -> (&'static [&'static str], &'static str) {
-    match dropout {
-        true => (&[STEP, PCG, wgsl!("shared/dropout_hash")], "dropout"),
-        false => (&[wgsl!("shared/dropout_none")], ""),
-    }
+/// Which variant of a kernel.
+#[derive(Clone, Copy)]
+struct Variant {
+    arithmetic: Arithmetic,
+    /// Type of the wide side.
+    wide: Dtype,
+    dropout: bool,
 }
 
-/// The files of the products whose result is narrow, and of those whose sum is over tokens.
-fn product_parts(arithmetic: Arithmetic) -> [&'static [&'static str]; 2] {
-    match arithmetic {
-        Arithmetic::F16 => {
-            [&[ENABLE, wgsl!("shared/coop_narrow")], &[ENABLE, wgsl!("shared/coop_tn_narrow")]]
+impl Variant {
+    fn name(self) -> String {
+        let arithmetic = if self.arithmetic == Arithmetic::F16 { "coop-" } else { "" };
+        let dropout = if self.dropout { "-dropout" } else { "" };
+        format!("{arithmetic}{}{dropout}", name_of(self.wide))
+    }
+
+    /// `product` as a kernel whose result is narrow has it, or, summing over tokens, as one of gradients has; the wide
+    /// side's declaration; and what drops elements of it.
+    fn parts(self, over_tokens: bool, wide: &str, kernel: &'static str) -> Vec<Cow<'static, str>> {
+        let mut parts: Vec<Cow<'static, str>> = Vec::new();
+        if self.arithmetic == Arithmetic::F16 {
+            parts.push(ENABLE.into());
         }
-        Arithmetic::F32 => [&[wgsl!("shared/plain_narrow")], &[wgsl!("shared/plain_tn_narrow")]],
+        let product = match (self.arithmetic, over_tokens) {
+            (Arithmetic::F16, false) => wgsl!("shared/coop_narrow"),
+            (Arithmetic::F16, true) => wgsl!("shared/coop_tn_narrow"),
+            (Arithmetic::F32, false) => wgsl!("shared/plain_narrow"),
+            (Arithmetic::F32, true) => wgsl!("shared/plain_tn_narrow"),
+        };
+        parts.extend([ROUNDING, product].map(Cow::from));
+        parts.push(storage(1, wide, self.wide, Width::Four, Access::Read));
+        if self.dropout {
+            parts.extend([STEP, PCG, wgsl!("shared/dropout_hash")].map(Cow::from));
+        } else {
+            parts.push(wgsl!("shared/dropout_none").into());
+        }
+        parts.push(kernel.into());
+        parts
     }
 }
 
-/// A variant's name.
-fn named(arithmetic: Arithmetic, dropout: &'static str) -> String {
-    let arithmetic = match arithmetic {
-        Arithmetic::F16 => "coop",
-        Arithmetic::F32 => "",
-    };
-    [arithmetic, dropout].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+fn nt_narrow_shader(variant: Variant) -> Shader {
+    let parts = variant.parts(false, "x", wgsl!("matmul_nt_narrow"));
+    shader::<MatmulNtNarrowParams>("matmul_nt_narrow", variant.name(), &parts)
 }
 
-fn nt_narrow_shader(arithmetic: Arithmetic, dropout: bool) -> Shader {
-    let (dropout, name) = dropout_parts(dropout);
-    let [narrow, _] = product_parts(arithmetic);
-    let parts = [narrow, dropout, &[wgsl!("matmul_nt_narrow")]].concat();
-    shader::<MatmulNtNarrowParams>("matmul_nt_narrow", named(arithmetic, name), &parts)
+fn nn_narrow_shader(variant: Variant) -> Shader {
+    let parts = variant.parts(false, "x", wgsl!("matmul_nn_narrow"));
+    shader::<MatmulNnNarrowParams>("matmul_nn_narrow", variant.name(), &parts)
 }
 
-fn nn_narrow_shader(arithmetic: Arithmetic) -> Shader {
-    let [narrow, _] = product_parts(arithmetic);
-    let parts = [narrow, &[wgsl!("matmul_nn_narrow")]].concat();
-    shader::<MatmulNnNarrowParams>("matmul_nn_narrow", named(arithmetic, ""), &parts)
-}
-
-fn tn_narrow_shader(arithmetic: Arithmetic, dropout: bool) -> Shader {
-    let (dropout, name) = dropout_parts(dropout);
-    let [_, narrow] = product_parts(arithmetic);
-    let parts = [narrow, dropout, &[wgsl!("matmul_tn_narrow")]].concat();
-    shader::<MatmulTnNarrowParams>("matmul_tn_narrow", named(arithmetic, name), &parts)
+fn tn_narrow_shader(variant: Variant) -> Shader {
+    let parts = variant.parts(true, "a", wgsl!("matmul_tn_narrow"));
+    shader::<MatmulTnNarrowParams>("matmul_tn_narrow", variant.name(), &parts)
 }
 
 /// The shaders; those in f16 need cooperative matrices.
 pub(super) fn shaders(arithmetic: Arithmetic) -> Vec<Shader> {
-    let mut all = vec![nn_narrow_shader(arithmetic)];
-    for dropout in [false, true] {
-        all.extend([nt_narrow_shader(arithmetic, dropout), tn_narrow_shader(arithmetic, dropout)]);
+    let mut all = Vec::new();
+    for wide in [Dtype::F32, Dtype::F16] {
+        for dropout in [false, true] {
+            let variant = Variant { arithmetic, wide, dropout };
+            all.extend([nt_narrow_shader(variant), tn_narrow_shader(variant)]);
+        }
+        all.push(nn_narrow_shader(Variant { arithmetic, wide, dropout: false }));
     }
     all
 }
@@ -109,7 +125,7 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let plain = product.extension.is_none() && product.bias.is_none() && product.residual.is_none();
     let fits = plain
         && weight.dtype() == Dtype::F32
-        && y.count <= NARROW_COLUMNS
+        && (y.count <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16)
         && x.is_aligned()
         && x.count.is_multiple_of(8)
         && one_part(&[x.tensor, weight, y.tensor]);
@@ -130,7 +146,8 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     };
     let dropout = product.dropout.is_some();
     let grid = narrow_grid(x.tensor.rows(), y.count);
-    let shader = nt_narrow_shader(plan.arithmetic(), dropout);
+    let variant = Variant { arithmetic: plan.arithmetic(), wide: x.tensor.dtype(), dropout };
+    let shader = nt_narrow_shader(variant);
     dispatch(plan, dropout, shader, &params, &[x.tensor, weight, y.tensor], grid);
     true
 }
@@ -141,7 +158,7 @@ pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let fits = product.extension.is_none()
         && !product.accumulate
         && weight.dtype() == Dtype::F32
-        && y.columns() <= NARROW_COLUMNS
+        && (y.columns() <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16)
         && x.is_aligned()
         && x.count.is_multiple_of(8)
         && one_part(&[x.tensor, weight, y]);
@@ -156,7 +173,8 @@ pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
         x_offset: x.first as u32,
         scale: product.scale,
     };
-    let shader = nn_narrow_shader(plan.arithmetic());
+    let variant = Variant { arithmetic: plan.arithmetic(), wide: x.tensor.dtype(), dropout: false };
+    let shader = nn_narrow_shader(variant);
     plan.dispatch(shader, &params, &[x.tensor, weight, y], narrow_grid(y.rows(), y.columns()));
     true
 }
@@ -238,7 +256,9 @@ impl Shares {
         let columns = narrow.count.div_ceil(EDGE) as u32;
         let grid = [columns, wide.count.div_ceil(SHARE_ROWS) as u32, Self::count(tokens) as u32];
         let bindings = [wide.tensor, narrow.tensor, &self.parts];
-        let shader = tn_narrow_shader(plan.arithmetic(), dropout.is_some());
+        let arithmetic = plan.arithmetic();
+        let shader =
+            tn_narrow_shader(Variant { arithmetic, wide: wide.tensor.dtype(), dropout: dropout.is_some() });
         dispatch(plan, dropout.is_some(), shader, &params, &bindings, grid);
     }
 
