@@ -6,7 +6,7 @@
 // Output    y =, or += with `accumulate`
 struct Params {
   m: u32, n: u32, k: u32, r: u32,
-  ldx: u32, x_offset: u32,
+  ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
   accumulate: u32, share: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,7 +35,7 @@ fn b8(k: u32, column: u32) -> mat2x4<f16> { return weights_eight(k * params.n + 
 
 fn e4(row: u32, k: u32) -> vec4<f16> {
   let steps = vec4(k, k + 1u, k + 2u, k + 3u);
-  let at = vec4(row * params.r) + min(steps, vec4(params.r - 1u));
+  let at = vec4(row * params.lde + params.e_offset) + min(steps, vec4(params.r - 1u));
   return vec4<f16>(select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), steps < vec4(params.r)));
 }
 fn f4(k: u32, column: u32) -> vec4<f16> {

@@ -7,6 +7,7 @@
 struct Params {
   k: u32, r: u32,
   ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+  lde: u32, e_offset: u32, second: u32, third: u32,
   has_bias: u32, has_residual: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,8 +39,10 @@ fn b8(column: u32, k: u32) -> mat2x4<f16> { return weights_eight(column * params
 
 fn at_most(k: u32) -> vec4<u32> { return min(vec4(k, k + 1u, k + 2u, k + 3u), vec4(params.r - 1u)); }
 fn inside(k: u32) -> vec4<bool> { return vec4(k, k + 1u, k + 2u, k + 3u) < vec4(params.r); }
+// Where the tile's columns of e begin.
+var<private> own_e: u32;
 fn e4(row: u32, k: u32) -> vec4<f16> {
-  let at = vec4(row * params.r) + at_most(k);
+  let at = vec4(row * params.lde + own_e) + at_most(k);
   return vec4<f16>(select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), inside(k)));
 }
 fn f4(column: u32, k: u32) -> vec4<f16> {
@@ -49,5 +52,7 @@ fn f4(column: u32, k: u32) -> vec4<f16> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  let column0 = wg.x * BN;
+  own_e = params.e_offset + params.r * (u32(column0 >= params.second) + u32(column0 >= params.third));
   product(wg, vec2(0u, params.k), params.r, t);
 }

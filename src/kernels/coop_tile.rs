@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::matmul::Beside;
+
 /// Output tile of one workgroup in a product with a frozen weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoopTile {
@@ -77,6 +79,15 @@ impl CoopTile {
 
     /// The tile for such a product, if there is one.
     pub fn for_shape(form: CoopForm, m: usize, n: usize, k: usize) -> Option<Self> {
+        Self::for_shape_beside(form, [m, n, k], Beside::NONE)
+    }
+
+    /// The same of products beside each other: no tile is of two of them.
+    pub(super) fn for_shape_beside(
+        form: CoopForm,
+        [m, n, k]: [usize; 3],
+        beside: Beside<'_>,
+    ) -> Option<Self> {
         let (large, small) = (LARGE.count(m, n), QUAD.count(m, n));
         let large_is_best = match form {
             CoopForm::Nt => large >= 100 && (large >= 300 || !n.is_multiple_of(96)),
@@ -90,7 +101,7 @@ impl CoopTile {
             order.push(WIDE);
         }
         order.extend(if small >= 200 { [PAIR, QUAD, QUAD_FLAT] } else { [QUAD, PAIR, QUAD_FLAT] });
-        order.into_iter().find(|tile| tile.fits(m, n, k))
+        order.into_iter().find(|tile| tile.fits(m, n, k) && beside.all_in(tile.size[1]))
     }
 
     /// What `shared/coop_matmul.wgsl` needs of a tile: its sizes, and the matrices that a subgroup holds, written out,

@@ -17,6 +17,7 @@ params! {
     pub struct MatmulNtCoopParams {
         k: u32, r: u32,
         ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+        lde: u32, e_offset: u32, second: u32, third: u32,
         has_bias: u32, has_residual: u32,
     }
 }
@@ -25,7 +26,7 @@ params! {
     /// Parameter block of `matmul_nn_coop.wgsl`.
     pub struct MatmulNnCoopParams {
         m: u32, n: u32, k: u32, r: u32,
-        ldx: u32, x_offset: u32,
+        ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
         accumulate: u32, share: u32,
     }
 }
@@ -111,7 +112,9 @@ pub(super) fn one_part(tensors: &[&Tensor]) -> bool {
 pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
     let (m, n, k) = (x.tensor.rows(), y.count, x.count);
-    let Some(tile) = CoopTile::for_shape(CoopForm::Nt, m, n, k) else { return false };
+    let Some(tile) = CoopTile::for_shape_beside(CoopForm::Nt, [m, n, k], product.beside) else {
+        return false;
+    };
     let plain = product.scale == 1.0 && product.dropout.is_none();
     if plan.arithmetic() != Arithmetic::F16
         || !plain
@@ -123,13 +126,18 @@ pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     expect_shape("weight", weight, n, k);
     let absent = plan.gpu().absent();
     let (e, f) = product.extension.unwrap_or((&absent, &absent));
+    let [second, third] = product.beside.starts(n);
     let params = MatmulNtCoopParams {
         k: k as u32,
-        r: product.extension.map_or(0, |(e, _)| e.columns() as u32),
+        r: product.extension.map_or(0, |(_, f)| f.columns() as u32),
         ldx: x.tensor.columns() as u32,
         x_offset: x.first as u32,
         ldy: y.tensor.columns() as u32,
         y_offset: y.first as u32,
+        lde: e.columns() as u32,
+        e_offset: product.e_first as u32,
+        second,
+        third,
         has_bias: product.bias.is_some().into(),
         has_residual: product.residual.is_some().into(),
     };
@@ -177,9 +185,11 @@ fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
         m: m as u32,
         n: n as u32,
         k: k as u32,
-        r: product.extension.map_or(0, |(e, _)| e.columns() as u32),
+        r: product.extension.map_or(0, |(_, f)| f.rows() as u32),
         ldx: x.tensor.columns() as u32,
         x_offset: x.first as u32,
+        lde: e.columns() as u32,
+        e_offset: product.e_first as u32,
         accumulate: (product.accumulate && shares == 1).into(),
         share: share as u32,
     };

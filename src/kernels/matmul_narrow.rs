@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use super::matmul::{Columns, Nn, Nt, dispatch};
+use super::matmul::{Beside, Columns, Nn, Nt, dispatch};
 use super::matmul_coop::{ENABLE, one_part, sum_shares};
 use super::storage::{Access, ROUNDING, Width, name_of, storage};
 use super::{PCG, STEP, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::error::Result;
-use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor};
+use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -26,7 +26,8 @@ params! {
     /// Parameter block of `matmul_nn_narrow.wgsl`.
     pub struct MatmulNnNarrowParams {
         m: u32, n: u32, k: u32,
-        ldx: u32, x_offset: u32,
+        ldx: u32, x_offset: u32, ldy: u32,
+        second: u32, third: u32,
         scale: f32,
     }
 }
@@ -37,6 +38,7 @@ params! {
         m: u32, n: u32, k: u32,
         lda: u32, a_offset: u32, ldb: u32, b_offset: u32,
         share: u32, at: u32, stride: u32, transposed: u32,
+        second: u32, third: u32,
         dropout_module: u32,
     }
 }
@@ -128,54 +130,66 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
         && (y.count <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16)
         && x.is_aligned()
         && x.count.is_multiple_of(8)
-        && one_part(&[x.tensor, weight, y.tensor]);
+        && one_part(&[weight]);
     if !fits {
         return false;
     }
-    let params = MatmulNtNarrowParams {
-        m: x.tensor.rows() as u32,
-        n: y.count as u32,
-        k: x.count as u32,
-        ldx: x.tensor.columns() as u32,
-        x_offset: x.first as u32,
-        ldy: y.tensor.columns() as u32,
-        y_offset: y.first as u32,
-        scale: product.scale,
-        dropout_module: product.dropout.unwrap_or(0),
-        first_row: 0,
-    };
     let dropout = product.dropout.is_some();
-    let grid = narrow_grid(x.tensor.rows(), y.count);
     let variant = Variant { arithmetic: plan.arithmetic(), wide: x.tensor.dtype(), dropout };
-    let shader = nt_narrow_shader(variant);
-    dispatch(plan, dropout, shader, &params, &[x.tensor, weight, y.tensor], grid);
+    for rows in row_parts(&[x.tensor, y.tensor]) {
+        let params = MatmulNtNarrowParams {
+            m: rows.len() as u32,
+            n: y.count as u32,
+            k: x.count as u32,
+            ldx: x.tensor.columns() as u32,
+            x_offset: x.first as u32,
+            ldy: y.tensor.columns() as u32,
+            y_offset: y.first as u32,
+            scale: product.scale,
+            dropout_module: product.dropout.unwrap_or(0),
+            first_row: rows.start as u32,
+        };
+        let bindings = [&x.tensor.slice(&rows), weight, &y.tensor.slice(&rows)];
+        let grid = narrow_grid(rows.len(), y.count);
+        dispatch(plan, dropout, nt_narrow_shader(variant), &params, &bindings, grid);
+    }
     true
 }
 
-/// As [`add_narrow_nt`], with LoRA's B.
+/// As [`add_narrow_nt`], with LoRA's B, or with those of projections beside each other.
 pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Nn { x, weight, y, .. } = product;
+    let (beside, n) = (product.beside, weight.columns());
     let fits = product.extension.is_none()
         && !product.accumulate
         && weight.dtype() == Dtype::F32
-        && (y.columns() <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16)
+        && (n <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16 || !beside.0.is_empty())
         && x.is_aligned()
         && x.count.is_multiple_of(8)
-        && one_part(&[x.tensor, weight, y]);
+        && one_part(&[weight]);
     if !fits {
         return false;
     }
-    let params = MatmulNnNarrowParams {
-        m: y.rows() as u32,
-        n: y.columns() as u32,
-        k: x.count as u32,
-        ldx: x.tensor.columns() as u32,
-        x_offset: x.first as u32,
-        scale: product.scale,
-    };
+    let [second, third] = beside.starts(x.count);
+    let count = beside.0.len().max(1);
+    assert!(weight.rows() == x.count && y.columns() == count * n, "B's rows and columns, {count} times");
     let variant = Variant { arithmetic: plan.arithmetic(), wide: x.tensor.dtype(), dropout: false };
-    let shader = nn_narrow_shader(variant);
-    plan.dispatch(shader, &params, &[x.tensor, weight, y], narrow_grid(y.rows(), y.columns()));
+    for rows in row_parts(&[x.tensor, y]) {
+        let params = MatmulNnNarrowParams {
+            m: rows.len() as u32,
+            n: n as u32,
+            k: x.count as u32,
+            ldx: x.tensor.columns() as u32,
+            x_offset: x.first as u32,
+            ldy: y.columns() as u32,
+            second,
+            third,
+            scale: product.scale,
+        };
+        let [columns, tiles, _] = narrow_grid(rows.len(), n);
+        let bindings = [&x.tensor.slice(&rows), weight, &y.slice(&rows)];
+        plan.dispatch(nn_narrow_shader(variant), &params, &bindings, [columns, tiles, count as u32]);
+    }
     true
 }
 
@@ -230,6 +244,41 @@ impl Shares {
         transposed: bool,
         dropout: Option<u32>,
     ) {
+        self.add(plan, wide, narrow, Beside::NONE, at, transposed, dropout);
+    }
+
+    /// `parts[z, at..] = wideᵀ·narrow` of products beside each other, which have `r` of `narrow`'s columns each.
+    pub fn add_products(
+        &self,
+        plan: &mut PlanBuilder,
+        wide: Columns<'_>,
+        narrow: &Tensor,
+        [at, r]: [usize; 2],
+        beside: Beside<'_>,
+    ) {
+        if beside.all_in(SHARE_ROWS) {
+            self.add(plan, wide, Columns::of(narrow, 0, r), beside, at, false, None);
+            return;
+        }
+        let mut first = 0;
+        for (i, &width) in beside.0.iter().enumerate() {
+            let wide = Columns::of(wide.tensor, wide.first + first, width);
+            self.add_product(plan, wide, Columns::of(narrow, i * r, r), at + first * r, false, None);
+            first += width;
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "of one kernel")]
+    fn add(
+        &self,
+        plan: &mut PlanBuilder,
+        wide: Columns<'_>,
+        narrow: Columns<'_>,
+        beside: Beside<'_>,
+        at: usize,
+        transposed: bool,
+        dropout: Option<u32>,
+    ) {
         let tokens = wide.tensor.rows();
         assert_eq!(narrow.tensor.rows(), tokens, "both sides have the same rows");
         assert!(Self::count(tokens) <= self.parts.rows(), "{tokens} tokens are more than there is room for");
@@ -239,6 +288,7 @@ impl Shares {
             wide.count,
             wide.first
         );
+        let [second, third] = beside.starts(wide.count);
         let params = MatmulTnNarrowParams {
             m: wide.count as u32,
             n: narrow.count as u32,
@@ -251,6 +301,8 @@ impl Shares {
             at: at as u32,
             stride: self.parts.columns() as u32,
             transposed: transposed.into(),
+            second,
+            third,
             dropout_module: dropout.unwrap_or(0),
         };
         let columns = narrow.count.div_ceil(EDGE) as u32;

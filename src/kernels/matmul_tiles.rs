@@ -40,12 +40,20 @@ impl Tile {
         }
     }
 
-    pub(super) fn grid(self, m: usize, n: usize) -> [u32; 3] {
-        let (rows, columns) = match self {
+    fn size(self) -> (usize, usize) {
+        match self {
             Self::Square => (64, 64),
             Self::Tall => (64, 16),
             Self::Wide => (16, 64),
-        };
+        }
+    }
+
+    pub(super) fn columns(self) -> usize {
+        self.size().1
+    }
+
+    pub(super) fn grid(self, m: usize, n: usize) -> [u32; 3] {
+        let (rows, columns) = self.size();
         [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1]
     }
 

@@ -12,7 +12,7 @@ use crate::kernels::attention::{AttentionBackward, attention_backward};
 use crate::kernels::gelu::gelu_backward;
 use crate::kernels::halves::pack_halves;
 use crate::kernels::head_norm::head_norm_backward;
-use crate::kernels::matmul::{Columns, Nn, matmul_tn};
+use crate::kernels::matmul::{Beside, Columns, Nn, matmul_tn};
 use crate::kernels::rope::{Direction, rope};
 use crate::kernels::rope_heads::{Turn, rope_merge};
 use crate::kernels::swiglu::swiglu_backward;
@@ -104,8 +104,7 @@ impl Backward<'_> {
         if config.family.projection(Role::GateUp).is_some() {
             self.linear(plan, Role::GateUp, x, inner.into(), dx, false);
         } else if config.family.is_gated() {
-            self.linear(plan, Role::Gate, x, Columns::of(inner, 0, width), dx, false);
-            self.linear(plan, Role::Up, x, Columns::of(inner, width, width), dx, true);
+            self.stacked(plan, Stage::GateUp, x, inner, &[(Role::Gate, width), (Role::Up, width)]);
         } else {
             self.linear(plan, Role::Up, x, inner.into(), dx, false);
         }
@@ -180,10 +179,8 @@ impl Backward<'_> {
             self.linear(plan, Role::QueryKeyValue, x, (&g.qkv).into(), &g.normed, false);
             return;
         }
-        let columns = |first: usize, count: usize| Columns::of(&g.qkv, first, count);
-        self.linear(plan, Role::Query, x, columns(0, q_width), &g.normed, false);
-        self.linear(plan, Role::Key, x, columns(q_width, half), &g.normed, true);
-        self.linear(plan, Role::Value, x, columns(q_width + half, half), &g.normed, true);
+        let each = [(Role::Query, q_width), (Role::Key, half), (Role::Value, half)];
+        self.stacked(plan, Stage::Qkv, x, &g.qkv, &each);
     }
 
     /// Adds the gradient that went through the norm before attention or MLP (its output's is in
@@ -200,6 +197,76 @@ impl Backward<'_> {
         let norm = self.weights().norm(role).expect("one of the family's");
         norm.backward(plan, [&branch.x, &branch.rstd], &g.x, &g.normed, g.operand.as_ref(), false);
         g.operand.as_ref().unwrap_or(&g.normed)
+    }
+
+    /// The adapter's gradients of a stage's projections with input `x`, whose outputs' gradients are beside each other in
+    /// `dy` with these widths, and that of their input in `gradients.normed` where it is needed.
+    fn stacked(&self, plan: &mut PlanBuilder, of: Stage, x: &Tensor, dy: &Tensor, each: &[(Role, usize)]) {
+        let (pass, g) = (self.pass, self.gradients);
+        let dx = &g.normed;
+        let mut first = 0;
+        let each: Vec<_> = each
+            .iter()
+            .map(|&(role, width)| {
+                first += width;
+                (role, Columns::of(dy, first - width, width))
+            })
+            .collect();
+        let is_adapted = each.iter().any(|&(role, _)| self.adapter(role).is_some());
+        let weights = self.weights().stack(of);
+        let stack = pass.lora.and_then(|lora| Some((lora, lora.stack(self.layer, of)?)));
+        let Some((lora, stack)) = stack else {
+            match weights {
+                Some(whole) if !is_adapted => {
+                    if self.goes_on(of) {
+                        Nn::new(dy, &whole.linear.weight, dx).add_to(plan);
+                    }
+                }
+                _ => {
+                    for (i, &(role, dy)) in each.iter().enumerate() {
+                        self.linear(plan, role, x, dy, dx, i > 0);
+                    }
+                }
+            }
+            return;
+        };
+        let (values, r, beside) = (lora.values(), stack.r, Beside(&stack.widths));
+        let projection = pass.model.projection(each[0].0);
+        let xa = pass.buffers.layer(self.layer).xa(projection, stack.columns());
+        let dxa = g.xa.narrowed(stack.columns());
+        let scale = pass.adapter_scale * stack.scale;
+        Nn { scale, beside, ..Nn::new(dy, &stack.b(values), &dxa) }.add_low_rank_to(plan);
+        if self.goes_on(of) {
+            match weights {
+                Some(whole) => {
+                    let extension = Some((&dxa, &stack.a(values)));
+                    Nn { extension, ..Nn::new(dy, &whole.linear.weight, dx) }.add_to(plan);
+                }
+                None => {
+                    for (i, &(role, dy)) in each.iter().enumerate() {
+                        let weight = &self.weights().linear(pass.model.projection(role)).weight;
+                        let (_, module) = self.adapter(role).expect("all are adapted");
+                        let extension = Some((&dxa, &module.a(values)));
+                        let accumulate = i > 0;
+                        Nn { extension, e_first: i * r, accumulate, ..Nn::new(dy, weight, dx) }.add_to(plan);
+                    }
+                }
+            }
+        }
+        match (&g.shares, lora.layer(self.layer)) {
+            (Some(shares), Some((range, _))) => {
+                shares.add_products(plan, dy.into(), &xa, [stack.b_at - range.start, r], beside);
+                shares.add_product(plan, x.into(), (&dxa).into(), stack.a_at - range.start, true, None);
+            }
+            _ => {
+                for (i, &(role, dy)) in each.iter().enumerate() {
+                    let (_, module) = self.adapter(role).expect("all are adapted");
+                    let [xa, dxa] = [&xa, &dxa].map(|of| Columns::of(of, i * r, r));
+                    matmul_tn(plan, dy, xa, &module.b(&g.adapter), None);
+                    matmul_tn(plan, dxa, x, &module.a(&g.adapter), None);
+                }
+            }
+        }
     }
 
     /// The adapter's gradients of one projection with input `x` and output gradient `dy`, and

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Gradients, Lora, heads};
-use crate::config::{ModelConfig, NormRole, Projection};
+use crate::config::{ModelConfig, ModuleId, NormRole, Projection};
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, MemoryUse, Tensor};
 use crate::kernels::fits_halves;
@@ -76,7 +76,7 @@ pub struct LayerBuffers {
     /// What is added to the residual stream, before its norm, in families that have one there: the
     /// attention's part and the MLP's.
     pub branches: Option<[Branch; 2]>,
-    /// `s·x·Aᵀ` of each adapted projection, `[rows, r]`.
+    /// `s·x·Aᵀ` of each adapted projection, `[rows, r]`; of those of a stack beside each other, under the first's name.
     pub xa: BTreeMap<Projection, Tensor>,
     /// With [`Keep::Halves`]: what is kept of tensors that are of all layers in turn.
     halves: Option<Halves>,
@@ -153,16 +153,13 @@ impl LayerBuffers {
         };
         let mut xa = BTreeMap::new();
         for &projection in config.family.projections {
-            // Shared by all layers, it must hold the largest rank of any of them.
-            let rank = lora.and_then(|lora| {
-                lora.modules()
-                    .filter(|m| m.module.id.projection == projection)
-                    .filter(|m| layer.is_none_or(|layer| m.module.id.layer == layer))
-                    .map(|m| m.module.r)
-                    .max()
-            });
-            if let Some(r) = rank {
-                xa.insert(projection, make("xa", r)?);
+            // Shared by all layers, it must hold the most columns of any of them.
+            let layers = layer.map_or(0..config.num_hidden_layers, |layer| layer..layer + 1);
+            let of_layer =
+                |lora: &Lora, layer| lora.xa_columns(config.family, ModuleId { layer, projection });
+            let columns = lora.and_then(|lora| layers.map(|layer| of_layer(lora, layer)).max());
+            if let Some(columns) = columns.filter(|&columns| columns > 0) {
+                xa.insert(projection, make("xa", columns)?);
             }
         }
         let heads_in = || -> Result<HeadsIn> {
@@ -277,9 +274,9 @@ impl LayerBuffers {
         }
     }
 
-    /// `xa` of a projection with the rank of a module of this layer.
-    pub fn xa(&self, projection: Projection, r: usize) -> Tensor {
-        self.xa[&projection].narrowed(r)
+    /// `xa` of a projection with as many columns as it has in this layer.
+    pub fn xa(&self, projection: Projection, columns: usize) -> Tensor {
+        self.xa[&projection].narrowed(columns)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kernels::gather::{gather, scatter};
 use crate::kernels::gelu::gelu;
 use crate::kernels::halves::{pack_halves, unpack_halves};
 use crate::kernels::head_norm::head_norm;
-use crate::kernels::matmul::{Columns, Nt};
+use crate::kernels::matmul::{Beside, Columns, Nt};
 use crate::kernels::rope_heads::{Turn, rope_split};
 use crate::kernels::swiglu::swiglu;
 
@@ -120,13 +120,13 @@ impl Forward<'_> {
         }
         let (q, k) = (Columns::of(qkv, 0, q_width), Columns::of(qkv, q_width, half));
         let raw = buffers.heads_in.as_ref();
-        for (role, y) in [
+        let whole = raw.is_none().then(|| qkv.into());
+        let each = [
             (Role::Query, raw.map_or(q, |raw| (&raw.q).into())),
             (Role::Key, raw.map_or(k, |raw| (&raw.k).into())),
             (Role::Value, Columns::of(qkv, q_width + half, half)),
-        ] {
-            self.linear(plan, layer, role, x, y, None);
-        }
+        ];
+        self.stacked(plan, layer, Stage::Qkv, x, whole, &each);
         let Some(raw) = raw else { return };
         for (role, x, y, rstd) in
             [(NormRole::Query, &raw.q, q, &raw.q_rstd), (NormRole::Key, &raw.k, k, &raw.k_rstd)]
@@ -145,8 +145,9 @@ impl Forward<'_> {
         if config.family.projection(Role::GateUp).is_some() {
             self.linear(plan, layer, Role::GateUp, normed, inner.into(), None);
         } else if config.family.is_gated() {
-            self.linear(plan, layer, Role::Gate, normed, Columns::of(inner, 0, width), None);
-            self.linear(plan, layer, Role::Up, normed, Columns::of(inner, width, width), None);
+            let [gate, up] = [0, width].map(|first| Columns::of(inner, first, width));
+            let each = [(Role::Gate, gate), (Role::Up, up)];
+            self.stacked(plan, layer, Stage::GateUp, normed, Some(inner.into()), &each);
         } else {
             self.linear(plan, layer, Role::Up, normed, inner.into(), None);
         }
@@ -259,6 +260,47 @@ impl Forward<'_> {
         match self.low_rank(plan, layer, projection, x) {
             None => base.add_to(plan),
             Some((xa, b)) => Nt { extension: Some((&xa, &b)), ..base }.add_to(plan),
+        }
+    }
+
+    /// The projections of a stage: in one product where their weights are one and `whole` has all of their columns.
+    fn stacked(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        of: Stage,
+        x: &Tensor,
+        whole: Option<Columns<'_>>,
+        each: &[(Role, Columns<'_>)],
+    ) {
+        let id = |role: &Role| ModuleId { layer, projection: self.model.projection(*role) };
+        let adapted = self.lora.filter(|lora| each.iter().any(|(role, _)| lora.module(id(role)).is_some()));
+        let low_rank = adapted.and_then(|lora| {
+            let stack = lora.stack(layer, of)?;
+            let xa = self.buffers.layer(layer).xa(id(&each[0].0).projection, stack.columns());
+            let scale = self.adapter_scale * stack.scale;
+            Nt { scale, ..Nt::new(x, &stack.a(lora.values()), &xa) }.add_low_rank_to(plan);
+            Some((xa, stack.b(lora.values()), stack.r))
+        });
+        let extension = low_rank.as_ref().map(|(xa, b, _)| (xa, b));
+        match (self.weights(layer).stack(of), whole) {
+            (Some(stack), Some(y)) if adapted.is_none() || low_rank.is_some() => {
+                let (linear, beside) = (&stack.linear, Beside(&stack.widths));
+                Nt { bias: linear.bias.as_ref(), extension, beside, ..Nt::new(x, &linear.weight, y) }
+                    .add_to(plan);
+            }
+            _ => {
+                for (i, &(role, y)) in each.iter().enumerate() {
+                    let Some((lora, (xa, _, r))) = adapted.zip(low_rank.as_ref()) else {
+                        self.linear(plan, layer, role, x, y, None);
+                        continue;
+                    };
+                    let linear = self.weights(layer).linear(self.model.projection(role));
+                    let b = lora.module(id(&role)).expect("all are adapted").b(lora.values());
+                    let (bias, extension) = (linear.bias.as_ref(), Some((xa, &b)));
+                    Nt { bias, extension, e_first: i * r, ..Nt::new(x, &linear.weight, y) }.add_to(plan);
+                }
+            }
         }
     }
 

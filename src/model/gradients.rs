@@ -35,7 +35,7 @@ pub struct Gradients {
     pub qkv: Tensor,
     /// Of `activated`.
     pub activated: Tensor,
-    /// Of `xa`, `[rows, largest rank]`.
+    /// Of `xa`, `[rows, most columns of any]`.
     pub xa: Tensor,
     /// Where the adapter's gradients of one layer are added up, if that is done in shares.
     pub shares: Option<Shares>,
@@ -72,7 +72,7 @@ impl Gradients {
             qkv: operand("dqkv", qkv_width(config))?,
             operand: if halves { Some(operand("dx as an operand", config.hidden_size)?) } else { None },
             activated: make("d_activated", config.intermediate_size)?,
-            xa: make("dxa", lora.max_rank())?,
+            xa: make("dxa", lora.max_columns())?,
             shares: if Self::in_shares(gpu, config, lora, rows) {
                 Shares::new(gpu, rows, lora.largest_layer())?
             } else {
