@@ -18,14 +18,14 @@ var<workgroup> own_heads: array<u32, BM>;
 var<workgroup> shares: array<f32, THREADS>;
 var<private> tile_first: u32;
 
-fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return q_at(own_heads[row] * (params.head_dim / 4u) + c);
+fn own_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
+  return q_cell(own_heads[row] * (params.head_dim / 4u) + c);
 }
 
-fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv_at(kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c);
+fn other_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
+  return kv_cell(kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c);
 }
 
 @compute @workgroup_size(THREADS)
@@ -75,7 +75,7 @@ fn main(
   if keys.x < keys.y { ahead = fetch_other(KEY, 0u, t); }
   for (var first = keys.x / BN * BN; first < keys.y; first += BN) {
     show_dots(KEY, false, &ahead, VALUE, t);
-    var scores: Cells;
+    var scores: Scores;
     var highest = peak;
     for (var i = 0u; i < CELLS; i++) {
       let score = select(vec4(LOWEST), shown(i, t) * params.scale, inside(first, i, range, t));

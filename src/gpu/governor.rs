@@ -235,11 +235,11 @@ impl Gpu {
     /// Hands a piece over as soon as the device may have it.
     pub(super) async fn submit_piece(
         &self,
-        commands: wgpu::CommandBuffer,
+        commands: Vec<wgpu::CommandBuffer>,
         piece: Piece,
     ) -> Result<wgpu::SubmissionIndex> {
         if piece.is_empty() {
-            return Ok(self.queue.submit([commands]));
+            return Ok(self.queue.submit(commands));
         }
         #[cfg(not(target_arch = "wasm32"))]
         self.device.poll(wgpu::PollType::Poll).map_err(|error| lost(&error))?;
@@ -247,7 +247,7 @@ impl Gpu {
             self.wait_for(oldest).await?;
         }
         let at = Instant::now();
-        let index = self.queue.submit([commands]);
+        let index = self.queue.submit(commands);
         let (sender, done) = oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             // The receiver is gone only when nobody waits any more.

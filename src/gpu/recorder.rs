@@ -12,7 +12,9 @@ use crate::error::Result;
 /// (see [`GpuOptions::piece_seconds`](super::GpuOptions::piece_seconds)).
 pub struct Recorder<'g> {
     gpu: &'g Gpu,
-    /// `None`: nothing since the last piece.
+    /// What is encoded of the piece, in order.
+    encoded: Vec<wgpu::CommandBuffer>,
+    /// What is being encoded behind it; `None`: nothing.
     encoder: Option<wgpu::CommandEncoder>,
     piece: Piece,
     mappings: Vec<Mapping>,
@@ -21,7 +23,7 @@ pub struct Recorder<'g> {
 impl<'g> Recorder<'g> {
     /// Starts with nothing.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, encoder: None, piece: Piece::default(), mappings: Vec::new() }
+        Self { gpu, encoded: Vec::new(), encoder: None, piece: Piece::default(), mappings: Vec::new() }
     }
 
     /// Replays a plan; with a profiler, each dispatch is timed. On a slow device much of it may have run when this
@@ -36,7 +38,7 @@ impl<'g> Recorder<'g> {
         let mut next = 0;
         while next < ops.len() {
             let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
-            encode_all(self.encoder(), &ops[next..end], profiler.as_deref_mut());
+            self.encode(&ops[next..end], profiler.as_deref_mut());
             if end < ops.len() {
                 self.flush().await?;
             }
@@ -66,18 +68,64 @@ impl<'g> Recorder<'g> {
         self.flush().await
     }
 
+    /// Encodes operations; natively many of them on several threads, since each takes the host about as long as it takes a
+    /// large GPU.
+    fn encode(&mut self, ops: &[Op], profiler: Option<&mut Profiler>) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if profiler.is_none() {
+            let threads = threads(ops.len());
+            if threads > 1 {
+                self.encode_on(threads, ops);
+                return;
+            }
+        }
+        encode_all(self.encoder(), ops, profiler);
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn encode_on(&mut self, threads: usize, ops: &[Op]) {
+        let device = &self.gpu.device;
+        let encode = |ops: &[Op]| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            encode_all(&mut encoder, ops, None);
+            encoder.finish()
+        };
+        self.encoded.extend(self.encoder.take().map(wgpu::CommandEncoder::finish));
+        std::thread::scope(|scope| {
+            let mut slices = ops.chunks(ops.len().div_ceil(threads));
+            let own = slices.next().unwrap_or_default();
+            let others: Vec<_> = slices.map(|ops| scope.spawn(move || encode(ops))).collect();
+            self.encoded.push(encode(own));
+            self.encoded
+                .extend(others.into_iter().map(|other| other.join().expect("encoding does not panic")));
+        });
+    }
+
     fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
         let device = &self.gpu.device;
         self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let Some(encoder) = self.encoder.take() else { return Ok(()) };
-        let piece = std::mem::take(&mut self.piece);
-        let index = self.gpu.submit_piece(encoder.finish(), piece).await?;
+        self.encoded.extend(self.encoder.take().map(wgpu::CommandEncoder::finish));
+        if self.encoded.is_empty() {
+            return Ok(());
+        }
+        let (piece, encoded) = (std::mem::take(&mut self.piece), std::mem::take(&mut self.encoded));
+        let index = self.gpu.submit_piece(encoded, piece).await?;
         self.mappings.drain(..).for_each(|mapping| mapping.start(index.clone()));
         Ok(())
     }
+}
+
+/// On how many threads so many operations are encoded.
+#[cfg(not(target_arch = "wasm32"))]
+fn threads(operations: usize) -> usize {
+    // Fewer are encoded sooner than a thread begins.
+    const EACH: usize = 96;
+    const MOST: usize = 8;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (operations / EACH).clamp(1, cores.min(MOST))
 }
 
 impl Gpu {

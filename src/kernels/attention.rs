@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::storage::{Access, ROUNDING, Width, name_of, storage};
+use super::storage::{Access, ROUNDING, Width, cells, name_of, storage, written_if};
 use super::{expect_shape, per_element, shader, spread, wgsl};
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, Gpu, PlanBuilder, Shader, Tensor, row_parts};
@@ -134,14 +134,16 @@ impl Pass {
         shader::<AttentionParams>(name, "", &[HEAD, own])
     }
 
-    /// Declarations of the tensors of queries, keys and values and, in the forward pass, of the output, in this type.
-    fn tensors(self, dtype: Dtype) -> Vec<Cow<'static, str>> {
-        let read = |binding, name| storage(binding, name, dtype, Width::Four, Access::Read);
-        let mut all = vec![ROUNDING.into(), read(2, "q"), read(3, "kv")];
-        if self == Self::Forward {
-            all.push(storage(4, "y", dtype, Width::Four, Access::ReadWrite));
-        }
-        all
+    /// Binding and name of the tensors whose rows are operands: queries, keys and values and, in the backward passes, the
+    /// output's gradient.
+    fn operands(self) -> &'static [(u32, &'static str)] {
+        let all = &[(2, "q"), (3, "kv"), (4, "dy")];
+        if self == Self::Forward { &all[..2] } else { all }
+    }
+
+    /// The output, in the forward pass.
+    fn output(self, dtype: Dtype) -> Option<Cow<'static, str>> {
+        (self == Self::Forward).then(|| storage(4, "y", dtype, Width::Four, Access::ReadWrite))
     }
 
     fn tiled_shader(self, (tile_name, tile, _): Tile, dtype: Dtype) -> Shader {
@@ -150,8 +152,10 @@ impl Pass {
             Self::Dq => ("attention_tiled_dq", wgsl!("attention_tiled_dq")),
             Self::Dkv => ("attention_tiled_dkv", wgsl!("attention_tiled_dkv")),
         };
-        let mut parts = vec![tile.into()];
-        parts.extend(self.tensors(dtype));
+        let read = |&(binding, name)| storage(binding, name, dtype, Width::Four, Access::Read);
+        let mut parts = vec![tile.into(), ROUNDING.into()];
+        parts.extend(self.operands().iter().map(read));
+        parts.extend(self.output(dtype));
         parts.extend([ITEMS, PRODUCTS, own].map(Cow::from));
         shader::<AttentionParams>(name, format!("{}-{tile_name}", name_of(dtype)), &parts)
     }
@@ -166,8 +170,10 @@ impl Pass {
             ..=64 => ("64", wgsl!("shared/coop_attention_64")),
             _ => ("128", wgsl!("shared/coop_attention_128")),
         };
-        let mut parts = [COOPERATIVE, chunks].map(Cow::from).to_vec();
-        parts.extend(self.tensors(dtype));
+        let cell = if dtype == Dtype::F16 { wgsl!("shared/cell_16") } else { wgsl!("shared/cell_32") };
+        let mut parts = [COOPERATIVE, chunks, cell, ROUNDING].map(Cow::from).to_vec();
+        parts.extend(self.operands().iter().map(|&(binding, name)| cells(binding, name)));
+        parts.extend(self.output(dtype));
         parts.extend([ITEMS, COOPERATIVE_TILES, COOPERATIVE_PRODUCTS, own].map(Cow::from));
         shader::<AttentionParams>(name, format!("{}-{columns}", name_of(dtype)), &parts)
     }
@@ -204,10 +210,17 @@ impl Pass {
 /// Types of queries, keys and values.
 const TYPES: [Dtype; 2] = [Dtype::F32, Dtype::F16];
 
-fn delta_shader(dtype: Dtype) -> Shader {
-    let y = storage(1, "y", dtype, Width::One, Access::Read);
-    let parts = [ROUNDING.into(), y, wgsl!("attention_delta").into()];
-    shader::<AttentionDeltaParams>("attention_delta", name_of(dtype), &parts)
+/// With f16 also the gradient as an operand.
+fn delta_shader((dtype, width): (Dtype, Width)) -> Shader {
+    let parts = [
+        width.text().into(),
+        ROUNDING.into(),
+        storage(1, "y", dtype, width, Access::Read),
+        storage(2, "dy", Dtype::F32, width, Access::Read),
+        written_if(4, "operand", (dtype != Dtype::F32).then_some(dtype), width),
+        wgsl!("attention_delta").into(),
+    ];
+    shader::<AttentionDeltaParams>("attention_delta", format!("{}{}", name_of(dtype), width.suffix()), &parts)
 }
 
 fn dkv_sum_shader() -> Shader {
@@ -216,7 +229,8 @@ fn dkv_sum_shader() -> Shader {
 
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = vec![dkv_sum_shader()];
-    all.extend(TYPES.map(delta_shader));
+    let deltas = [(Dtype::F32, Width::One), (Dtype::F32, Width::Four), (Dtype::F16, Width::Four)];
+    all.extend(deltas.map(delta_shader));
     for pass in PASSES {
         all.push(pass.rows_shader());
         for dtype in TYPES {
@@ -336,6 +350,8 @@ pub struct AttentionBackward<'a> {
     pub delta: &'a Tensor,
     /// Workspace of the shape of `q`, f32.
     pub by_head: &'a Tensor,
+    /// Workspace of the shape and type of `q`, if that is not f32: `dy` as an operand.
+    pub dy_operand: Option<&'a Tensor>,
     /// Gradient of `q`, written.
     pub dq: &'a Tensor,
     /// Gradient of `kv`, written.
@@ -364,21 +380,29 @@ pub fn attention_backward_with(
     for (name, tensor) in [("lse", io.lse), ("delta", io.delta)] {
         expect_shape(name, tensor, rows, heads.heads);
     }
-    let queries = row_parts(&[io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq]);
+    assert_eq!(io.dy_operand.map_or(Dtype::F32, Tensor::dtype), io.q.dtype(), "operands have one type");
+    let of_queries = [io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq];
+    let queries = row_parts(&[&of_queries, io.dy_operand.as_slice()].concat());
     let keys = row_parts(&[io.query_range, io.kv, io.dkv, io.by_head, io.dq]);
+    let width = Width::of_lines(&[heads.head_dim]);
     for rows in &queries {
         let [y, dy, delta] = [io.y, io.dy, io.delta].map(|tensor| tensor.slice(rows));
+        let operand = io.dy_operand.map(|tensor| tensor.slice(rows));
         let items = rows.len() * heads.heads;
         let params = AttentionDeltaParams { items: items as u32, head_dim: heads.head_dim as u32 };
-        plan.dispatch(delta_shader(io.y.dtype()), &params, &[&y, &dy, &delta], spread(items.div_ceil(64)));
+        let bindings = [&[&y, &dy, &delta], operand.as_ref().as_slice()].concat();
+        let shader = delta_shader((io.y.dtype(), width));
+        plan.dispatch(shader, &params, &bindings, spread(items.div_ceil(64)));
     }
+    // What the passes read of it.
+    let io_dy = io.dy_operand.unwrap_or(io.dy);
     for rows in &keys {
         // The gradients of keys and values by each head; dq's turn is later.
         let of_keys = |tensor: &Tensor| tensor.slice(rows);
         let (kv, dkv, by_head) = (of_keys(io.kv), of_keys(io.dkv), [io.dq, io.by_head].map(of_keys));
         let (shader, grid) = Pass::Dkv.plan(kernel, io.q.dtype(), rows.len(), heads);
         for held in &queries {
-            let [q, dy, lse, delta] = [io.q, io.dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
+            let [q, dy, lse, delta] = [io.q, io_dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
             let query_range = of_keys(io.query_range);
             let mut bindings = vec![&query_range, &q, &kv, &dy, &lse, &delta];
             match kernel {
@@ -400,7 +424,7 @@ pub fn attention_backward_with(
     }
     for rows in &queries {
         let of_q = |tensor: &Tensor| tensor.slice(rows);
-        let [kv_range, q, dy] = [io.kv_range, io.q, io.dy].map(of_q);
+        let [kv_range, q, dy] = [io.kv_range, io.q, io_dy].map(of_q);
         let [lse, delta, dq] = [io.lse, io.delta, io.dq].map(of_q);
         let (shader, grid) = Pass::Dq.plan(kernel, io.q.dtype(), rows.len(), heads);
         for held in &keys {

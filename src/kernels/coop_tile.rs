@@ -79,23 +79,28 @@ impl CoopTile {
 
     /// The tile for such a product, if there is one.
     pub fn for_shape(form: CoopForm, m: usize, n: usize, k: usize) -> Option<Self> {
-        Self::for_shape_beside(form, [m, n, k], Beside::NONE)
+        Self::choose(form, [m, n, k], Beside::NONE, 1)
     }
 
-    /// The same of products beside each other: no tile is of two of them.
-    pub(super) fn for_shape_beside(
+    /// The same of products beside each other, where no tile is of two of them, and of one whose sums may be split into so
+    /// many.
+    pub(super) fn choose(
         form: CoopForm,
         [m, n, k]: [usize; 3],
         beside: Beside<'_>,
+        splits: usize,
     ) -> Option<Self> {
-        let (large, small) = (LARGE.count(m, n), QUAD.count(m, n));
-        let large_is_best = match form {
-            CoopForm::Nt => large >= 100 && (large >= 300 || !n.is_multiple_of(96)),
-            CoopForm::Nn => large >= 100 && k >= 1024,
+        let (large, small) = (splits * LARGE.count(m, n), splits * QUAD.count(m, n));
+        let (large_is_best, deep) = match form {
+            CoopForm::Nt => (
+                large >= 100 && (large >= 300 || !n.is_multiple_of(96)),
+                !(200..300).contains(&large) && large < 1300,
+            ),
+            CoopForm::Nn => (large >= 100 && k >= 1024, large < 150),
         };
         let mut order = Vec::new();
         if large_is_best {
-            order.extend(if large < 600 { [LARGE_DEEP, LARGE] } else { [LARGE, LARGE_DEEP] });
+            order.extend(if deep { [LARGE_DEEP, LARGE] } else { [LARGE, LARGE_DEEP] });
         }
         if form == CoopForm::Nt && WIDE.count(m, n) >= 150 {
             order.push(WIDE);

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::coop_tile::{COOP_TILES, CoopForm, CoopTile};
-use super::matmul::{Nn, Nt};
-use super::matmul_tiles::share_of;
+use super::matmul::{Beside, Nn, Nt};
+use super::matmul_tiles::{most_shares, share_of};
 use super::storage::{ROUNDING, eights, name_of};
 use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl};
 use crate::config::Arithmetic;
@@ -111,18 +111,22 @@ pub(super) fn one_part(tensors: &[&Tensor]) -> bool {
 /// Adds a product to a plan whose arithmetic is f16, if whole tiles fit it.
 pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
+    let fits = plan.arithmetic() == Arithmetic::F16
+        && product.scale == 1.0
+        && product.dropout.is_none()
+        && x.in_eights()
+        && one_part(&[x.tensor, weight, y.tensor]);
+    let tile = CoopTile::choose(CoopForm::Nt, [x.tensor.rows(), y.count, x.count], product.beside, 1);
+    let Some(tile) = tile.filter(|_| fits) else { return false };
+    add_nt_with(plan, product, tile);
+    true
+}
+
+/// Adds a product that fits them, as [`Nt::add_to`] does, in tiles of the caller's choice.
+pub fn add_nt_with(plan: &mut PlanBuilder, product: &Nt<'_>, tile: CoopTile) {
+    let Nt { x, weight, y, .. } = product;
     let (m, n, k) = (x.tensor.rows(), y.count, x.count);
-    let Some(tile) = CoopTile::for_shape_beside(CoopForm::Nt, [m, n, k], product.beside) else {
-        return false;
-    };
-    let plain = product.scale == 1.0 && product.dropout.is_none();
-    if plan.arithmetic() != Arithmetic::F16
-        || !plain
-        || !x.in_eights()
-        || !one_part(&[x.tensor, weight, y.tensor])
-    {
-        return false;
-    }
+    assert!(tile.fits(m, n, k), "{tile:?} for {m} × {n} over {k}");
     expect_shape("weight", weight, n, k);
     let absent = plan.gpu().absent();
     let (e, f) = product.extension.unwrap_or((&absent, &absent));
@@ -144,13 +148,12 @@ pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let (bias, residual) = (product.bias.unwrap_or(&absent), product.residual.unwrap_or(&absent));
     let bindings = [x.tensor, weight, e, f, bias, residual, y.tensor];
     plan.dispatch(nt_shader(Types::of(x.tensor, weight), tile), &params, &bindings, tile.grid(m, n, 1));
-    true
 }
 
 /// As [`add_nt`].
 pub(super) fn add_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Some(tile) = tile_nn(plan, product) else { return false };
-    add_tiled_nn(plan, product, tile);
+    add_nn_with(plan, product, tile);
     true
 }
 
@@ -166,12 +169,15 @@ fn tile_nn(plan: &PlanBuilder, product: &Nn<'_>) -> Option<CoopTile> {
         && product.dropout.is_none()
         && x.in_eights()
         && one_part(&[x.tensor, weight, y]);
-    CoopTile::for_shape(CoopForm::Nn, y.rows(), y.columns(), x.count).filter(|_| fits)
+    let splits = product.shares.map_or(1, |parts| most_shares(x.count, parts.rows()));
+    CoopTile::choose(CoopForm::Nn, [y.rows(), y.columns(), x.count], Beside::NONE, splits).filter(|_| fits)
 }
 
-fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
+/// As [`add_nt_with`].
+pub fn add_nn_with(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
     let Nn { x, weight, y, .. } = product;
     let (m, n, k) = (y.rows(), y.columns(), x.count);
+    assert!(tile.has(CoopForm::Nn) && tile.fits(m, n, k), "{tile:?} for {m} × {n} over {k}");
     expect_shape("weight", weight, k, n);
     let absent = plan.gpu().absent();
     let (e, f) = product.extension.unwrap_or((&absent, &absent));

@@ -13,11 +13,16 @@ pub(super) const WORKGROUPS: usize = 150;
 /// A sum over fewer steps of K than this is not shared out.
 const LONG: usize = 1024;
 
+/// Into how many shares a sum over `k` may be cut where there is room for so many.
+pub(super) fn most_shares(k: usize, room: usize) -> usize {
+    k.div_ceil(LONG).min(room).max(1)
+}
+
 /// How many steps of a sum over `k` a share takes, a multiple of every kernel's step, where there are so many tiles and
 /// room for so many shares.
 pub(super) fn share_of(tiles: usize, k: usize, room: usize) -> usize {
-    let wanted = (4 * WORKGROUPS).div_ceil(tiles.max(1)).min(k.div_ceil(LONG));
-    k.div_ceil(wanted.clamp(1, room.max(1))).next_multiple_of(32).max(32)
+    let wanted = (4 * WORKGROUPS).div_ceil(tiles.max(1)).clamp(1, most_shares(k, room));
+    k.div_ceil(wanted).next_multiple_of(64).max(64)
 }
 
 /// Output tile of one workgroup, rows × columns.

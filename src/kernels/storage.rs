@@ -82,12 +82,12 @@ pub(super) fn storage(
         (Dtype::F32, _) => (part, format!("{name}[i]"), "v"),
         (Dtype::F16, Width::Four) => (
             "vec2<u32>",
-            format!("vec4(unpack2x16float({name}[i].x), unpack2x16float({name}[i].y))"),
+            "vec4(unpack2x16float(words.x), unpack2x16float(words.y))".to_owned(),
             "vec2(rounded_f16(v.xy), rounded_f16(v.zw))",
         ),
         (Dtype::BF16, Width::Four) => (
             "vec2<u32>",
-            format!("vec4(widened_bf16({name}[i].x), widened_bf16({name}[i].y))"),
+            "vec4(widened_bf16(words.x), widened_bf16(words.y))".to_owned(),
             "vec2(rounded_bf16(v.xy), rounded_bf16(v.zw))",
         ),
         (Dtype::F16, Width::One) => ("u32", format!("unpack2x16float({name}[i >> 1u])[i & 1u]"), ""),
@@ -98,10 +98,12 @@ pub(super) fn storage(
         access == Access::Read || !write.is_empty(),
         "two of 16 bits share a word: they are not written alone"
     );
+    // Both words in one load.
+    let words = if element == "vec2<u32>" { format!("let words = {name}[i]; ") } else { String::new() };
     let mode = if access == Access::Read { "read" } else { "read_write" };
     let mut text = format!(
         "@group(0) @binding({binding}) var<storage, {mode}> {name}: array<{element}>;\n\
-         fn {name}_at(i: u32) -> {part} {{ return {read}; }}\n"
+         fn {name}_at(i: u32) -> {part} {{ {words}return {read}; }}\n"
     );
     if access == Access::ReadWrite {
         text += &format!("fn {name}_put(i: u32, v: {part}) {{ {name}[i] = {write}; }}\n");
@@ -124,6 +126,15 @@ pub(super) fn eights(binding: u32, name: &str, dtype: Dtype) -> Cow<'static, str
     format!(
         "@group(0) @binding({binding}) var<storage, read> {name}: array<{element}>;\n\
          fn {name}_eight(i: u32) -> mat2x4<f16> {{ {words}return mat2x4<f16>({read}); }}\n"
+    )
+    .into()
+}
+
+/// The declaration of a buffer that is read four at a time as it lies in memory, for kernels that have f16: `x_cell(i)`.
+pub(super) fn cells(binding: u32, name: &str) -> Cow<'static, str> {
+    format!(
+        "@group(0) @binding({binding}) var<storage, read> {name}: array<Cell>;\n\
+         fn {name}_cell(i: u32) -> Cell {{ return {name}[i]; }}\n"
     )
     .into()
 }

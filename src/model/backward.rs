@@ -129,6 +129,8 @@ impl Backward<'_> {
             return;
         }
         let ranges = pass.inputs.ranges(config.is_sliding);
+        // Where the gradients of queries, keys and values will be.
+        let dy_operand = g.operand.as_ref().map(|_| g.qkv.narrowed(heads.q_width()));
         let io = AttentionBackward {
             kv_range: &ranges.kv_range,
             query_range: &ranges.query_range,
@@ -140,6 +142,7 @@ impl Backward<'_> {
             delta: &g.delta,
             // Nothing else is in there now.
             by_head: &pass.buffers.qkv.narrowed(heads.q_width()),
+            dy_operand: dy_operand.as_ref(),
             dq: &g.q,
             dkv: &g.kv,
         };
