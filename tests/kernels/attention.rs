@@ -118,6 +118,7 @@ async fn check_batch(gpu: &Gpu, shape: Heads, batch: &Batch, size: f32) {
         let [forward, backward] = tolerances(kernel, dtype);
         let ((q, _), (kv, _)) = (stored(gpu, &q_shape, dtype, &q), stored(gpu, &kv_shape, dtype, &kv));
         let y_gpu = unwritten_in(gpu, &q_shape, dtype);
+        let dy_operand = (dtype != Dtype::F32).then(|| unwritten_in(gpu, &q_shape, dtype));
         let [by_head, dq_gpu] = [(); 2].map(|()| unwritten(gpu, &q_shape));
         let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
         let dkv_gpu = unwritten(gpu, &kv_shape);
@@ -134,6 +135,7 @@ async fn check_batch(gpu: &Gpu, shape: Heads, batch: &Batch, size: f32) {
                 dy: &dy,
                 delta: &delta_gpu,
                 by_head: &by_head,
+                dy_operand: dy_operand.as_ref(),
                 dq: &dq_gpu,
                 dkv: &dkv_gpu,
             };
