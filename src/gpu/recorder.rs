@@ -74,8 +74,8 @@ impl<'g> Recorder<'g> {
     async fn flush(&mut self) -> Result<()> {
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         let piece = std::mem::take(&mut self.piece);
-        let index = self.gpu.submit_piece(encoder.finish(), piece).await?;
-        self.mappings.drain(..).for_each(|mapping| mapping.start(index.clone()));
+        self.gpu.submit_piece(encoder.finish(), piece).await?;
+        self.mappings.drain(..).for_each(Mapping::start);
         Ok(())
     }
 }
