@@ -112,8 +112,8 @@ impl<'g> Recorder<'g> {
             return Ok(());
         }
         let (piece, encoded) = (std::mem::take(&mut self.piece), std::mem::take(&mut self.encoded));
-        let index = self.gpu.submit_piece(encoded, piece).await?;
-        self.mappings.drain(..).for_each(|mapping| mapping.start(index.clone()));
+        self.gpu.submit_piece(encoded, piece).await?;
+        self.mappings.drain(..).for_each(Mapping::start);
         Ok(())
     }
 }

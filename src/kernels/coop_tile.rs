@@ -105,7 +105,7 @@ impl CoopTile {
         if form == CoopForm::Nt && WIDE.count(m, n) >= 150 {
             order.push(WIDE);
         }
-        order.extend(if small >= 200 { [PAIR, QUAD, QUAD_FLAT] } else { [QUAD, PAIR, QUAD_FLAT] });
+        order.extend(if small >= 200 { &[PAIR][..] } else { &[QUAD, QUAD_FLAT] });
         order.into_iter().find(|tile| tile.fits(m, n, k) && beside.all_in(tile.size[1]))
     }
 

@@ -72,7 +72,7 @@ pub async fn there_and_back(gpu: &Gpu) {
     }
 }
 
-/// Infinities stay, and no NaN, of whatever bits, becomes a number: gradients in f16 that are none must show.
+/// Infinities stay, and no NaN, of whatever bits (devices make some with all of them set), becomes a number: gradients in f16 that are none must show.
 pub async fn what_is_not_finite_stays_so(gpu: &Gpu) {
     let nans = [0x7fc0_0000, 0xffc0_0000, 0x7fff_ffff, 0xffff_ffff, 0x7f80_0001, 0xff80_0001];
     let mut values = vec![f32::INFINITY, f32::NEG_INFINITY];

@@ -163,7 +163,7 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
 
 /// They give the same bits in parts.
 pub async fn rows_in_parts(gpu: &Gpu) {
-    let small = cut(gpu, 192).await;
+    let small = cut(gpu, 288).await;
     let binding = small.part_limits().bytes;
     for ((name, whole, expected), (_, cut, got)) in
         row_by_row(gpu).await.into_iter().zip(row_by_row(&small).await)

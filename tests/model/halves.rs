@@ -1,4 +1,5 @@
-//! Activations kept for the backward pass in 16 bits: the same loss, and gradients as near as that rounding allows.
+//! Operands of products in 16 bits, and activations kept so for the backward pass: loss and gradients as near as that rounding
+//! allows.
 
 use std::sync::Arc;
 
@@ -16,6 +17,10 @@ use super::gradients::STILL;
 /// Of each matrix's gradient: an f16 is within 2⁻¹¹ of what it stands for, 5e-4, the residual stream's bf16 within 2⁻⁹,
 /// 2e-3, and each kept factor on the way down adds its own; beside f32's 2e-6.
 const TOLERANCE: f64 = 1e-2;
+
+/// Of the loss: every product's operand is within 2⁻¹¹, 5e-4, of what it stands for. Logits are as near to theirs, and the
+/// loss, their mean over many targets, of random errors, nearer.
+const LOSS_TOLERANCE: f64 = 1e-3;
 
 // Every kind of layer once; all of them have more than one.
 each_golden!(@ near [gemma3, gpt2, phi3, qwen3, gqa_f32_untied] [exact_after_f16]);
@@ -79,6 +84,7 @@ async fn near(gpu: &Arc<Gpu>, golden: &GoldenCase) {
         results.push((flat, loss.finish::<f32>(gpu).await.unwrap()));
     }
     let [(exact, loss), (rounded, rounded_loss)] = &results[..] else { panic!("two sessions") };
-    assert_same_bits("loss", rounded_loss, loss);
+    let loss: Vec<f64> = loss.iter().copied().map(f64::from).collect();
+    assert_close("loss", rounded_loss, &loss, 1, LOSS_TOLERANCE);
     assert!(exact.iter().zip(rounded).any(|(a, b)| a != b), "nothing was rounded");
 }
