@@ -5,7 +5,7 @@
 // Numerics: f16 operands, f32 sums; k in rising order within a subgroup's share, and the shares in order.
 alias Four = vec4<f16>;
 alias Eight = mat2x4<f16>;
-const BK: u32 = 256u;
+const BK: u32 = 128u;
 const SUBGROUPS: u32 = 4u;
 const THREADS: u32 = 32u * SUBGROUPS;
 const LDA: u32 = BK / 4u + 2u;

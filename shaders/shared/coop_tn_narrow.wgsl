@@ -4,7 +4,7 @@
 // Numerics: f16 operands, f32 sums, tokens in rising order.
 alias Four = vec4<f16>;
 const BM: u32 = 64u;
-const BK: u32 = 128u;
+const BK: u32 = 64u;
 const THREADS: u32 = 2u * BM;
 const LDA: u32 = BM / 4u + 2u;
 const LDB: u32 = 6u;

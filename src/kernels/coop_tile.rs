@@ -94,7 +94,7 @@ impl CoopTile {
         let (large_is_best, deep) = match form {
             CoopForm::Nt => (
                 large >= 100 && (large >= 300 || !n.is_multiple_of(96)),
-                !(200..300).contains(&large) && large < 1300,
+                !(200..300).contains(&large) && large < 700,
             ),
             CoopForm::Nn => (large >= 100 && k >= 1024, large < 150),
         };
