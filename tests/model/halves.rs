@@ -4,11 +4,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postil::config::{Arithmetic, ModelConfig, NormKind, TensorKind};
+use postil::bench::MODELS;
+use postil::config::{Arithmetic, LoraConfig, ModelConfig, NormKind, TensorKind};
 use postil::data::Batch;
-use postil::gpu::Gpu;
+use postil::gpu::{Gpu, MemoryUse};
 use postil::kernels::step::Step;
-use postil::model::{Lora, Model, ROW_MULTIPLE};
+use postil::model::{Lora, Model, ROW_MULTIPLE, WeightBytes};
 use postil::train::{Session, SessionOptions};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use super::compare::{assert_close, assert_same_bits};
 use super::golden::{GoldenCase, load_model};
 use super::gradients::STILL;
+use super::parts::open;
 
 /// Of each matrix's gradient: an f16 is within 2⁻¹¹ of what it stands for, 5e-4, the residual stream's bf16 within 2⁻⁹,
 /// 2e-3, and each operand and kept factor on the way down adds its own; beside f32's 2e-6.
@@ -29,7 +31,7 @@ const TOLERANCE: f64 = 1e-2;
 const LOSS_TOLERANCE: f64 = 1e-3;
 
 // Every kind of layer once; all of them have more than one.
-each_golden!(@ near [gemma3, gpt2, phi3, qwen3, gqa_f32_untied] [exact_after_f16, other_sizes_stay_in_f32]);
+each_golden!(@ near [gemma3, gpt2, phi3, qwen3, gqa_f32_untied] [exact_after_f16, other_sizes_stay_in_f32, as_planned]);
 
 /// Sizes of a golden case, which is odd on purpose, that kernels have in 16 bits.
 fn sizes(name: &str) -> Value {
@@ -106,6 +108,32 @@ async fn gradient(session: &mut Session, gpu: &Gpu, batch: &Batch) -> (Vec<f32>,
     let gradient = gpu.read(session.gradient()).await.unwrap();
     let [loss, _] = session.optimizer_step(&step).await.unwrap();
     (gradient, loss.finish(gpu).await.unwrap())
+}
+
+/// A session takes the memory that its plan says, which of many layers is less than in f32.
+pub async fn as_planned(_: &Arc<Gpu>) {
+    for name in ["gemma3", "gpt2", "phi3", "qwen3", "gqa_f32_untied"] {
+        let (golden, gpu) = (GoldenCase::load(name), open(wgpu::Limits::default()).await);
+        let model = model(&gpu, &golden, sizes(name)).await;
+        let (rows, positions) = (batch(&golden).rows(), model.config().max_position_embeddings);
+        let options = SessionOptions { rows, positions, half_activations: true, ..Default::default() };
+        let adapter = &golden.adapter.config;
+        let plan = Session::plan(&gpu, model.config(), adapter, model.weight_bytes(), &options).unwrap();
+        let _session = Session::new(&model, lora(&gpu, &golden, &model), &options).unwrap();
+        assert_eq!(gpu.allocated_bytes(), plan.total, "{name}: {plan:?}");
+    }
+    let (gpu, adapter) = (open(wgpu::Limits::default()).await, LoraConfig::default());
+    for known in &MODELS {
+        let config = ModelConfig::from_json(known.config.as_bytes()).unwrap();
+        let total = |half_activations: bool| {
+            let options =
+                SessionOptions { rows: 512, positions: 512, half_activations, ..Default::default() };
+            let plan = Session::plan(&gpu, &config, &adapter, WeightBytes::default(), &options).unwrap();
+            plan.items.iter().find(|item| item.purpose == MemoryUse::Activations).unwrap().bytes
+        };
+        let (halves, all) = (total(true), total(false));
+        assert!(halves * 10 < all * 7, "{}: {halves} bytes of activations, {all} in f32", known.id);
+    }
 }
 
 fn batch(golden: &GoldenCase) -> Batch {
