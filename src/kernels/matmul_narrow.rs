@@ -114,6 +114,12 @@ pub(super) fn shaders(arithmetic: Arithmetic) -> Vec<Shader> {
 
 /// Columns of a narrow result, at most: x is read again for every 16 of them.
 const NARROW_COLUMNS: usize = 64;
+
+/// Whether narrow products can be made over a wide side of so many columns, of which they read eight at once.
+pub(crate) fn fits_narrow(columns: usize) -> bool {
+    columns.is_multiple_of(8)
+}
+
 /// Edge of the 16 × 16 sums of a workgroup.
 const EDGE: usize = 16;
 
@@ -129,7 +135,7 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
         && weight.dtype() == Dtype::F32
         && (y.count <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16)
         && x.is_aligned()
-        && x.count.is_multiple_of(8)
+        && fits_narrow(x.count)
         && one_part(&[weight]);
     if !fits {
         return false;
@@ -165,7 +171,7 @@ pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
         && weight.dtype() == Dtype::F32
         && (n <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16 || !beside.0.is_empty())
         && x.is_aligned()
-        && x.count.is_multiple_of(8)
+        && fits_narrow(x.count)
         && one_part(&[weight]);
     if !fits {
         return false;

@@ -7,6 +7,7 @@ use crate::config::{ModelConfig, ModuleId, NormRole, Projection};
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, MemoryUse, Tensor};
 use crate::kernels::fits_halves;
+use crate::kernels::matmul_narrow::fits_narrow;
 
 /// The first `rows` rows of a buffer.
 pub(super) fn rows_of(tensor: &Tensor, rows: usize) -> Tensor {
@@ -41,7 +42,9 @@ impl Keep {
         let rotary = config.rope_parameters.iter().map(|rope| rope.rotary_dim / 2);
         let mut widths =
             [config.hidden_size, config.intermediate_size, heads(config).head_dim].into_iter().chain(rotary);
-        widths.all(fits_halves) && Gradients::in_shares(gpu, config, lora, rows)
+        // An operand in 16 bits that is multiplied by A or B has no other kernels: a rank may be odd.
+        let mut sides = lora.modules().flat_map(|m| [m.module.in_features, m.module.out_features]);
+        widths.all(fits_halves) && sides.all(fits_narrow) && Gradients::in_shares(gpu, config, lora, rows)
     }
 }
 
