@@ -38,12 +38,42 @@ impl<'g> Recorder<'g> {
         let mut next = 0;
         while next < ops.len() {
             let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
-            self.encode(&ops[next..end], profiler.as_deref_mut());
+            self.encode(&ops[next..end], 1, profiler.as_deref_mut());
             if end < ops.len() {
                 self.flush().await?;
             }
             next = end;
         }
+        Ok(())
+    }
+
+    /// Replays a plan so many times.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn repeat(&mut self, plan: &Plan, times: usize) -> Result<()> {
+        #[cfg(target_arch = "wasm32")]
+        plan.compiled(self.gpu).await;
+        let ops = plan.ops(self.gpu);
+        // Those that fit into the piece as they are go to the encoder together.
+        let mut whole = 0;
+        for _ in 0..times {
+            let mut next = 0;
+            while next < ops.len() {
+                let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
+                if end - next == ops.len() {
+                    whole += 1;
+                } else {
+                    self.encode(ops, std::mem::take(&mut whole), None);
+                    self.encode(&ops[next..end], 1, None);
+                    if end < ops.len() {
+                        self.flush().await?;
+                    }
+                }
+                next = end;
+            }
+        }
+        self.encode(ops, whole, None);
         Ok(())
     }
 
@@ -68,34 +98,43 @@ impl<'g> Recorder<'g> {
         self.flush().await
     }
 
-    /// Encodes operations; natively many of them on several threads, since each takes the host about as long as it takes a
-    /// large GPU.
-    fn encode(&mut self, ops: &[Op], profiler: Option<&mut Profiler>) {
+    /// Encodes operations so many times; natively many of them on several threads, since each takes the host about as long
+    /// as it takes a large GPU.
+    fn encode(&mut self, ops: &[Op], times: usize, mut profiler: Option<&mut Profiler>) {
         #[cfg(not(target_arch = "wasm32"))]
         if profiler.is_none() {
-            let threads = threads(ops.len());
+            let threads = threads(times * ops.len());
             if threads > 1 {
-                self.encode_on(threads, ops);
+                self.encode_on(threads, ops, times);
                 return;
             }
         }
-        encode_all(self.encoder(), ops, profiler);
+        for _ in 0..times {
+            encode_all(self.encoder(), ops, profiler.as_deref_mut());
+        }
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn encode_on(&mut self, threads: usize, ops: &[Op]) {
+    fn encode_on(&mut self, threads: usize, ops: &[Op], times: usize) {
         let device = &self.gpu.device;
-        let encode = |ops: &[Op]| {
+        let encode = |ops: &[Op], times: usize| {
             let mut encoder = device.create_command_encoder(&Default::default());
-            encode_all(&mut encoder, ops, None);
+            (0..times).for_each(|_| encode_all(&mut encoder, ops, None));
             encoder.finish()
+        };
+        // Each thread has a part of the list, or the whole of it some times.
+        let shares: Vec<_> = match times {
+            1 => ops.chunks(ops.len().div_ceil(threads)).map(|ops| (ops, 1)).collect(),
+            _ => {
+                let each = times.div_ceil(threads);
+                (0..times).step_by(each).map(|done| (ops, each.min(times - done))).collect()
+            }
         };
         self.encoded.extend(self.encoder.take().map(wgpu::CommandEncoder::finish));
         std::thread::scope(|scope| {
-            let mut slices = ops.chunks(ops.len().div_ceil(threads));
-            let own = slices.next().unwrap_or_default();
-            let others: Vec<_> = slices.map(|ops| scope.spawn(move || encode(ops))).collect();
-            self.encoded.push(encode(own));
+            let others: Vec<_> =
+                shares[1..].iter().map(|&(ops, times)| scope.spawn(move || encode(ops, times))).collect();
+            self.encoded.push(encode(shares[0].0, shares[0].1));
             self.encoded
                 .extend(others.into_iter().map(|other| other.join().expect("encoding does not panic")));
         });
