@@ -9,9 +9,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> kv_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;
 
 const KEY: u32 = 0u;
@@ -21,14 +18,14 @@ var<workgroup> own_heads: array<u32, BM>;
 var<workgroup> shares: array<f32, THREADS>;
 var<private> tile_first: u32;
 
-fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return q[own_heads[row] * (params.head_dim / 4u) + c];
+fn own_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
+  return q_cell(own_heads[row] * (params.head_dim / 4u) + c);
 }
 
-fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c];
+fn other_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
+  return kv_cell(kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c);
 }
 
 @compute @workgroup_size(THREADS)
@@ -67,7 +64,7 @@ fn main(
     total = counts;
     for (var i = 0u; i < CELLS * CHUNKS; i++) {
       let c = i / CELLS * WIDTH + column_of(i % CELLS, t);
-      if c < width { sums[i] = y[at * width + c]; }
+      if c < width { sums[i] = y_at(at * width + c); }
     }
   } else if range.x >= range.y {
     // No key in this part: 0 with no weight, for those to come to go on from.
@@ -78,7 +75,7 @@ fn main(
   if keys.x < keys.y { ahead = fetch_other(KEY, 0u, t); }
   for (var first = keys.x / BN * BN; first < keys.y; first += BN) {
     show_dots(KEY, false, &ahead, VALUE, t);
-    var scores: Cells;
+    var scores: Scores;
     var highest = peak;
     for (var i = 0u; i < CELLS; i++) {
       let score = select(vec4(LOWEST), shown(i, t) * params.scale, inside(first, i, range, t));
@@ -122,7 +119,7 @@ fn main(
   if own + row_of(t) >= items { return; }
   for (var i = 0u; i < CELLS * CHUNKS; i++) {
     let c = i / CELLS * WIDTH + column_of(i % CELLS, t);
-    if c < width { y[at * width + c] = sums[i] / total; }
+    if c < width { y_put(at * width + c, sums[i] / total); }
   }
   if column_of(0u, t) == 0u { lse[at] = peak + log(total); }
 }

@@ -10,9 +10,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> query_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>;
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dk: array<vec4<f32>>;
@@ -27,17 +24,17 @@ var<private> own_first: u32;
 var<private> tile_first: u32;
 
 // Behind the last row there are copies of it, which are not written.
-fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, min(own_first + row, params.rows - 1u)) * (params.head_dim / 4u) + c];
+fn own_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
+  return kv_cell(kv_of(which, min(own_first + row, params.rows - 1u)) * (params.head_dim / 4u) + c);
 }
 
 // q beside keys, dy beside values.
-fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
+fn other_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
   let at = (within_held(tile_first + row) * params.heads + head) * (params.head_dim / 4u) + c;
-  if which == KEY { return q[at]; }
-  return dy[at];
+  if which == KEY { return q_cell(at); }
+  return dy_cell(at);
 }
 
 fn sides_of(i: u32, t: u32) -> vec4<f32> {
@@ -130,7 +127,7 @@ fn main(
       sides[BN + t] = delta[at];
     }
     show_dots(KEY, false, &ahead, VALUE, t);
-    var weights: Cells;
+    var weights: Scores;
     for (var i = 0u; i < CELLS; i++) {
       let weight = exp(shown(i, t) * params.scale - sides_of(i, t));
       weights[i] = select(vec4<f32>(), weight, inside(first, i, range, t));

@@ -9,9 +9,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> kv_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>;
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dq: array<vec4<f32>>;
@@ -23,16 +20,16 @@ var<workgroup> own_heads: array<u32, BM>;
 var<private> tile_first: u32;
 
 // q beside keys, dy beside values.
-fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
+fn own_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
   let at = own_heads[row] * (params.head_dim / 4u) + c;
-  if which == KEY { return q[at]; }
-  return dy[at];
+  if which == KEY { return q_cell(at); }
+  return dy_cell(at);
 }
 
-fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
-  if c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c];
+fn other_at(which: u32, row: u32, c: u32) -> Cell {
+  if c * 4u >= params.head_dim { return Cell(); }
+  return kv_cell(kv_of(which, within_held(tile_first + row)) * (params.head_dim / 4u) + c);
 }
 
 // Adds sums to a chunk of dq.
@@ -84,7 +81,7 @@ fn main(
   if keys.x < keys.y { ahead = fetch_other(KEY, 0u, t); }
   for (var first = keys.x / BN * BN; first < keys.y; first += BN) {
     show_dots(KEY, false, &ahead, VALUE, t);
-    var weights: Cells;
+    var weights: Scores;
     for (var i = 0u; i < CELLS; i++) {
       let weight = exp(shown(i, t) * params.scale - side);
       weights[i] = select(vec4<f32>(), weight, inside(first, i, range, t));

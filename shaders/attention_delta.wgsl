@@ -1,12 +1,11 @@
-// delta = Σ_d dy·y, the softmax's share of the backward pass (FlashAttention, arXiv:2205.14135, B.2)
-// Shapes    y, dy [items, head_dim], delta [items]; an item is a row and a head.
+// delta = Σ_d dy·y, the softmax's share of the backward pass (FlashAttention, arXiv:2205.14135, B.2); and dy once more, as
+// an operand, if one is wanted
+// Shapes    y, dy, operand [items, head_dim], delta [items]; an item is a row and a head.
 // Dispatch  ⌈items/64⌉ workgroups of 64, in x and y.
 // Numerics  f32, columns in rising order, as the products dy·v: where a row attends one key both are the same bits.
-// Output    delta =
+// Output    delta =, operand =
 struct Params { items: u32, head_dim: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
 const ITEMS: u32 = 64u;
@@ -28,13 +27,19 @@ fn main(
   for (var d0 = 0u; d0 < params.head_dim; d0 += DEPTH) {
     let count = min(DEPTH, params.head_dim - d0);
     workgroupBarrier();
-    for (var i = t; i < ITEMS * DEPTH; i += ITEMS) {
-      let item = i / DEPTH;
-      let d = i % DEPTH;
+    const UNITS: u32 = DEPTH / WIDE;
+    for (var i = t; i < ITEMS * UNITS; i += ITEMS) {
+      let item = i / UNITS;
+      let d = i % UNITS * WIDE;
       if first + item >= params.items || d >= count { continue; }
-      let at = (first + item) * params.head_dim + d0 + d;
-      tile_y[item * LD + d] = y[at];
-      tile_dy[item * LD + d] = dy[at];
+      let at = ((first + item) * params.head_dim + d0 + d) / WIDE;
+      let own_y = y_at(at);
+      let own_dy = dy_at(at);
+      operand_put(at, own_dy);
+      for (var e = 0u; e < WIDE; e++) {
+        tile_y[item * LD + d + e] = part_element(own_y, e);
+        tile_dy[item * LD + d + e] = part_element(own_dy, e);
+      }
     }
     workgroupBarrier();
     for (var d = 0u; d < count; d++) { sum = fma(tile_dy[t * LD + d], tile_y[t * LD + d], sum); }

@@ -9,19 +9,16 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> kv_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;
 
 fn own_at(which: u32, item: u32, c: u32) -> vec4<f32> {
   if item >= params.rows * group() || c * 4u >= params.head_dim { return vec4<f32>(); }
-  return q[head_of(item) * (params.head_dim / 4u) + c];
+  return q_at(head_of(item) * (params.head_dim / 4u) + c);
 }
 
 fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if !is_held(row) || c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, row) * (params.head_dim / 4u) + c];
+  return kv_at(kv_of(which, row) * (params.head_dim / 4u) + c);
 }
 
 // Shows all threads what each has of its rows.
@@ -72,7 +69,7 @@ fn main(
         total[m][r] = f32(column == 0u);
         for (var part = 0u; part < TD; part++) {
           let c = part * COLUMNS + column;
-          if c < width { sums[(m * 4u + r) * TD + part] = y[at * width + c]; }
+          if c < width { sums[(m * 4u + r) * TD + part] = y_at(at * width + c); }
         }
       } else if range.x >= range.y {
         // No key in this part: 0 with no weight, for those to come to go on from.
@@ -122,7 +119,7 @@ fn main(
       let at = head_of(item);
       for (var part = 0u; part < TD; part++) {
         let c = part * COLUMNS + column;
-        if c < width { y[at * width + c] = sums[(m * 4u + r) * TD + part] / all[r]; }
+        if c < width { y_put(at * width + c, sums[(m * 4u + r) * TD + part] / all[r]); }
       }
       if column == 0u { lse[at] = peak[m][r] + log(all[r]); }
     }

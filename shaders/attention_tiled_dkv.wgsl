@@ -10,9 +10,6 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> query_range: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> kv: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>;
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dk: array<vec4<f32>>;
@@ -24,15 +21,15 @@ var<private> head: u32;
 
 fn own_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if row >= params.rows || c * 4u >= params.head_dim { return vec4<f32>(); }
-  return kv[kv_of(which, row) * (params.head_dim / 4u) + c];
+  return kv_at(kv_of(which, row) * (params.head_dim / 4u) + c);
 }
 
 // q beside keys, dy beside values.
 fn other_at(which: u32, row: u32, c: u32) -> vec4<f32> {
   if !is_held(row) || c * 4u >= params.head_dim { return vec4<f32>(); }
   let at = (row * params.heads + head) * (params.head_dim / 4u) + c;
-  if which == KEY { return q[at]; }
-  return dy[at];
+  if which == KEY { return q_at(at); }
+  return dy_at(at);
 }
 
 @compute @workgroup_size(THREADS)

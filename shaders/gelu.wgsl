@@ -1,12 +1,10 @@
-// y = gelu(gate) ⊙ up, or gelu(x) without a gate   (GEGLU: Shazeer, arXiv:2002.05202)
-// Shapes    x [rows, 2·width]: gate, then up; or [rows, width]; y [rows, width].
-// Dispatch  ⌈rows·width/256⌉ workgroups of 256, in x and y.
+// y = gelu(gate) ⊙ up, or gelu(x) without a gate   (GEGLU: Shazeer, arXiv:2002.05202); and x once more, if it is kept
+// Shapes    x, kept [rows, 2·width]: gate, then up; or [rows, width]; y [rows, width].
+// Dispatch  ⌈rows·width/WIDE/256⌉ workgroups of 256, in x and y.
 // Numerics  f32; see shared/gelu.wgsl.
-// Output    y =
+// Output    y =, kept =
 struct Params { rows: u32, width: u32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -15,9 +13,16 @@ fn main(
   @builtin(local_invocation_index) t: u32,
 ) {
   let i = (wg.y * grid.x + wg.x) * 256u + t;
-  if i >= params.rows * params.width { return; }
-  let at = i / params.width * select(1u, 2u, GATED) * params.width + i % params.width;
-  var value = x[at] * gelu_sigma(x[at]);
-  if GATED { value *= x[at + params.width]; }
-  y[i] = value;
+  let count = params.width / WIDE;
+  if i >= params.rows * count { return; }
+  let at = i / count * select(1u, 2u, GATED) * count + i % count;
+  let gate = x_at(at);
+  var value = gate * gelu_sigma(gate);
+  kept_put(at, gate);
+  if GATED {
+    let up = x_at(at + count);
+    value *= up;
+    kept_put(at + count, up);
+  }
+  y_put(i, value);
 }

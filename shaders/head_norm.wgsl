@@ -1,10 +1,10 @@
 // y = x · rstd · weight for each head of each row, rstd = 1/√(mean(x²) + eps) over the head's columns
 // (query-key normalisation: Henry et al., arXiv:2010.04245, with RMSNorm)
-// Shapes    x [rows, heads·head_dim]; y [rows, ldy], of which the first heads·head_dim columns are written;
+// Shapes    x [rows, heads·head_dim]; y [rows, ldy] from column y_offset, of which heads·head_dim columns are written;
 //           weight [head_dim]; rstd [rows, heads] (kept for the backward pass).
 // Dispatch  one workgroup of 64 per row and head, over x and y.
 // Output    y =, rstd =
-struct Params { rows: u32, heads: u32, head_dim: u32, ldy: u32, eps: f32, }
+struct Params { rows: u32, heads: u32, head_dim: u32, ldy: u32, y_offset: u32, eps: f32, }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> scale: array<f32>;
@@ -21,7 +21,7 @@ fn main(
   if item >= params.rows * params.heads { return; }
   let dim = params.head_dim;
   let at = item * dim;
-  let to = item / params.heads * params.ldy + item % params.heads * dim;
+  let to = item / params.heads * params.ldy + params.y_offset + item % params.heads * dim;
   var squares = 0.0;
   for (var i = t; i < dim; i += LANES) { squares = fma(x[at + i], x[at + i], squares); }
   let inverse = 1.0 / sqrt(row_sum(squares, t) / f32(dim) + params.eps);

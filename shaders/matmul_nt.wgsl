@@ -1,13 +1,14 @@
 // y[M,N] = scale · (x'·Wᵀ + e·Fᵀ) + bias + residual, with x' = dropout(x)
-// Shapes    x [M, ldx] from column x_offset, W [N, K] as stored, e [M, R] and F [N, R] (the LoRA
-//           extension of K: e = s·x·Aᵀ, F = B; R = 0 without), bias [N], residual and
-//           y [M, ldy] from column y_offset. first_row: which row of the whole product the first one is.
+// Shapes    x [M, ldx] from column x_offset, W [N, K] as stored, e [M, lde] from column e_offset and F [N, R] (the LoRA
+//           extension of K: e = s·x·Aᵀ, F = B; R = 0 without; columns from `second` and from `third` on have the next R
+//           columns of e, and so have all of a tile), bias [N], residual and y [M, ldy] from column y_offset. first_row: which row of the whole product the first one is.
 // Dispatch  (⌈N/BN⌉, ⌈M/BM⌉, 1) workgroups of THREADS.
 // Numerics  f32; the extension comes first, so with F = 0 the result is the base's, bit for bit.
 // Output    y =
 struct Params {
   m: u32, n: u32, k: u32, r: u32,
   ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+  lde: u32, e_offset: u32, second: u32, third: u32,
   has_bias: u32, has_residual: u32,
   scale: f32,
   dropout_module: u32, first_row: u32,
@@ -24,10 +25,16 @@ const B_ALONG_K: bool = true;
 const EXTENSION: u32 = 0u;
 const MAIN: u32 = 1u;
 
+// Where the tile's columns of e begin.
+var<private> own_e: u32;
+
 // Four of a row of e or F, 0 beyond R.
 fn low_rank(row: u32, k: u32, from_e: bool) -> vec4<f32> {
+  if from_e {
+    let at = places(row * params.lde + own_e, k, params.r);
+    return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), present(k, params.r));
+  }
   let at = places(row * params.r, k, params.r);
-  if from_e { return select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), present(k, params.r)); }
   return select(vec4<f32>(), vec4(f[at.x], f[at.y], f[at.z], f[at.w]), present(k, params.r));
 }
 
@@ -61,6 +68,7 @@ fn store(row: u32, columns: vec4<u32>, values: vec4<f32>) {
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let row0 = wg.y * BM;
   let column0 = wg.x * BN;
+  own_e = params.e_offset + params.r * (u32(column0 >= params.second) + u32(column0 >= params.third));
   accumulate(EXTENSION, vec2(0u, params.r), row0, column0, t);
   accumulate(MAIN, vec2(0u, params.k), row0, column0, t);
   finish(row0, column0, t);

@@ -1,5 +1,5 @@
 // y[M,N] = x·Wᵀ + e·Fᵀ + bias + residual: matmul_nt.wgsl with cooperative matrices
-// Shapes    as in matmul_nt.wgsl; M and N are multiples of the tile's, K of BK, ldx and x_offset of 4.
+// Shapes    as in matmul_nt.wgsl; M and N are multiples of the tile's, K of BK, ldx and x_offset of what is read at once.
 // Dispatch  (N/BN, M/BM, 1) workgroups of THREADS.
 // Numerics  f16 operands, f32 sums; they begin with bias and residual, and the extension comes before the rest, so with
 //           F = 0 the result is the base's, bit for bit.
@@ -7,10 +7,10 @@
 struct Params {
   k: u32, r: u32,
   ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+  lde: u32, e_offset: u32, second: u32, third: u32,
   has_bias: u32, has_residual: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> e: array<f32>;
 @group(0) @binding(4) var<storage, read> f: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
@@ -34,16 +34,15 @@ fn store(sums: coop_mat16x16<f32, C>, row: u32, column: u32) {
   coopStoreT(sums, &y[at], ld);
 }
 
-fn a8(row: u32, k: u32) -> mat2x4<f16> {
-  let at = (row * params.ldx + params.x_offset + k) >> 2u;
-  return mat2x4<f16>(vec4<f16>(x[at]), vec4<f16>(x[at + 1u]));
-}
-fn b8(column: u32, k: u32) -> mat2x4<f16> { return weight8(column * params.k + k); }
+fn a8(row: u32, k: u32) -> mat2x4<f16> { return x_eight(row * params.ldx + params.x_offset + k); }
+fn b8(column: u32, k: u32) -> mat2x4<f16> { return weights_eight(column * params.k + k); }
 
 fn at_most(k: u32) -> vec4<u32> { return min(vec4(k, k + 1u, k + 2u, k + 3u), vec4(params.r - 1u)); }
 fn inside(k: u32) -> vec4<bool> { return vec4(k, k + 1u, k + 2u, k + 3u) < vec4(params.r); }
+// Where the tile's columns of e begin.
+var<private> own_e: u32;
 fn e4(row: u32, k: u32) -> vec4<f16> {
-  let at = vec4(row * params.r) + at_most(k);
+  let at = vec4(row * params.lde + own_e) + at_most(k);
   return vec4<f16>(select(vec4<f32>(), vec4(e[at.x], e[at.y], e[at.z], e[at.w]), inside(k)));
 }
 fn f4(column: u32, k: u32) -> vec4<f16> {
@@ -53,5 +52,7 @@ fn f4(column: u32, k: u32) -> vec4<f16> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  let column0 = wg.x * BN;
+  own_e = params.e_offset + params.r * (u32(column0 >= params.second) + u32(column0 >= params.third));
   product(wg, vec2(0u, params.k), params.r, t);
 }

@@ -10,14 +10,13 @@ struct Params {
   dropout_module: u32, first_row: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 const B_ALONG_K: bool = true;
 
 fn x4(row: u32, k: u32) -> Four {
-  let v = x[(row * params.ldx + params.x_offset + k) >> 2u];
+  let v = x_at((row * params.ldx + params.x_offset + k) >> 2u);
   let r = params.first_row + row;
   return Four(vec4(dropped(v.x, r, k), dropped(v.y, r, k + 1u), dropped(v.z, r, k + 2u), dropped(v.w, r, k + 3u)));
 }

@@ -1,12 +1,9 @@
-// y = x · rstd · weight, rstd = 1/√(mean(x²) + eps)   (Zhang & Sennrich, arXiv:1910.07467)
-// Shapes    x, y [rows, width], weight [width], rstd [rows] (kept for the backward pass).
+// y = x · rstd · weight, rstd = 1/√(mean(x²) + eps)   (Zhang & Sennrich, arXiv:1910.07467); and x once more, if it is kept
+// Shapes    x, y, kept [rows, width], weight [width], rstd [rows] (for the backward pass).
 // Dispatch  one workgroup of 64 per row, rows over x and y.
-// Output    y =, rstd =
+// Output    y =, rstd =, kept =
 struct Params { rows: u32, width: u32, eps: f32, }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> scale: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<storage, read_write> rstd: array<f32>;
 
 @compute @workgroup_size(LANES)
@@ -17,10 +14,18 @@ fn main(
 ) {
   let row = wg.y * grid.x + wg.x;
   if row >= params.rows { return; }
-  let at = row * params.width;
+  let count = params.width / WIDE;
+  let at = row * count;
   var squares = 0.0;
-  for (var i = t; i < params.width; i += LANES) { squares = fma(x[at + i], x[at + i], squares); }
+  for (var i = t; i < count; i += LANES) {
+    let v = x_at(at + i);
+    squares += part_dot(v, v);
+  }
   let inverse = 1.0 / sqrt(row_sum(squares, t) / f32(params.width) + params.eps);
-  for (var i = t; i < params.width; i += LANES) { y[at + i] = x[at + i] * inverse * scale[i]; }
+  for (var i = t; i < count; i += LANES) {
+    let v = x_at(at + i);
+    y_put(at + i, v * inverse * scale_at(i));
+    kept_put(at + i, v);
+  }
   if t == 0u { rstd[row] = inverse; }
 }

@@ -2,8 +2,8 @@
 // tiles of BN, 64 columns of a head at a time. Its eight subgroups of 32 compute strips of 16 own rows × 32 (see
 // coop_attention_products.wgsl); between two products each invocation has CELLS vectors of a row of its subgroup's strip.
 // Needs CHUNKS, and from the kernel's file
-//   fn own_at(which, row, c) -> vec4<f32>, fn other_at(which, row, c) -> vec4<f32>: columns 4c … 4c + 3 of a row of the
-//   tile; 0 behind the last column.
+//   fn own_at(which, row, c) -> Cell, fn other_at(which, row, c) -> Cell: columns 4c … 4c + 3 of a row of the tile, as
+//   they lie in memory (converting them would wait for them); 0 behind the last column.
 const THREADS: u32 = 256u;
 const BM: u32 = 64u;
 const BN: u32 = 64u;
@@ -12,12 +12,13 @@ const WIDTH: u32 = 16u;
 const LD: u32 = 18u;
 // Vectors that an invocation has, also of a tile.
 const CELLS: u32 = BM * WIDTH / THREADS;
-alias Cells = array<vec4<f32>, CELLS>;
+alias Cells = array<Cell, CELLS>;
+alias Scores = array<vec4<f32>, CELLS>;
 
 fn load_own(which: u32, chunk: u32, t: u32) {
   for (var i = 0u; i < CELLS; i++) {
     let row = t / WIDTH + i * (BM / CELLS);
-    own_tile[row * LD + t % WIDTH] = narrow(own_at(which, row, chunk * WIDTH + t % WIDTH));
+    own_tile[row * LD + t % WIDTH] = narrow_cell(own_at(which, row, chunk * WIDTH + t % WIDTH));
   }
 }
 
@@ -32,7 +33,7 @@ fn fetch_other(which: u32, chunk: u32, t: u32) -> Cells {
 
 fn put_other(values: ptr<function, Cells>, t: u32) {
   for (var i = 0u; i < CELLS; i++) {
-    other_tile[(t / WIDTH + i * (BN / CELLS)) * LD + t % WIDTH] = narrow((*values)[i]);
+    other_tile[(t / WIDTH + i * (BN / CELLS)) * LD + t % WIDTH] = narrow_cell((*values)[i]);
   }
 }
 

@@ -1,9 +1,8 @@
 // Four neighbours of a line of x or of a weight, the line from `start` on of `count` elements, 0 from its end on; start,
 // count and i are multiples of four.
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 fn x4(start: u32, i: u32, count: u32) -> vec4<f32> {
-  return select(vec4<f32>(), x[(start + min(i, count - 4u)) / 4u], i < count);
+  return select(vec4<f32>(), x_at((start + min(i, count - 4u)) / 4u), i < count);
 }
 fn weight4(start: u32, i: u32, count: u32) -> vec4<f32> {
-  return select(vec4<f32>(), weight_quad((start + min(i, count - 4u)) / 4u), i < count);
+  return select(vec4<f32>(), weights_at((start + min(i, count - 4u)) / 4u), i < count);
 }

@@ -2,12 +2,15 @@
 const LANES: u32 = 64u;
 var<workgroup> lane_sum: array<f32, LANES>;
 
-// Sum over the workgroup, in lane order, the same in every lane. Every lane must call it.
+// Sum over the workgroup, the same in every lane and in every run: the halves are added to each other until one is left.
+// Every lane must call it.
 fn row_sum(value: f32, t: u32) -> f32 {
   workgroupBarrier();
   lane_sum[t] = value;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if t < half { lane_sum[t] += lane_sum[t + half]; }
+  }
   workgroupBarrier();
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) { total += lane_sum[i]; }
-  return total;
+  return lane_sum[0];
 }

@@ -199,9 +199,7 @@ impl<'a> Decoder<'a> {
         assert!(self.len + count <= self.buffers.caches[0].rows(), "no room for {count} more tokens");
         let step = self.step.take().unwrap_or_else(|| self.record_choice(true));
         let mut recorder = Recorder::new(self.model.gpu());
-        for _ in 0..count {
-            recorder.run(&step, None).await?;
-        }
+        recorder.repeat(&step, count).await?;
         self.step = Some(step);
         self.len += count;
         self.hand_over(recorder, count).await

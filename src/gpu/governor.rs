@@ -66,7 +66,6 @@ impl Piece {
 struct Submitted {
     piece: Piece,
     at: Instant,
-    index: wgpu::SubmissionIndex,
     done: oneshot::Receiver<()>,
 }
 
@@ -233,13 +232,10 @@ impl Gpu {
     }
 
     /// Hands a piece over as soon as the device may have it.
-    pub(super) async fn submit_piece(
-        &self,
-        commands: wgpu::CommandBuffer,
-        piece: Piece,
-    ) -> Result<wgpu::SubmissionIndex> {
+    pub(super) async fn submit_piece(&self, commands: Vec<wgpu::CommandBuffer>, piece: Piece) -> Result<()> {
         if piece.is_empty() {
-            return Ok(self.queue.submit([commands]));
+            self.queue.submit(commands);
+            return Ok(());
         }
         #[cfg(not(target_arch = "wasm32"))]
         self.device.poll(wgpu::PollType::Poll).map_err(|error| lost(&error))?;
@@ -247,7 +243,7 @@ impl Gpu {
             self.wait_for(oldest).await?;
         }
         let at = Instant::now();
-        let index = self.queue.submit([commands]);
+        self.queue.submit(commands);
         let (sender, done) = oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             // The receiver is gone only when nobody waits any more.
@@ -255,13 +251,12 @@ impl Gpu {
         });
         let mut state = self.governor.state();
         state.submissions = state.submissions.wrapping_add(1);
-        state.queue.push_back(Submitted { piece, at, index: index.clone(), done });
-        Ok(index)
+        state.queue.push_back(Submitted { piece, at, done });
+        Ok(())
     }
 
     async fn wait_for(&self, mut submitted: Submitted) -> Result<()> {
-        drive(self, Some(submitted.index.clone()))?;
-        (&mut submitted.done).await.map_err(|error| lost(&error))?;
+        drive(self, &mut submitted.done).await?.map_err(|error| lost(&error))?;
         self.governor.state().done(&submitted, Done { at: Instant::now(), exact: true });
         self.check()
     }

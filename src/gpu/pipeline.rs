@@ -1,5 +1,7 @@
 //! Shaders as whole files put together, and their parameter blocks.
 
+use std::borrow::Cow;
+
 /// Scalar type of one field of a parameter block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParamKind {
@@ -24,15 +26,16 @@ pub trait Params: bytemuck::Pod {
     const FIELDS: &'static [Param];
 }
 
-/// One compiled form of a kernel: WGSL files put together, never edited.
+/// One compiled form of a kernel: WGSL files put together, never edited, and declarations made for the types of its
+/// buffers.
 #[derive(Debug, Clone)]
 pub struct Shader {
     /// Stem of the kernel's WGSL file.
     pub kernel: &'static str,
     /// Which alternatives were put in, such as `"bf16"`; empty if there is one form only.
     pub variant: String,
-    /// The files' texts, shared parts first.
-    pub parts: Vec<&'static str>,
+    /// The files' texts, shared parts and declarations first.
+    pub parts: Vec<Cow<'static, str>>,
     /// Fields of `struct Params`.
     pub params: &'static [Param],
 }

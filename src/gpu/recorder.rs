@@ -12,7 +12,9 @@ use crate::error::Result;
 /// (see [`GpuOptions::piece_seconds`](super::GpuOptions::piece_seconds)).
 pub struct Recorder<'g> {
     gpu: &'g Gpu,
-    /// `None`: nothing since the last piece.
+    /// What is encoded of the piece, in order.
+    encoded: Vec<wgpu::CommandBuffer>,
+    /// What is being encoded behind it; `None`: nothing.
     encoder: Option<wgpu::CommandEncoder>,
     piece: Piece,
     mappings: Vec<Mapping>,
@@ -21,7 +23,7 @@ pub struct Recorder<'g> {
 impl<'g> Recorder<'g> {
     /// Starts with nothing.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, encoder: None, piece: Piece::default(), mappings: Vec::new() }
+        Self { gpu, encoded: Vec::new(), encoder: None, piece: Piece::default(), mappings: Vec::new() }
     }
 
     /// Replays a plan; with a profiler, each dispatch is timed. On a slow device much of it may have run when this
@@ -36,12 +38,42 @@ impl<'g> Recorder<'g> {
         let mut next = 0;
         while next < ops.len() {
             let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
-            encode_all(self.encoder(), &ops[next..end], profiler.as_deref_mut());
+            self.encode(&ops[next..end], 1, profiler.as_deref_mut());
             if end < ops.len() {
                 self.flush().await?;
             }
             next = end;
         }
+        Ok(())
+    }
+
+    /// Replays a plan so many times.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn repeat(&mut self, plan: &Plan, times: usize) -> Result<()> {
+        #[cfg(target_arch = "wasm32")]
+        plan.compiled(self.gpu).await;
+        let ops = plan.ops(self.gpu);
+        // Those that fit into the piece as they are go to the encoder together.
+        let mut whole = 0;
+        for _ in 0..times {
+            let mut next = 0;
+            while next < ops.len() {
+                let end = self.gpu.governor.fill(&mut self.piece, &plan.costs, next);
+                if end - next == ops.len() {
+                    whole += 1;
+                } else {
+                    self.encode(ops, std::mem::take(&mut whole), None);
+                    self.encode(&ops[next..end], 1, None);
+                    if end < ops.len() {
+                        self.flush().await?;
+                    }
+                }
+                next = end;
+            }
+        }
+        self.encode(ops, whole, None);
         Ok(())
     }
 
@@ -66,18 +98,73 @@ impl<'g> Recorder<'g> {
         self.flush().await
     }
 
+    /// Encodes operations so many times; natively many of them on several threads, since each takes the host about as long
+    /// as it takes a large GPU.
+    fn encode(&mut self, ops: &[Op], times: usize, mut profiler: Option<&mut Profiler>) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if profiler.is_none() {
+            let threads = threads(times * ops.len());
+            if threads > 1 {
+                self.encode_on(threads, ops, times);
+                return;
+            }
+        }
+        for _ in 0..times {
+            encode_all(self.encoder(), ops, profiler.as_deref_mut());
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn encode_on(&mut self, threads: usize, ops: &[Op], times: usize) {
+        let device = &self.gpu.device;
+        let encode = |ops: &[Op], times: usize| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            (0..times).for_each(|_| encode_all(&mut encoder, ops, None));
+            encoder.finish()
+        };
+        // Each thread has a part of the list, or the whole of it some times.
+        let shares: Vec<_> = match times {
+            1 => ops.chunks(ops.len().div_ceil(threads)).map(|ops| (ops, 1)).collect(),
+            _ => {
+                let each = times.div_ceil(threads);
+                (0..times).step_by(each).map(|done| (ops, each.min(times - done))).collect()
+            }
+        };
+        self.encoded.extend(self.encoder.take().map(wgpu::CommandEncoder::finish));
+        std::thread::scope(|scope| {
+            let others: Vec<_> =
+                shares[1..].iter().map(|&(ops, times)| scope.spawn(move || encode(ops, times))).collect();
+            self.encoded.push(encode(shares[0].0, shares[0].1));
+            self.encoded
+                .extend(others.into_iter().map(|other| other.join().expect("encoding does not panic")));
+        });
+    }
+
     fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
         let device = &self.gpu.device;
         self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let Some(encoder) = self.encoder.take() else { return Ok(()) };
-        let piece = std::mem::take(&mut self.piece);
-        let index = self.gpu.submit_piece(encoder.finish(), piece).await?;
-        self.mappings.drain(..).for_each(|mapping| mapping.start(index.clone()));
+        self.encoded.extend(self.encoder.take().map(wgpu::CommandEncoder::finish));
+        if self.encoded.is_empty() {
+            return Ok(());
+        }
+        let (piece, encoded) = (std::mem::take(&mut self.piece), std::mem::take(&mut self.encoded));
+        self.gpu.submit_piece(encoded, piece).await?;
+        self.mappings.drain(..).for_each(Mapping::start);
         Ok(())
     }
+}
+
+/// On how many threads so many operations are encoded.
+#[cfg(not(target_arch = "wasm32"))]
+fn threads(operations: usize) -> usize {
+    // Fewer are encoded sooner than a thread begins.
+    const EACH: usize = 96;
+    const MOST: usize = 8;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (operations / EACH).clamp(1, cores.min(MOST))
 }
 
 impl Gpu {

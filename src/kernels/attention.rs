@@ -5,11 +5,13 @@
 //! cache during generation and a sliding window are all ranges. That holds for tensors in several parts too:
 //! of a row's range a dispatch takes what lies in its part, and goes on from the parts before.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::storage::{Access, ROUNDING, Width, cells, name_of, storage, written_if};
 use super::{expect_shape, per_element, shader, spread, wgsl};
 use crate::config::Arithmetic;
-use crate::gpu::{Gpu, PlanBuilder, Shader, Tensor, row_parts};
+use crate::gpu::{Dtype, Gpu, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 /// Largest `head_dim` that the kernels hold in workgroup memory.
@@ -132,16 +134,33 @@ impl Pass {
         shader::<AttentionParams>(name, "", &[HEAD, own])
     }
 
-    fn tiled_shader(self, (tile_name, tile, _): Tile) -> Shader {
+    /// Binding and name of the tensors whose rows are operands: queries, keys and values and, in the backward passes, the
+    /// output's gradient.
+    fn operands(self) -> &'static [(u32, &'static str)] {
+        let all = &[(2, "q"), (3, "kv"), (4, "dy")];
+        if self == Self::Forward { &all[..2] } else { all }
+    }
+
+    /// The output, in the forward pass.
+    fn output(self, dtype: Dtype) -> Option<Cow<'static, str>> {
+        (self == Self::Forward).then(|| storage(4, "y", dtype, Width::Four, Access::ReadWrite))
+    }
+
+    fn tiled_shader(self, (tile_name, tile, _): Tile, dtype: Dtype) -> Shader {
         let (name, own) = match self {
             Self::Forward => ("attention_tiled", wgsl!("attention_tiled")),
             Self::Dq => ("attention_tiled_dq", wgsl!("attention_tiled_dq")),
             Self::Dkv => ("attention_tiled_dkv", wgsl!("attention_tiled_dkv")),
         };
-        shader::<AttentionParams>(name, tile_name, &[tile, ITEMS, PRODUCTS, own])
+        let read = |&(binding, name)| storage(binding, name, dtype, Width::Four, Access::Read);
+        let mut parts = vec![tile.into(), ROUNDING.into()];
+        parts.extend(self.operands().iter().map(read));
+        parts.extend(self.output(dtype));
+        parts.extend([ITEMS, PRODUCTS, own].map(Cow::from));
+        shader::<AttentionParams>(name, format!("{}-{tile_name}", name_of(dtype)), &parts)
     }
 
-    fn cooperative_shader(self, head_dim: usize) -> Shader {
+    fn cooperative_shader(self, head_dim: usize, dtype: Dtype) -> Shader {
         let (name, own) = match self {
             Self::Forward => ("attention_coop", wgsl!("attention_coop")),
             Self::Dq => ("attention_coop_dq", wgsl!("attention_coop_dq")),
@@ -151,8 +170,12 @@ impl Pass {
             ..=64 => ("64", wgsl!("shared/coop_attention_64")),
             _ => ("128", wgsl!("shared/coop_attention_128")),
         };
-        let parts = [COOPERATIVE, chunks, ITEMS, COOPERATIVE_TILES, COOPERATIVE_PRODUCTS, own];
-        shader::<AttentionParams>(name, columns, &parts)
+        let cell = if dtype == Dtype::F16 { wgsl!("shared/cell_16") } else { wgsl!("shared/cell_32") };
+        let mut parts = [COOPERATIVE, chunks, cell, ROUNDING].map(Cow::from).to_vec();
+        parts.extend(self.operands().iter().map(|&(binding, name)| cells(binding, name)));
+        parts.extend(self.output(dtype));
+        parts.extend([ITEMS, COOPERATIVE_TILES, COOPERATIVE_PRODUCTS, own].map(Cow::from));
+        shader::<AttentionParams>(name, format!("{}-{columns}", name_of(dtype)), &parts)
     }
 
     /// How many tiles of `size` there are: of a key head's queries, or of keys once for each query head, since there
@@ -164,26 +187,40 @@ impl Pass {
         }
     }
 
-    /// The shader, and the grid for `rows` rows of queries or (in [`Self::Dkv`]) of keys.
-    fn plan(self, kernel: AttentionKernel, rows: usize, heads: &Heads) -> (Shader, [u32; 3]) {
+    /// The shader for queries, keys and values of a type, and the grid for `rows` rows of queries or (in [`Self::Dkv`])
+    /// of keys.
+    fn plan(self, kernel: AttentionKernel, dtype: Dtype, rows: usize, heads: &Heads) -> (Shader, [u32; 3]) {
         assert!(kernel.suits(heads.head_dim), "{kernel:?} cannot compute {heads:?}");
+        assert!(kernel != AttentionKernel::Rows || dtype == Dtype::F32, "{kernel:?} reads f32");
         match kernel {
             AttentionKernel::Rows if self == Self::Dkv => (self.rows_shader(), spread(rows * heads.kv_heads)),
             AttentionKernel::Rows => (self.rows_shader(), spread(rows * heads.heads)),
             AttentionKernel::Tiled => {
                 let tile = self.tile(heads.head_dim);
-                (self.tiled_shader(tile), spread(self.tiles(rows, tile.2, heads)))
+                (self.tiled_shader(tile, dtype), spread(self.tiles(rows, tile.2, heads)))
             }
             AttentionKernel::Cooperative => {
                 let tiles = self.tiles(rows, COOPERATIVE_ROWS, heads);
-                (self.cooperative_shader(heads.head_dim), spread(tiles))
+                (self.cooperative_shader(heads.head_dim, dtype), spread(tiles))
             }
         }
     }
 }
 
-fn delta_shader() -> Shader {
-    shader::<AttentionDeltaParams>("attention_delta", "", &[wgsl!("attention_delta")])
+/// Types of queries, keys and values.
+const TYPES: [Dtype; 2] = [Dtype::F32, Dtype::F16];
+
+/// With f16 also the gradient as an operand.
+fn delta_shader((dtype, width): (Dtype, Width)) -> Shader {
+    let parts = [
+        width.text().into(),
+        ROUNDING.into(),
+        storage(1, "y", dtype, width, Access::Read),
+        storage(2, "dy", Dtype::F32, width, Access::Read),
+        written_if(4, "operand", (dtype != Dtype::F32).then_some(dtype), width),
+        wgsl!("attention_delta").into(),
+    ];
+    shader::<AttentionDeltaParams>("attention_delta", format!("{}{}", name_of(dtype), width.suffix()), &parts)
 }
 
 fn dkv_sum_shader() -> Shader {
@@ -191,16 +228,22 @@ fn dkv_sum_shader() -> Shader {
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    let mut all = vec![delta_shader(), dkv_sum_shader()];
+    let mut all = vec![dkv_sum_shader()];
+    let deltas = [(Dtype::F32, Width::One), (Dtype::F32, Width::Four), (Dtype::F16, Width::Four)];
+    all.extend(deltas.map(delta_shader));
     for pass in PASSES {
         all.push(pass.rows_shader());
-        all.extend([64, 128, 256].map(|head_dim| pass.tiled_shader(pass.tile(head_dim))));
+        for dtype in TYPES {
+            all.extend([64, 128, 256].map(|head_dim| pass.tiled_shader(pass.tile(head_dim), dtype)));
+        }
     }
     all
 }
 
 pub(super) fn cooperative_shaders() -> Vec<Shader> {
-    PASSES.iter().flat_map(|pass| [64, 128].map(|head_dim| pass.cooperative_shader(head_dim))).collect()
+    let types = || TYPES.into_iter().flat_map(|dtype| [64, 128].map(|head_dim| (head_dim, dtype)));
+    let of = |pass: Pass| types().map(move |(head_dim, dtype)| pass.cooperative_shader(head_dim, dtype));
+    PASSES.into_iter().flat_map(of).collect()
 }
 
 /// Number and width of the heads.
@@ -243,7 +286,7 @@ impl Heads {
     }
 }
 
-/// What the forward pass reads and writes.
+/// What the forward pass reads and writes. Queries, keys, values and the output are all in f32 or all in f16.
 pub struct AttentionForward<'a> {
     /// The rows of `kv` that each row attends (never none), `[rows, 2]`.
     pub kv_range: &'a Tensor,
@@ -270,6 +313,7 @@ pub fn attention_with(
     io: &AttentionForward<'_>,
 ) {
     let rows = io.q.rows();
+    assert!([io.kv, io.y].iter().all(|tensor| tensor.dtype() == io.q.dtype()), "one type");
     expect_shape("q", io.q, rows, heads.q_width());
     expect_shape("y", io.y, rows, heads.q_width());
     expect_shape("kv", io.kv, io.kv.rows(), heads.kv_width());
@@ -277,7 +321,7 @@ pub fn attention_with(
     expect_shape("kv_range", io.kv_range, rows, 2);
     for part in row_parts(&[io.kv_range, io.q, io.y, io.lse]) {
         let [kv_range, q, y, lse] = [io.kv_range, io.q, io.y, io.lse].map(|tensor| tensor.slice(&part));
-        let (shader, grid) = Pass::Forward.plan(kernel, part.len(), heads);
+        let (shader, grid) = Pass::Forward.plan(kernel, io.q.dtype(), part.len(), heads);
         for held in row_parts(&[io.kv]) {
             let params = heads.params(part.len(), &held);
             let bindings = [&kv_range, &q, &io.kv.slice(&held), &y, &lse];
@@ -286,7 +330,7 @@ pub fn attention_with(
     }
 }
 
-/// What the backward pass reads and writes; shapes as in [`attention`].
+/// What the backward pass reads and writes; shapes and types as in [`attention`], gradients in f32.
 pub struct AttentionBackward<'a> {
     /// Keys of each query row, `[rows, 2]`.
     pub kv_range: &'a Tensor,
@@ -296,7 +340,7 @@ pub struct AttentionBackward<'a> {
     pub q: &'a Tensor,
     /// Keys and values.
     pub kv: &'a Tensor,
-    /// The forward pass's output. Its memory is used for something else once it has been read.
+    /// The forward pass's output.
     pub y: &'a Tensor,
     /// The forward pass's log-sum-exp.
     pub lse: &'a Tensor,
@@ -304,6 +348,10 @@ pub struct AttentionBackward<'a> {
     pub dy: &'a Tensor,
     /// Workspace `[rows, heads]`.
     pub delta: &'a Tensor,
+    /// Workspace of the shape of `q`, f32.
+    pub by_head: &'a Tensor,
+    /// Workspace of the shape and type of `q`, if that is not f32: `dy` as an operand.
+    pub dy_operand: Option<&'a Tensor>,
     /// Gradient of `q`, written.
     pub dq: &'a Tensor,
     /// Gradient of `kv`, written.
@@ -323,7 +371,7 @@ pub fn attention_backward_with(
     io: &AttentionBackward<'_>,
 ) {
     let rows = io.q.rows();
-    for (name, tensor) in [("q", io.q), ("y", io.y), ("dy", io.dy), ("dq", io.dq)] {
+    for (name, tensor) in [("q", io.q), ("y", io.y), ("dy", io.dy), ("dq", io.dq), ("by_head", io.by_head)] {
         expect_shape(name, tensor, rows, heads.q_width());
     }
     for (name, tensor) in [("kv", io.kv), ("dkv", io.dkv)] {
@@ -332,21 +380,29 @@ pub fn attention_backward_with(
     for (name, tensor) in [("lse", io.lse), ("delta", io.delta)] {
         expect_shape(name, tensor, rows, heads.heads);
     }
-    let queries = row_parts(&[io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq]);
-    let keys = row_parts(&[io.query_range, io.kv, io.dkv, io.y, io.dq]);
+    assert_eq!(io.dy_operand.map_or(Dtype::F32, Tensor::dtype), io.q.dtype(), "operands have one type");
+    let of_queries = [io.kv_range, io.q, io.y, io.lse, io.dy, io.delta, io.dq];
+    let queries = row_parts(&[&of_queries, io.dy_operand.as_slice()].concat());
+    let keys = row_parts(&[io.query_range, io.kv, io.dkv, io.by_head, io.dq]);
+    let width = Width::of_lines(&[heads.head_dim]);
     for rows in &queries {
         let [y, dy, delta] = [io.y, io.dy, io.delta].map(|tensor| tensor.slice(rows));
+        let operand = io.dy_operand.map(|tensor| tensor.slice(rows));
         let items = rows.len() * heads.heads;
         let params = AttentionDeltaParams { items: items as u32, head_dim: heads.head_dim as u32 };
-        plan.dispatch(delta_shader(), &params, &[&y, &dy, &delta], spread(items.div_ceil(64)));
+        let bindings = [&[&y, &dy, &delta], operand.as_ref().as_slice()].concat();
+        let shader = delta_shader((io.y.dtype(), width));
+        plan.dispatch(shader, &params, &bindings, spread(items.div_ceil(64)));
     }
+    // What the passes read of it.
+    let io_dy = io.dy_operand.unwrap_or(io.dy);
     for rows in &keys {
         // The gradients of keys and values by each head; dq's turn is later.
         let of_keys = |tensor: &Tensor| tensor.slice(rows);
-        let (kv, dkv, by_head) = (of_keys(io.kv), of_keys(io.dkv), [io.dq, io.y].map(of_keys));
-        let (shader, grid) = Pass::Dkv.plan(kernel, rows.len(), heads);
+        let (kv, dkv, by_head) = (of_keys(io.kv), of_keys(io.dkv), [io.dq, io.by_head].map(of_keys));
+        let (shader, grid) = Pass::Dkv.plan(kernel, io.q.dtype(), rows.len(), heads);
         for held in &queries {
-            let [q, dy, lse, delta] = [io.q, io.dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
+            let [q, dy, lse, delta] = [io.q, io_dy, io.lse, io.delta].map(|tensor| tensor.slice(held));
             let query_range = of_keys(io.query_range);
             let mut bindings = vec![&query_range, &q, &kv, &dy, &lse, &delta];
             match kernel {
@@ -368,9 +424,9 @@ pub fn attention_backward_with(
     }
     for rows in &queries {
         let of_q = |tensor: &Tensor| tensor.slice(rows);
-        let [kv_range, q, dy] = [io.kv_range, io.q, io.dy].map(of_q);
+        let [kv_range, q, dy] = [io.kv_range, io.q, io_dy].map(of_q);
         let [lse, delta, dq] = [io.lse, io.delta, io.dq].map(of_q);
-        let (shader, grid) = Pass::Dq.plan(kernel, rows.len(), heads);
+        let (shader, grid) = Pass::Dq.plan(kernel, io.q.dtype(), rows.len(), heads);
         for held in &keys {
             let bindings = [&kv_range, &q, &io.kv.slice(held), &dy, &lse, &delta, &dq];
             plan.dispatch(shader.clone(), &heads.params(rows.len(), held), &bindings, grid);

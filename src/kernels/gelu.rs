@@ -1,8 +1,9 @@
 //! GELU in its tanh form, with and without a gate, forward and backward. See `shaders/gelu.wgsl`,
 //! `shaders/gelu_backward.wgsl`.
 
-use super::{expect_shape, per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
+use super::activation::{self, Backward, Forward};
+use super::{expect_shape, shader, wgsl};
+use crate::gpu::{PlanBuilder, Shader, Tensor};
 use crate::params;
 
 params! {
@@ -17,46 +18,48 @@ fn form(gated: bool) -> (&'static str, &'static str) {
     if gated { ("gated", wgsl!("shared/gated")) } else { ("plain", wgsl!("shared/plain")) }
 }
 
-fn forward_shader(gated: bool) -> Shader {
-    let (name, part) = form(gated);
-    shader::<GeluParams>("gelu", name, &[GELU, part, wgsl!("gelu")])
+fn forward_shader(gated: bool, types: Forward) -> Shader {
+    let ((form, part), (name, mut parts)) = (form(gated), types.parts());
+    parts.extend([GELU, part, wgsl!("gelu")].map(Into::into));
+    shader::<GeluParams>("gelu", format!("{form}-{name}"), &parts)
 }
 
-fn backward_shader(gated: bool) -> Shader {
-    let (name, part) = form(gated);
-    shader::<GeluParams>("gelu_backward", name, &[GELU, part, wgsl!("gelu_backward")])
+fn backward_shader(gated: bool, types: Backward) -> Shader {
+    let ((form, part), (name, mut parts)) = (form(gated), types.parts());
+    parts.extend([GELU, part, wgsl!("gelu_backward")].map(Into::into));
+    shader::<GeluParams>("gelu_backward", format!("{form}-{name}"), &parts)
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    [false, true].into_iter().flat_map(|gated| [forward_shader(gated), backward_shader(gated)]).collect()
+    let mut all = Vec::new();
+    for gated in [false, true] {
+        all.extend(Forward::ALL.map(|types| forward_shader(gated, types)));
+        all.extend(Backward::ALL.map(|types| backward_shader(gated, types)));
+    }
+    all
 }
 
 /// Whether `x` holds gate and up, or nothing but what is activated.
-fn is_gated(x: &Tensor, width: usize) -> bool {
-    x.columns() == 2 * width
+fn is_gated(x: &Tensor, y: &Tensor) -> bool {
+    let gated = x.columns() == 2 * y.columns();
+    expect_shape("x", x, y.rows(), if gated { 2 } else { 1 } * y.columns());
+    gated
 }
 
-/// `y = gelu(gate) ⊙ up` for `x [rows, 2·width]`, gate, then up; `y = gelu(x)` for `x [rows, width]`;
-/// `y [rows, width]`.
-pub fn gelu(plan: &mut PlanBuilder, x: &Tensor, y: &Tensor) {
-    let (rows, width) = (y.rows(), y.columns());
-    let gated = is_gated(x, width);
-    expect_shape("x", x, rows, if gated { 2 * width } else { width });
-    for part in row_parts(&[x, y]) {
-        let bindings = [&x.slice(&part), &y.slice(&part)];
-        let params = GeluParams { rows: part.len() as u32, width: width as u32 };
-        plan.dispatch(forward_shader(gated), &params, &bindings, per_element(part.len() * width));
-    }
+fn params(y: &Tensor) -> impl Fn(usize) -> GeluParams {
+    let width = y.columns() as u32;
+    move |rows| GeluParams { rows: rows as u32, width }
 }
 
-/// Puts the gradient for `dy [rows, width]` in the place of `x`, and `y` in the place of `dy`.
-pub fn gelu_backward(plan: &mut PlanBuilder, x: &Tensor, dy: &Tensor) {
-    let (rows, width) = (dy.rows(), dy.columns());
-    let gated = is_gated(x, width);
-    expect_shape("x", x, rows, if gated { 2 * width } else { width });
-    for part in row_parts(&[x, dy]) {
-        let bindings = [&x.slice(&part), &dy.slice(&part)];
-        let params = GeluParams { rows: part.len() as u32, width: width as u32 };
-        plan.dispatch(backward_shader(gated), &params, &bindings, per_element(part.len() * width));
-    }
+/// `y = gelu(gate) ⊙ up` for `x [rows, 2·width]`, gate, then up; `y = gelu(x)` for `x [rows, width]`; `y [rows, width]`.
+/// Types and `kept` as in [`swiglu`](super::swiglu::swiglu).
+pub fn gelu(plan: &mut PlanBuilder, x: &Tensor, y: &Tensor, kept: Option<&Tensor>) {
+    let gated = is_gated(x, y);
+    activation::forward(plan, |types| forward_shader(gated, types), params(y), x, y, kept);
+}
+
+/// Puts the gradient for `dy [rows, width]` in the place of `x`, and writes `y`; both in f32 or both in f16.
+pub fn gelu_backward(plan: &mut PlanBuilder, x: &Tensor, dy: &Tensor, y: &Tensor) {
+    let gated = is_gated(x, y);
+    activation::backward(plan, |types| backward_shader(gated, types), params(y), [x, dy, y]);
 }

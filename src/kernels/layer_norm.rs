@@ -1,6 +1,7 @@
 //! LayerNorm, forward and backward. See `shaders/layer_norm.wgsl`, `shaders/layer_norm_backward.wgsl`.
 
-use super::{ROW, expect_shape, shader, spread, wgsl};
+use super::norms::{Backward, Forward, backward_parts, bias_part, forward_parts};
+use super::{expect_shape, shader, spread, wgsl};
 use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
@@ -14,58 +15,69 @@ params! {
     pub struct LayerNormBackwardParams { rows: u32, width: u32, accumulate: u32, }
 }
 
-fn forward_shader() -> Shader {
-    shader::<LayerNormParams>("layer_norm", "", &[ROW, wgsl!("layer_norm")])
+fn forward_shader(types: Forward) -> Shader {
+    let (name, mut parts) = forward_parts(types, 6);
+    parts.extend([bias_part(types), wgsl!("layer_norm").into()]);
+    shader::<LayerNormParams>("layer_norm", name, &parts)
 }
 
-fn backward_shader() -> Shader {
-    shader::<LayerNormBackwardParams>("layer_norm_backward", "", &[ROW, wgsl!("layer_norm_backward")])
+fn backward_shader(types: Backward) -> Shader {
+    let (name, mut parts) = backward_parts(types);
+    parts.push(wgsl!("layer_norm_backward").into());
+    shader::<LayerNormBackwardParams>("layer_norm_backward", name, &parts)
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    vec![forward_shader(), backward_shader()]
+    let forward = Forward::all().into_iter().map(forward_shader);
+    forward.chain(Backward::all().into_iter().map(backward_shader)).collect()
 }
 
-/// `y = (x − mean)·rstd·weight + bias`: `x`, `y` `[rows, width]`, `weight`, `bias` `[width]`;
-/// `rstd [rows]` is kept for the backward pass.
+/// `y = (x − mean)·rstd·weight + bias`: `x`, `y` and, if there is to be another copy of `x`, `kept` `[rows, width]`,
+/// `weight`, `bias` `[width]`; `rstd [rows]` is for the backward pass. Types as in
+/// [`rms_norm`](super::rms_norm::rms_norm).
 pub fn layer_norm(
     plan: &mut PlanBuilder,
     x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    [weight, bias]: [&Tensor; 2],
     eps: f32,
-    y: &Tensor,
-    rstd: &Tensor,
+    [y, rstd]: [&Tensor; 2],
+    kept: Option<&Tensor>,
 ) {
     let (rows, width) = (x.rows(), x.columns());
     expect_shape("y", y, rows, width);
     assert!(weight.len() == width && bias.len() == width, "one weight and one bias per column");
     assert_eq!(rstd.len(), rows, "one rstd per row");
-    for part in row_parts(&[x, y, rstd]) {
+    let shader = forward_shader(Forward::of(x, y, kept));
+    for part in row_parts(&[&[x, y, rstd], kept.as_slice()].concat()) {
         let [x, y, rstd] = [x, y, rstd].map(|tensor| tensor.slice(&part));
+        let kept = kept.map(|kept| kept.slice(&part));
         let params = LayerNormParams { rows: part.len() as u32, width: width as u32, eps };
-        plan.dispatch(forward_shader(), &params, &[&x, weight, bias, &y, &rstd], spread(part.len()));
+        let bindings = [&[&x, weight, &y, &rstd, bias], kept.as_ref().as_slice()].concat();
+        plan.dispatch(shader.clone(), &params, &bindings, spread(part.len()));
     }
 }
 
-/// `dx (+)=` the gradient for `dy`; `+=` if `accumulate`.
+/// `dx (+)=` the gradient for `dy`; `+=` if `accumulate`. `operand` gets `dx` once more, in f16. `x` is f32 or bf16.
 pub fn layer_norm_backward(
     plan: &mut PlanBuilder,
-    x: &Tensor,
+    [x, rstd]: [&Tensor; 2],
     weight: &Tensor,
-    rstd: &Tensor,
     dy: &Tensor,
     dx: &Tensor,
+    operand: Option<&Tensor>,
     accumulate: bool,
 ) {
     let (rows, width) = (x.rows(), x.columns());
     expect_shape("dy", dy, rows, width);
     expect_shape("dx", dx, rows, width);
     assert!(weight.len() == width && rstd.len() == rows, "one weight per column, one rstd per row");
-    for part in row_parts(&[x, rstd, dy, dx]) {
+    let shader = backward_shader(Backward::of(x, operand));
+    for part in row_parts(&[&[x, rstd, dy, dx], operand.as_slice()].concat()) {
         let [x, rstd, dy, dx] = [x, rstd, dy, dx].map(|tensor| tensor.slice(&part));
+        let operand = operand.map(|operand| operand.slice(&part));
         let (rows, width) = (part.len() as u32, width as u32);
         let params = LayerNormBackwardParams { rows, width, accumulate: accumulate.into() };
-        plan.dispatch(backward_shader(), &params, &[&x, weight, &rstd, &dy, &dx], spread(part.len()));
+        let bindings = [&[&x, weight, &rstd, &dy, &dx], operand.as_ref().as_slice()].concat();
+        plan.dispatch(shader.clone(), &params, &bindings, spread(part.len()));
     }
 }

@@ -21,6 +21,7 @@ params! {
     pub struct MatmulNtParams {
         m: u32, n: u32, k: u32, r: u32,
         ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+        lde: u32, e_offset: u32, second: u32, third: u32,
         has_bias: u32, has_residual: u32,
         scale: f32,
         dropout_module: u32, first_row: u32,
@@ -91,11 +92,43 @@ impl<'a> Columns<'a> {
     pub(super) fn is_aligned(&self) -> bool {
         self.tensor.columns().is_multiple_of(4) && self.first.is_multiple_of(4)
     }
+
+    /// Whether 16 bytes at a time can be.
+    pub(super) fn in_eights(&self) -> bool {
+        let unit = 16 / self.tensor.dtype().size();
+        self.tensor.columns().is_multiple_of(unit) && self.first.is_multiple_of(unit)
+    }
 }
 
 impl<'a> From<&'a Tensor> for Columns<'a> {
     fn from(tensor: &'a Tensor) -> Self {
         Self { tensor, first: 0, count: tensor.columns() }
+    }
+}
+
+/// Products beside each other in one: their widths along N (of a gradient's product along K), two or three of them, each
+/// with rows of `F` or `B` of its own and with columns of its own in `e`, which stand there in the same order. Multiples
+/// of [`Beside::UNIT`].
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a>(pub &'a [usize]);
+
+impl Beside<'_> {
+    /// A width's divisor.
+    pub const UNIT: usize = 16;
+    /// One product, with nothing beside it.
+    pub const NONE: Self = Beside(&[]);
+
+    /// Where the second and the third begin, of `total`.
+    pub(super) fn starts(self, total: usize) -> [u32; 2] {
+        assert!(self.0.len() <= 3 && (self.0.is_empty() || self.0.iter().sum::<usize>() == total), "widths");
+        assert!(self.0.iter().all(|width| width.is_multiple_of(Self::UNIT)), "{self:?}");
+        let start = |i: usize| if self.0.len() > i { self.0[..i].iter().sum() } else { total };
+        [start(1) as u32, start(2) as u32]
+    }
+
+    /// Whether no tile of this size is of two of them.
+    pub(super) fn all_in(self, size: usize) -> bool {
+        self.0.iter().all(|width| width.is_multiple_of(size))
     }
 }
 
@@ -105,8 +138,12 @@ pub struct Nt<'a> {
     pub x: Columns<'a>,
     /// `[N, K]`, as stored.
     pub weight: &'a Tensor,
-    /// LoRA's part: `e = s·x·Aᵀ [M, R]` and `F = B [N, R]`.
+    /// LoRA's part: `e = s·x·Aᵀ`, R columns of `[M, any]` from `e_first` on, and `F = B [N, R]`.
     pub extension: Option<(&'a Tensor, &'a Tensor)>,
+    /// See `extension`.
+    pub e_first: usize,
+    /// Projections beside each other, each with R columns of `e`.
+    pub beside: Beside<'a>,
     /// `[N]`.
     pub bias: Option<&'a Tensor>,
     /// Of `y`'s whole shape; not the same memory as `y`.
@@ -123,7 +160,18 @@ impl<'a> Nt<'a> {
     /// `y = x·Wᵀ`, to be refined.
     pub fn new(x: impl Into<Columns<'a>>, weight: &'a Tensor, y: impl Into<Columns<'a>>) -> Self {
         let (x, y) = (x.into(), y.into());
-        Self { x, weight, extension: None, bias: None, residual: None, y, scale: 1.0, dropout: None }
+        Self {
+            x,
+            weight,
+            extension: None,
+            e_first: 0,
+            beside: Beside::NONE,
+            bias: None,
+            residual: None,
+            y,
+            scale: 1.0,
+            dropout: None,
+        }
     }
 
     /// Adds a product with LoRA's A to a plan. Not for a frozen weight: its result must not depend on whether there is
@@ -139,7 +187,12 @@ impl<'a> Nt<'a> {
         if matmul_coop::add_nt(plan, self) {
             return;
         }
-        self.add_with(plan, Tile::for_shape(self.x.tensor.rows(), self.y.count));
+        // A tile's low-rank columns are those of one projection.
+        let tile = match Tile::for_shape(self.x.tensor.rows(), self.y.count) {
+            tile if self.beside.all_in(tile.columns()) => tile,
+            _ => Tile::Tall,
+        };
+        self.add_with(plan, tile);
     }
 
     /// As [`Self::add_to`], with a tile of the caller's choice.
@@ -150,15 +203,18 @@ impl<'a> Nt<'a> {
         assert!(self.bias.is_none_or(|b| b.len() == n), "one bias per column");
         let absent = plan.gpu().absent();
         let (e, f) = self.extension.unwrap_or((&absent, &absent));
-        let r = self.extension.map_or(0, |(e, _)| e.columns());
+        let r = self.extension.map_or(0, |(_, f)| f.columns());
         if r > 0 {
-            expect_shape("e", e, m, r);
+            expect_shape("e", e, m, e.columns());
             expect_shape("F", f, n, r);
+            assert!(self.e_first + r * self.beside.0.len().max(1) <= e.columns(), "e has R columns for each");
         }
+        let [second, third] = self.beside.starts(n);
         let of_rows = [Some(self.x.tensor), self.extension.map(|_| e), self.residual, Some(self.y.tensor)];
         let of_columns = [Some(self.weight), self.extension.map(|_| f), self.bias];
         let slice = |tensor: Option<&Tensor>, part: &Range<usize>| tensor.map(|tensor| tensor.slice(part));
         let columns = parts_of(&of_columns);
+        assert!(self.beside.0.is_empty() || columns.len() == 1, "products beside each other are in one part");
         for rows in parts_of(&of_rows) {
             let [x, e, residual, y] =
                 of_rows.map(|tensor| slice(tensor, &rows).unwrap_or(plan.gpu().absent()));
@@ -174,6 +230,10 @@ impl<'a> Nt<'a> {
                     x_offset: self.x.first as u32,
                     ldy: y.columns() as u32,
                     y_offset: (self.y.first + columns.start) as u32,
+                    lde: e.columns() as u32,
+                    e_offset: self.e_first as u32,
+                    second,
+                    third,
                     has_bias: self.bias.is_some().into(),
                     has_residual: self.residual.is_some().into(),
                     scale: self.scale,
@@ -183,7 +243,8 @@ impl<'a> Nt<'a> {
                 let bindings = [&x, &weight, &e, &f, &bias, &residual, &y];
                 let dropout = self.dropout.is_some();
                 let in_fours = self.x.is_aligned() && k.is_multiple_of(4);
-                let shader = nt_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
+                let reads = Reads { x: x.dtype(), weight: self.weight.dtype(), in_fours };
+                let shader = nt_shader(reads, tile, dropout);
                 let grid = tile.grid(rows.len(), columns.len());
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
             }
@@ -197,8 +258,13 @@ pub struct Nn<'a> {
     pub x: Columns<'a>,
     /// `[K, N]`, as stored.
     pub weight: &'a Tensor,
-    /// LoRA's part: `e = s·dy·B [M, R]` and `F = A [R, N]`.
+    /// LoRA's part: `e = s·dy·B`, R columns of `[M, any]` from `e_first` on, and `F = A [R, N]`.
     pub extension: Option<(&'a Tensor, &'a Tensor)>,
+    /// See `extension`.
+    pub e_first: usize,
+    /// In a product with LoRA's B: projections beside each other, whose columns of `x` and rows of `weight` make N columns of
+    /// `y` each.
+    pub beside: Beside<'a>,
     /// `[M, N]`.
     pub y: &'a Tensor,
     /// `+=` instead of `=`.
@@ -218,6 +284,8 @@ impl<'a> Nn<'a> {
             x: x.into(),
             weight,
             extension: None,
+            e_first: 0,
+            beside: Beside::NONE,
             y,
             accumulate: false,
             scale: 1.0,
@@ -229,6 +297,7 @@ impl<'a> Nn<'a> {
     /// Adds a product with LoRA's B to a plan.
     pub fn add_low_rank_to(&self, plan: &mut PlanBuilder) {
         if !matmul_narrow::add_narrow_nn(plan, self) {
+            assert!(self.beside.0.is_empty(), "products with B beside each other are narrow");
             self.add_to(plan);
         }
     }
@@ -262,10 +331,11 @@ impl<'a> Nn<'a> {
         assert_eq!(self.x.tensor.rows(), m, "y has x's rows");
         let absent = plan.gpu().absent();
         let (e, f) = self.extension.unwrap_or((&absent, &absent));
-        let r = self.extension.map_or(0, |(e, _)| e.columns());
+        let r = self.extension.map_or(0, |(_, f)| f.rows());
         if r > 0 {
-            expect_shape("e", e, m, r);
+            expect_shape("e", e, m, e.columns());
             expect_shape("F", f, r, n);
+            assert!(self.e_first + r <= e.columns(), "e has R columns");
         }
         let of_rows = [Some(self.x.tensor), self.extension.map(|_| e), Some(self.y)];
         let of_weight = parts_of(&[frozen.then_some(self.weight)]);
@@ -293,8 +363,8 @@ impl<'a> Nn<'a> {
                     r: rank.map_or(0, |part| part.len()) as u32,
                     ldx: x.columns() as u32,
                     x_offset: (self.x.first + inner.map_or(0, |part| part.start)) as u32,
-                    lde: r as u32,
-                    e_offset: rank.map_or(0, |part| part.start) as u32,
+                    lde: e.columns() as u32,
+                    e_offset: (self.e_first + rank.map_or(0, |part| part.start)) as u32,
                     accumulate: (accumulate && shares == 1).into(),
                     share: share as u32,
                     scale: self.scale,
@@ -306,7 +376,8 @@ impl<'a> Nn<'a> {
                 let dropout = self.dropout.is_some();
                 let strides = [params.ldx, params.x_offset, params.k, params.n];
                 let in_fours = strides.iter().all(|stride| stride.is_multiple_of(4));
-                let shader = nn_shader(Reads { dtype: self.weight.dtype(), in_fours }, tile, dropout);
+                let reads = Reads { x: x.dtype(), weight: self.weight.dtype(), in_fours };
+                let shader = nn_shader(reads, tile, dropout);
                 let grid = [grid[0], grid[1], shares as u32];
                 dispatch(plan, dropout, shader, &params, &bindings, grid);
                 if shares > 1 {

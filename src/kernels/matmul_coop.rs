@@ -1,9 +1,13 @@
 //! Products with a frozen weight in whole tiles of cooperative matrices: f16 operands, f32 sums. [`matmul`](super::matmul)
 //! chooses between these and the plain ones: shapes that do not fit go there. See `shaders/matmul_{nt,nn}_coop.wgsl`.
 
-use super::matmul::{Nn, Nt};
-use super::matmul_tiles::{WORKGROUPS, share_of};
-use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl, widen_part};
+use std::borrow::Cow;
+
+use super::coop_tile::{COOP_TILES, CoopForm, CoopTile};
+use super::matmul::{Beside, Nn, Nt};
+use super::matmul_tiles::{most_shares, share_of};
+use super::storage::{ROUNDING, eights, name_of};
+use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
 use crate::params;
@@ -13,6 +17,7 @@ params! {
     pub struct MatmulNtCoopParams {
         k: u32, r: u32,
         ldx: u32, x_offset: u32, ldy: u32, y_offset: u32,
+        lde: u32, e_offset: u32, second: u32, third: u32,
         has_bias: u32, has_residual: u32,
     }
 }
@@ -21,7 +26,7 @@ params! {
     /// Parameter block of `matmul_nn_coop.wgsl`.
     pub struct MatmulNnCoopParams {
         m: u32, n: u32, k: u32, r: u32,
-        ldx: u32, x_offset: u32,
+        ldx: u32, x_offset: u32, lde: u32, e_offset: u32,
         accumulate: u32, share: u32,
     }
 }
@@ -31,75 +36,47 @@ params! {
     pub struct SumSharesParams { count: u32, at: u32, stride: u32, shares: u32, accumulate: u32, }
 }
 
-/// Output tile of one workgroup in a product with a frozen weight, rows × columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CoopTile {
-    /// 128 × 128.
-    Large,
-    /// 64 × 64, where large ones do not fit, or would leave the device idle.
-    Small,
-}
-
-/// Both.
-pub const COOP_TILES: [CoopTile; 2] = [CoopTile::Large, CoopTile::Small];
-
-/// Steps of K in one go; divides K.
-const BK: usize = 32;
-
-impl CoopTile {
-    fn part(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Large => ("128x128", wgsl!("shared/coop_tile_128x128")),
-            Self::Small => ("64x64", wgsl!("shared/coop_tile_64x64")),
-        }
-    }
-
-    fn size(self) -> usize {
-        match self {
-            Self::Large => 128,
-            Self::Small => 64,
-        }
-    }
-
-    fn grid(self, m: usize, n: usize, shares: usize) -> [u32; 3] {
-        [(n / self.size()) as u32, (m / self.size()) as u32, shares as u32]
-    }
-
-    /// Whether an `m × n` product over `k` consists of whole tiles.
-    pub fn fits(self, m: usize, n: usize, k: usize) -> bool {
-        m > 0 && m.is_multiple_of(self.size()) && n.is_multiple_of(self.size()) && k.is_multiple_of(BK)
-    }
-
-    /// The tile for such a product, if there is one.
-    pub fn for_shape(m: usize, n: usize, k: usize) -> Option<Self> {
-        let large = (m / 128) * (n / 128) >= WORKGROUPS;
-        COOP_TILES.into_iter().find(|tile| tile.fits(m, n, k) && (*tile == Self::Small || large))
-    }
-}
-
 pub(super) const ENABLE: &str = wgsl!("shared/cooperative");
 const TILED: &str = wgsl!("shared/coop_matmul");
 
-/// Name and files of a weight storage.
-fn weight_parts(dtype: Dtype) -> (&'static str, Vec<&'static str>) {
-    match widen_part(dtype) {
-        Some((name, widen)) => (name, vec![widen, wgsl!("shared/coop_weight_16")]),
-        None => ("f32", vec![wgsl!("shared/coop_weight_32")]),
+/// Types of a product's operands.
+#[derive(Clone, Copy)]
+struct Types {
+    x: Dtype,
+    weight: Dtype,
+}
+
+impl Types {
+    fn of(x: &Tensor, weight: &Tensor) -> Self {
+        Self { x: x.dtype(), weight: weight.dtype() }
+    }
+
+    fn name(self, tile: CoopTile) -> String {
+        format!("{}-{}-{}", name_of(self.x), name_of(self.weight), tile.name())
+    }
+
+    fn parts(self, tile: CoopTile, b: &'static str, kernel: &'static str) -> Vec<Cow<'static, str>> {
+        vec![
+            ENABLE.into(),
+            ROUNDING.into(),
+            eights(1, "x", self.x),
+            eights(2, "weights", self.weight),
+            tile.text(),
+            b.into(),
+            TILED.into(),
+            kernel.into(),
+        ]
     }
 }
 
-fn nt_shader(dtype: Dtype, tile: CoopTile) -> Shader {
-    let ((weight, weight_parts), (tile, tile_part)) = (weight_parts(dtype), tile.part());
-    let rest = [tile_part, wgsl!("shared/coop_b_along_k"), TILED, wgsl!("matmul_nt_coop")];
-    let parts = [&[ENABLE], &weight_parts[..], &rest].concat();
-    shader::<MatmulNtCoopParams>("matmul_nt_coop", format!("{weight}-{tile}"), &parts)
+fn nt_shader(types: Types, tile: CoopTile) -> Shader {
+    let parts = types.parts(tile, wgsl!("shared/coop_b_along_k"), wgsl!("matmul_nt_coop"));
+    shader::<MatmulNtCoopParams>("matmul_nt_coop", types.name(tile), &parts)
 }
 
-fn nn_shader(dtype: Dtype, tile: CoopTile) -> Shader {
-    let ((weight, weight_parts), (tile, tile_part)) = (weight_parts(dtype), tile.part());
-    let rest = [tile_part, wgsl!("shared/coop_b_along_n"), TILED, wgsl!("matmul_nn_coop")];
-    let parts = [&[ENABLE], &weight_parts[..], &rest].concat();
-    shader::<MatmulNnCoopParams>("matmul_nn_coop", format!("{weight}-{tile}"), &parts)
+fn nn_shader(types: Types, tile: CoopTile) -> Shader {
+    let parts = types.parts(tile, wgsl!("shared/coop_b_along_n"), wgsl!("matmul_nn_coop"));
+    shader::<MatmulNnCoopParams>("matmul_nn_coop", types.name(tile), &parts)
 }
 
 fn sum_shares_shader() -> Shader {
@@ -110,8 +87,13 @@ fn sum_shares_shader() -> Shader {
 pub(super) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for tile in COOP_TILES {
-        for dtype in WEIGHT_DTYPES {
-            all.extend([nt_shader(dtype, tile), nn_shader(dtype, tile)]);
+        for types in
+            [Dtype::F32, Dtype::F16].into_iter().flat_map(|x| WEIGHT_DTYPES.map(|weight| Types { x, weight }))
+        {
+            all.push(nt_shader(types, tile));
+            if tile.has(CoopForm::Nn) {
+                all.push(nn_shader(types, tile));
+            }
         }
     }
     all
@@ -129,39 +111,49 @@ pub(super) fn one_part(tensors: &[&Tensor]) -> bool {
 /// Adds a product to a plan whose arithmetic is f16, if whole tiles fit it.
 pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
+    let fits = plan.arithmetic() == Arithmetic::F16
+        && product.scale == 1.0
+        && product.dropout.is_none()
+        && x.in_eights()
+        && one_part(&[x.tensor, weight, y.tensor]);
+    let tile = CoopTile::choose(CoopForm::Nt, [x.tensor.rows(), y.count, x.count], product.beside, 1);
+    let Some(tile) = tile.filter(|_| fits) else { return false };
+    add_nt_with(plan, product, tile);
+    true
+}
+
+/// Adds a product that fits them, as [`Nt::add_to`] does, in tiles of the caller's choice.
+pub fn add_nt_with(plan: &mut PlanBuilder, product: &Nt<'_>, tile: CoopTile) {
+    let Nt { x, weight, y, .. } = product;
     let (m, n, k) = (x.tensor.rows(), y.count, x.count);
-    let Some(tile) = CoopTile::for_shape(m, n, k) else { return false };
-    let plain = product.scale == 1.0 && product.dropout.is_none();
-    if plan.arithmetic() != Arithmetic::F16
-        || !plain
-        || !x.is_aligned()
-        || !one_part(&[x.tensor, weight, y.tensor])
-    {
-        return false;
-    }
+    assert!(tile.fits(m, n, k), "{tile:?} for {m} × {n} over {k}");
     expect_shape("weight", weight, n, k);
     let absent = plan.gpu().absent();
     let (e, f) = product.extension.unwrap_or((&absent, &absent));
+    let [second, third] = product.beside.starts(n);
     let params = MatmulNtCoopParams {
         k: k as u32,
-        r: product.extension.map_or(0, |(e, _)| e.columns() as u32),
+        r: product.extension.map_or(0, |(_, f)| f.columns() as u32),
         ldx: x.tensor.columns() as u32,
         x_offset: x.first as u32,
         ldy: y.tensor.columns() as u32,
         y_offset: y.first as u32,
+        lde: e.columns() as u32,
+        e_offset: product.e_first as u32,
+        second,
+        third,
         has_bias: product.bias.is_some().into(),
         has_residual: product.residual.is_some().into(),
     };
     let (bias, residual) = (product.bias.unwrap_or(&absent), product.residual.unwrap_or(&absent));
     let bindings = [x.tensor, weight, e, f, bias, residual, y.tensor];
-    plan.dispatch(nt_shader(weight.dtype(), tile), &params, &bindings, tile.grid(m, n, 1));
-    true
+    plan.dispatch(nt_shader(Types::of(x.tensor, weight), tile), &params, &bindings, tile.grid(m, n, 1));
 }
 
 /// As [`add_nt`].
 pub(super) fn add_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Some(tile) = tile_nn(plan, product) else { return false };
-    add_tiled_nn(plan, product, tile);
+    add_nn_with(plan, product, tile);
     true
 }
 
@@ -175,14 +167,17 @@ fn tile_nn(plan: &PlanBuilder, product: &Nn<'_>) -> Option<CoopTile> {
     let fits = plan.arithmetic() == Arithmetic::F16
         && product.scale == 1.0
         && product.dropout.is_none()
-        && x.is_aligned()
+        && x.in_eights()
         && one_part(&[x.tensor, weight, y]);
-    CoopTile::for_shape(y.rows(), y.columns(), x.count).filter(|_| fits)
+    let splits = product.shares.map_or(1, |parts| most_shares(x.count, parts.rows()));
+    CoopTile::choose(CoopForm::Nn, [y.rows(), y.columns(), x.count], Beside::NONE, splits).filter(|_| fits)
 }
 
-fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
+/// As [`add_nt_with`].
+pub fn add_nn_with(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
     let Nn { x, weight, y, .. } = product;
     let (m, n, k) = (y.rows(), y.columns(), x.count);
+    assert!(tile.has(CoopForm::Nn) && tile.fits(m, n, k), "{tile:?} for {m} × {n} over {k}");
     expect_shape("weight", weight, k, n);
     let absent = plan.gpu().absent();
     let (e, f) = product.extension.unwrap_or((&absent, &absent));
@@ -196,14 +191,16 @@ fn add_tiled_nn(plan: &mut PlanBuilder, product: &Nn<'_>, tile: CoopTile) {
         m: m as u32,
         n: n as u32,
         k: k as u32,
-        r: product.extension.map_or(0, |(e, _)| e.columns() as u32),
+        r: product.extension.map_or(0, |(_, f)| f.rows() as u32),
         ldx: x.tensor.columns() as u32,
         x_offset: x.first as u32,
+        lde: e.columns() as u32,
+        e_offset: product.e_first as u32,
         accumulate: (product.accumulate && shares == 1).into(),
         share: share as u32,
     };
     let bindings = [x.tensor, weight, e, f, to];
-    plan.dispatch(nn_shader(weight.dtype(), tile), &params, &bindings, tile.grid(m, n, shares));
+    plan.dispatch(nn_shader(Types::of(x.tensor, weight), tile), &params, &bindings, tile.grid(m, n, shares));
     if shares > 1 {
         sum_shares(plan, to, m * n, [0, shares], y, product.accumulate);
     }

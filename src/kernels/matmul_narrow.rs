@@ -1,12 +1,15 @@
 //! Products with LoRA's A and B, and their gradients: one side is narrow. In f16 by cooperative matrices with f32 sums, in
 //! f32 without. See `shaders/matmul_{nt,nn,tn}_narrow.wgsl`.
 
-use super::matmul::{Columns, Nn, Nt, dispatch};
+use std::borrow::Cow;
+
+use super::matmul::{Beside, Columns, Nn, Nt, dispatch};
 use super::matmul_coop::{ENABLE, one_part, sum_shares};
+use super::storage::{Access, ROUNDING, Width, name_of, storage};
 use super::{PCG, STEP, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::error::Result;
-use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor};
+use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
 
 params! {
@@ -23,7 +26,8 @@ params! {
     /// Parameter block of `matmul_nn_narrow.wgsl`.
     pub struct MatmulNnNarrowParams {
         m: u32, n: u32, k: u32,
-        ldx: u32, x_offset: u32,
+        ldx: u32, x_offset: u32, ldy: u32,
+        second: u32, third: u32,
         scale: f32,
     }
 }
@@ -34,68 +38,88 @@ params! {
         m: u32, n: u32, k: u32,
         lda: u32, a_offset: u32, ldb: u32, b_offset: u32,
         share: u32, at: u32, stride: u32, transposed: u32,
+        second: u32, third: u32,
         dropout_module: u32,
     }
 }
 
-/// The files that drop elements, or not, and the variant's name.
-fn dropout_parts(dropout: bool) -> (&'static [&'static str], &'static str) {
-    match dropout {
-        true => (&[STEP, PCG, wgsl!("shared/dropout_hash")], "dropout"),
-        false => (&[wgsl!("shared/dropout_none")], ""),
-    }
+/// Which variant of a kernel.
+#[derive(Clone, Copy)]
+struct Variant {
+    arithmetic: Arithmetic,
+    /// Type of the wide side.
+    wide: Dtype,
+    dropout: bool,
 }
 
-/// The files of the products whose result is narrow, and of those whose sum is over tokens.
-fn product_parts(arithmetic: Arithmetic) -> [&'static [&'static str]; 2] {
-    match arithmetic {
-        Arithmetic::F16 => {
-            [&[ENABLE, wgsl!("shared/coop_narrow")], &[ENABLE, wgsl!("shared/coop_tn_narrow")]]
+impl Variant {
+    fn name(self) -> String {
+        let arithmetic = if self.arithmetic == Arithmetic::F16 { "coop-" } else { "" };
+        let dropout = if self.dropout { "-dropout" } else { "" };
+        format!("{arithmetic}{}{dropout}", name_of(self.wide))
+    }
+
+    /// `product` as a kernel whose result is narrow has it, or, summing over tokens, as one of gradients has; the wide
+    /// side's declaration; and what drops elements of it.
+    fn parts(self, over_tokens: bool, wide: &str, kernel: &'static str) -> Vec<Cow<'static, str>> {
+        let mut parts: Vec<Cow<'static, str>> = Vec::new();
+        if self.arithmetic == Arithmetic::F16 {
+            parts.push(ENABLE.into());
         }
-        Arithmetic::F32 => [&[wgsl!("shared/plain_narrow")], &[wgsl!("shared/plain_tn_narrow")]],
+        let product = match (self.arithmetic, over_tokens) {
+            (Arithmetic::F16, false) => wgsl!("shared/coop_narrow"),
+            (Arithmetic::F16, true) => wgsl!("shared/coop_tn_narrow"),
+            (Arithmetic::F32, false) => wgsl!("shared/plain_narrow"),
+            (Arithmetic::F32, true) => wgsl!("shared/plain_tn_narrow"),
+        };
+        parts.extend([ROUNDING, product].map(Cow::from));
+        parts.push(storage(1, wide, self.wide, Width::Four, Access::Read));
+        if self.dropout {
+            parts.extend([STEP, PCG, wgsl!("shared/dropout_hash")].map(Cow::from));
+        } else {
+            parts.push(wgsl!("shared/dropout_none").into());
+        }
+        parts.push(kernel.into());
+        parts
     }
 }
 
-/// A variant's name.
-fn named(arithmetic: Arithmetic, dropout: &'static str) -> String {
-    let arithmetic = match arithmetic {
-        Arithmetic::F16 => "coop",
-        Arithmetic::F32 => "",
-    };
-    [arithmetic, dropout].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+fn nt_narrow_shader(variant: Variant) -> Shader {
+    let parts = variant.parts(false, "x", wgsl!("matmul_nt_narrow"));
+    shader::<MatmulNtNarrowParams>("matmul_nt_narrow", variant.name(), &parts)
 }
 
-fn nt_narrow_shader(arithmetic: Arithmetic, dropout: bool) -> Shader {
-    let (dropout, name) = dropout_parts(dropout);
-    let [narrow, _] = product_parts(arithmetic);
-    let parts = [narrow, dropout, &[wgsl!("matmul_nt_narrow")]].concat();
-    shader::<MatmulNtNarrowParams>("matmul_nt_narrow", named(arithmetic, name), &parts)
+fn nn_narrow_shader(variant: Variant) -> Shader {
+    let parts = variant.parts(false, "x", wgsl!("matmul_nn_narrow"));
+    shader::<MatmulNnNarrowParams>("matmul_nn_narrow", variant.name(), &parts)
 }
 
-fn nn_narrow_shader(arithmetic: Arithmetic) -> Shader {
-    let [narrow, _] = product_parts(arithmetic);
-    let parts = [narrow, &[wgsl!("matmul_nn_narrow")]].concat();
-    shader::<MatmulNnNarrowParams>("matmul_nn_narrow", named(arithmetic, ""), &parts)
-}
-
-fn tn_narrow_shader(arithmetic: Arithmetic, dropout: bool) -> Shader {
-    let (dropout, name) = dropout_parts(dropout);
-    let [_, narrow] = product_parts(arithmetic);
-    let parts = [narrow, dropout, &[wgsl!("matmul_tn_narrow")]].concat();
-    shader::<MatmulTnNarrowParams>("matmul_tn_narrow", named(arithmetic, name), &parts)
+fn tn_narrow_shader(variant: Variant) -> Shader {
+    let parts = variant.parts(true, "a", wgsl!("matmul_tn_narrow"));
+    shader::<MatmulTnNarrowParams>("matmul_tn_narrow", variant.name(), &parts)
 }
 
 /// The shaders; those in f16 need cooperative matrices.
 pub(super) fn shaders(arithmetic: Arithmetic) -> Vec<Shader> {
-    let mut all = vec![nn_narrow_shader(arithmetic)];
-    for dropout in [false, true] {
-        all.extend([nt_narrow_shader(arithmetic, dropout), tn_narrow_shader(arithmetic, dropout)]);
+    let mut all = Vec::new();
+    for wide in [Dtype::F32, Dtype::F16] {
+        for dropout in [false, true] {
+            let variant = Variant { arithmetic, wide, dropout };
+            all.extend([nt_narrow_shader(variant), tn_narrow_shader(variant)]);
+        }
+        all.push(nn_narrow_shader(Variant { arithmetic, wide, dropout: false }));
     }
     all
 }
 
 /// Columns of a narrow result, at most: x is read again for every 16 of them.
 const NARROW_COLUMNS: usize = 64;
+
+/// Whether narrow products can be made over a wide side of so many columns, of which they read eight at once.
+pub(crate) fn fits_narrow(columns: usize) -> bool {
+    columns.is_multiple_of(8)
+}
+
 /// Edge of the 16 × 16 sums of a workgroup.
 const EDGE: usize = 16;
 
@@ -109,55 +133,69 @@ pub(super) fn add_narrow_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let plain = product.extension.is_none() && product.bias.is_none() && product.residual.is_none();
     let fits = plain
         && weight.dtype() == Dtype::F32
-        && y.count <= NARROW_COLUMNS
+        && (y.count <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16)
         && x.is_aligned()
-        && x.count.is_multiple_of(8)
-        && one_part(&[x.tensor, weight, y.tensor]);
+        && fits_narrow(x.count)
+        && one_part(&[weight]);
     if !fits {
         return false;
     }
-    let params = MatmulNtNarrowParams {
-        m: x.tensor.rows() as u32,
-        n: y.count as u32,
-        k: x.count as u32,
-        ldx: x.tensor.columns() as u32,
-        x_offset: x.first as u32,
-        ldy: y.tensor.columns() as u32,
-        y_offset: y.first as u32,
-        scale: product.scale,
-        dropout_module: product.dropout.unwrap_or(0),
-        first_row: 0,
-    };
     let dropout = product.dropout.is_some();
-    let grid = narrow_grid(x.tensor.rows(), y.count);
-    let shader = nt_narrow_shader(plan.arithmetic(), dropout);
-    dispatch(plan, dropout, shader, &params, &[x.tensor, weight, y.tensor], grid);
+    let variant = Variant { arithmetic: plan.arithmetic(), wide: x.tensor.dtype(), dropout };
+    for rows in row_parts(&[x.tensor, y.tensor]) {
+        let params = MatmulNtNarrowParams {
+            m: rows.len() as u32,
+            n: y.count as u32,
+            k: x.count as u32,
+            ldx: x.tensor.columns() as u32,
+            x_offset: x.first as u32,
+            ldy: y.tensor.columns() as u32,
+            y_offset: y.first as u32,
+            scale: product.scale,
+            dropout_module: product.dropout.unwrap_or(0),
+            first_row: rows.start as u32,
+        };
+        let bindings = [&x.tensor.slice(&rows), weight, &y.tensor.slice(&rows)];
+        let grid = narrow_grid(rows.len(), y.count);
+        dispatch(plan, dropout, nt_narrow_shader(variant), &params, &bindings, grid);
+    }
     true
 }
 
-/// As [`add_narrow_nt`], with LoRA's B.
+/// As [`add_narrow_nt`], with LoRA's B, or with those of projections beside each other.
 pub(super) fn add_narrow_nn(plan: &mut PlanBuilder, product: &Nn<'_>) -> bool {
     let Nn { x, weight, y, .. } = product;
+    let (beside, n) = (product.beside, weight.columns());
     let fits = product.extension.is_none()
         && !product.accumulate
         && weight.dtype() == Dtype::F32
-        && y.columns() <= NARROW_COLUMNS
+        && (n <= NARROW_COLUMNS || x.tensor.dtype() == Dtype::F16 || !beside.0.is_empty())
         && x.is_aligned()
-        && x.count.is_multiple_of(8)
-        && one_part(&[x.tensor, weight, y]);
+        && fits_narrow(x.count)
+        && one_part(&[weight]);
     if !fits {
         return false;
     }
-    let params = MatmulNnNarrowParams {
-        m: y.rows() as u32,
-        n: y.columns() as u32,
-        k: x.count as u32,
-        ldx: x.tensor.columns() as u32,
-        x_offset: x.first as u32,
-        scale: product.scale,
-    };
-    let shader = nn_narrow_shader(plan.arithmetic());
-    plan.dispatch(shader, &params, &[x.tensor, weight, y], narrow_grid(y.rows(), y.columns()));
+    let [second, third] = beside.starts(x.count);
+    let count = beside.0.len().max(1);
+    assert!(weight.rows() == x.count && y.columns() == count * n, "B's rows and columns, {count} times");
+    let variant = Variant { arithmetic: plan.arithmetic(), wide: x.tensor.dtype(), dropout: false };
+    for rows in row_parts(&[x.tensor, y]) {
+        let params = MatmulNnNarrowParams {
+            m: rows.len() as u32,
+            n: n as u32,
+            k: x.count as u32,
+            ldx: x.tensor.columns() as u32,
+            x_offset: x.first as u32,
+            ldy: y.columns() as u32,
+            second,
+            third,
+            scale: product.scale,
+        };
+        let [columns, tiles, _] = narrow_grid(rows.len(), n);
+        let bindings = [&x.tensor.slice(&rows), weight, &y.slice(&rows)];
+        plan.dispatch(nn_narrow_shader(variant), &params, &bindings, [columns, tiles, count as u32]);
+    }
     true
 }
 
@@ -212,6 +250,41 @@ impl Shares {
         transposed: bool,
         dropout: Option<u32>,
     ) {
+        self.add(plan, wide, narrow, Beside::NONE, at, transposed, dropout);
+    }
+
+    /// `parts[z, at..] = wideᵀ·narrow` of products beside each other, which have `r` of `narrow`'s columns each.
+    pub fn add_products(
+        &self,
+        plan: &mut PlanBuilder,
+        wide: Columns<'_>,
+        narrow: &Tensor,
+        [at, r]: [usize; 2],
+        beside: Beside<'_>,
+    ) {
+        if beside.all_in(SHARE_ROWS) {
+            self.add(plan, wide, Columns::of(narrow, 0, r), beside, at, false, None);
+            return;
+        }
+        let mut first = 0;
+        for (i, &width) in beside.0.iter().enumerate() {
+            let wide = Columns::of(wide.tensor, wide.first + first, width);
+            self.add_product(plan, wide, Columns::of(narrow, i * r, r), at + first * r, false, None);
+            first += width;
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "of one kernel")]
+    fn add(
+        &self,
+        plan: &mut PlanBuilder,
+        wide: Columns<'_>,
+        narrow: Columns<'_>,
+        beside: Beside<'_>,
+        at: usize,
+        transposed: bool,
+        dropout: Option<u32>,
+    ) {
         let tokens = wide.tensor.rows();
         assert_eq!(narrow.tensor.rows(), tokens, "both sides have the same rows");
         assert!(Self::count(tokens) <= self.parts.rows(), "{tokens} tokens are more than there is room for");
@@ -221,6 +294,7 @@ impl Shares {
             wide.count,
             wide.first
         );
+        let [second, third] = beside.starts(wide.count);
         let params = MatmulTnNarrowParams {
             m: wide.count as u32,
             n: narrow.count as u32,
@@ -233,12 +307,16 @@ impl Shares {
             at: at as u32,
             stride: self.parts.columns() as u32,
             transposed: transposed.into(),
+            second,
+            third,
             dropout_module: dropout.unwrap_or(0),
         };
         let columns = narrow.count.div_ceil(EDGE) as u32;
         let grid = [columns, wide.count.div_ceil(SHARE_ROWS) as u32, Self::count(tokens) as u32];
         let bindings = [wide.tensor, narrow.tensor, &self.parts];
-        let shader = tn_narrow_shader(plan.arithmetic(), dropout.is_some());
+        let arithmetic = plan.arithmetic();
+        let shader =
+            tn_narrow_shader(Variant { arithmetic, wide: wide.tensor.dtype(), dropout: dropout.is_some() });
         dispatch(plan, dropout.is_some(), shader, &params, &bindings, grid);
     }
 

@@ -43,6 +43,7 @@ pub const FORMS: [Form; 4] = [Form::Columns, Form::Gelu, Form::SiluPairs, Form::
 
 const COLUMNS: &str = wgsl!("shared/matvec_columns");
 const PAIRS: &str = wgsl!("shared/matvec_pairs");
+const ONE: &str = wgsl!("shared/part_one");
 const GELU: &str = wgsl!("shared/gelu");
 const GELU_ACTIVATION: &str = wgsl!("shared/activation_gelu");
 
@@ -50,9 +51,9 @@ impl Form {
     fn parts(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Columns => ("", &[wgsl!("shared/activation_none"), COLUMNS]),
-            Self::Gelu => ("-gelu", &[GELU, GELU_ACTIVATION, COLUMNS]),
+            Self::Gelu => ("-gelu", &[ONE, GELU, GELU_ACTIVATION, COLUMNS]),
             Self::SiluPairs => ("-silu-pairs", &[wgsl!("shared/activation_silu"), PAIRS]),
-            Self::GeluPairs => ("-gelu-pairs", &[GELU, GELU_ACTIVATION, PAIRS]),
+            Self::GeluPairs => ("-gelu-pairs", &[ONE, GELU, GELU_ACTIVATION, PAIRS]),
         }
     }
 

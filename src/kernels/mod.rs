@@ -10,10 +10,12 @@
 //! keep to WebGPU's default limits and to f32 arithmetic; those of [`cooperative_shaders`] multiply in f16 on devices that
 //! can, in plans that may ([`PlanBuilder::in_arithmetic`](crate::gpu::PlanBuilder::in_arithmetic)).
 
+mod activation;
 pub mod adamw;
 pub mod add_rows;
 pub mod attention;
 pub mod attention_token;
+pub mod coop_tile;
 pub mod copy;
 pub mod copy_columns;
 pub mod cross_entropy;
@@ -28,13 +30,20 @@ pub mod matmul_coop;
 pub mod matmul_narrow;
 mod matmul_tiles;
 pub mod matvec;
+mod norms;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
+pub mod rope_heads;
 pub mod sample;
 pub mod step;
+mod storage;
 pub mod swiglu;
 pub mod transpose;
+
+use std::borrow::Cow;
+
+pub(crate) use storage::fits_halves;
 
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, Params, Shader, Tensor};
@@ -83,8 +92,13 @@ fn widen_part(dtype: Dtype) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn shader<P: Params>(kernel: &'static str, variant: impl Into<String>, parts: &[&'static str]) -> Shader {
-    Shader { kernel, variant: variant.into(), parts: parts.to_vec(), params: P::FIELDS }
+fn shader<P: Params>(
+    kernel: &'static str,
+    variant: impl Into<String>,
+    parts: &[impl Into<Cow<'static, str>> + Clone],
+) -> Shader {
+    let parts = parts.iter().cloned().map(Into::into).collect();
+    Shader { kernel, variant: variant.into(), parts, params: P::FIELDS }
 }
 
 /// Every shader that the crate can run, for the tests that hold each against its Rust twin and
@@ -111,6 +125,7 @@ pub fn all_shaders() -> Vec<Shader> {
         reduce::shaders(),
         rms_norm::shaders(),
         rope::shaders(),
+        rope_heads::shaders(),
         sample::shaders(),
         swiglu::shaders(),
         transpose::shaders(),

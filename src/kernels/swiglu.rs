@@ -1,7 +1,8 @@
 //! SwiGLU, forward and backward. See `shaders/swiglu.wgsl`, `shaders/swiglu_backward.wgsl`.
 
-use super::{expect_shape, per_element, shader, wgsl};
-use crate::gpu::{PlanBuilder, Shader, Tensor, row_parts};
+use super::activation::{self, Backward, Forward};
+use super::{expect_shape, shader, wgsl};
+use crate::gpu::{PlanBuilder, Shader, Tensor};
 use crate::params;
 
 params! {
@@ -9,36 +10,36 @@ params! {
     pub struct SwigluParams { rows: u32, width: u32, }
 }
 
-fn forward_shader() -> Shader {
-    shader::<SwigluParams>("swiglu", "", &[wgsl!("swiglu")])
+fn forward_shader(types: Forward) -> Shader {
+    let (name, mut parts) = types.parts();
+    parts.push(wgsl!("swiglu").into());
+    shader::<SwigluParams>("swiglu", name, &parts)
 }
 
-fn backward_shader() -> Shader {
-    shader::<SwigluParams>("swiglu_backward", "", &[wgsl!("swiglu_backward")])
+fn backward_shader(types: Backward) -> Shader {
+    let (name, mut parts) = types.parts();
+    parts.push(wgsl!("swiglu_backward").into());
+    shader::<SwigluParams>("swiglu_backward", name, &parts)
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    vec![forward_shader(), backward_shader()]
+    Forward::ALL.map(forward_shader).into_iter().chain(Backward::ALL.map(backward_shader)).collect()
 }
 
-/// `y = silu(gate) ⊙ up`: `gate_up [rows, 2·width]` holds gate, then up; `y [rows, width]`.
-pub fn swiglu(plan: &mut PlanBuilder, gate_up: &Tensor, y: &Tensor) {
-    let (rows, width) = (y.rows(), y.columns());
-    expect_shape("gate_up", gate_up, rows, 2 * width);
-    for part in row_parts(&[gate_up, y]) {
-        let bindings = [&gate_up.slice(&part), &y.slice(&part)];
-        let params = SwigluParams { rows: part.len() as u32, width: width as u32 };
-        plan.dispatch(forward_shader(), &params, &bindings, per_element(part.len() * width));
-    }
+fn params(y: &Tensor) -> impl Fn(usize) -> SwigluParams {
+    let width = y.columns() as u32;
+    move |rows| SwigluParams { rows: rows as u32, width }
 }
 
-/// Puts the gradient for `dy [rows, width]` in the place of `gate_up`, and `y` in the place of `dy`.
-pub fn swiglu_backward(plan: &mut PlanBuilder, gate_up: &Tensor, dy: &Tensor) {
-    let (rows, width) = (dy.rows(), dy.columns());
-    expect_shape("gate_up", gate_up, rows, 2 * width);
-    for part in row_parts(&[gate_up, dy]) {
-        let bindings = [&gate_up.slice(&part), &dy.slice(&part)];
-        let params = SwigluParams { rows: part.len() as u32, width: width as u32 };
-        plan.dispatch(backward_shader(), &params, &bindings, per_element(part.len() * width));
-    }
+/// `y = silu(gate) ⊙ up`: `x [rows, 2·width]` holds gate, then up, in f32; `y [rows, width]` in f32 or f16. `kept` gets
+/// `x` once more, in f16.
+pub fn swiglu(plan: &mut PlanBuilder, x: &Tensor, y: &Tensor, kept: Option<&Tensor>) {
+    expect_shape("x", x, y.rows(), 2 * y.columns());
+    activation::forward(plan, forward_shader, params(y), x, y, kept);
+}
+
+/// Puts the gradient for `dy [rows, width]` in the place of `x`, and writes `y`; both in f32 or both in f16.
+pub fn swiglu_backward(plan: &mut PlanBuilder, x: &Tensor, dy: &Tensor, y: &Tensor) {
+    expect_shape("x", x, y.rows(), 2 * y.columns());
+    activation::backward(plan, backward_shader, params(y), [x, dy, y]);
 }

@@ -9,11 +9,12 @@ use super::{Branch, Forward, Gradients, LayerWeights, Lora, LoraModule};
 use crate::config::{Activation, ModuleId, NormRole, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::attention::{AttentionBackward, attention_backward};
-use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gelu::gelu_backward;
+use crate::kernels::halves::pack_halves;
 use crate::kernels::head_norm::head_norm_backward;
-use crate::kernels::matmul::{Columns, Nn, matmul_tn};
+use crate::kernels::matmul::{Beside, Columns, Nn, matmul_tn};
 use crate::kernels::rope::{Direction, rope};
+use crate::kernels::rope_heads::{Turn, rope_merge};
 use crate::kernels::swiglu::swiglu_backward;
 
 /// Where in a layer a projection stands, in the order of the forward pass. Projections of one stage read
@@ -47,6 +48,9 @@ pub fn record_backward(plan: &mut PlanBuilder, pass: &Forward<'_>, gradients: &G
     let lowest = modules.map(|m| (m.module.id.layer, stage(m.module.id.projection.role()))).min();
     let Some(lowest) = lowest else { return };
     let layers = pass.model.config().num_hidden_layers;
+    if let Some(operand) = &gradients.operand {
+        pack_halves(plan, &gradients.x, operand);
+    }
     for layer in (lowest.0..layers).rev() {
         pass.restore(plan, layer);
         let layer = Backward { pass, gradients, layer, lowest };
@@ -83,32 +87,32 @@ impl Backward<'_> {
 
         let branch = buffers.branches.as_ref().map(|[_, mlp]| (NormRole::MlpOutput, mlp));
         let dy = self.branch(plan, branch);
-        // The gradient of what is activated goes where that was, and turns into it again.
-        let (activated, inner) = (&buffers.activated, &buffers.gate_up);
-        let dxa = self.output_side(plan, Role::Down, dy.into(), activated, false);
-        match (self.goes_on(Stage::Down), config.hidden_act) {
-            (false, _) => pass.activate(plan, self.layer),
-            (true, Activation::Silu) => swiglu_backward(plan, inner, activated),
-            (true, Activation::GeluTanh) => gelu_backward(plan, inner, activated),
+        // The gradient of the activation's input takes its place, and its result is made again.
+        let (activated, inner) = (&buffers.activated, buffers.inner());
+        let dxa = self.output_side(plan, Role::Down, dy.into(), &g.activated, false);
+        // Where the gradient stops here, what it is turned into is not read any more.
+        match config.hidden_act {
+            Activation::Silu => swiglu_backward(plan, inner, &g.activated, activated),
+            Activation::GeluTanh => gelu_backward(plan, inner, &g.activated, activated),
         }
         self.input_side(plan, Role::Down, activated, dxa);
         if !self.goes_on(Stage::Down) {
             return false;
         }
-        pass.norm_input(plan, self.layer, Stage::GateUp);
+        pass.restore_input(plan, self.layer, Stage::GateUp);
         let (x, dx) = (&buffers.normed, &g.normed);
         if config.family.projection(Role::GateUp).is_some() {
             self.linear(plan, Role::GateUp, x, inner.into(), dx, false);
         } else if config.family.is_gated() {
-            self.linear(plan, Role::Gate, x, Columns::of(inner, 0, width), dx, false);
-            self.linear(plan, Role::Up, x, Columns::of(inner, width, width), dx, true);
+            self.stacked(plan, Stage::GateUp, x, inner, &[(Role::Gate, width), (Role::Up, width)]);
         } else {
             self.linear(plan, Role::Up, x, inner.into(), dx, false);
         }
         if !self.goes_on(Stage::GateUp) {
             return false;
         }
-        self.norm(plan, NormRole::MlpInput, &buffers.middle, &buffers.mlp_rstd);
+        let [_, middle] = buffers.streams();
+        self.norm(plan, NormRole::MlpInput, [middle, &buffers.mlp_rstd]);
         true
     }
 
@@ -125,6 +129,8 @@ impl Backward<'_> {
             return;
         }
         let ranges = pass.inputs.ranges(config.is_sliding);
+        // Where the gradients of queries, keys and values will be.
+        let dy_operand = g.operand.as_ref().map(|_| g.qkv.narrowed(heads.q_width()));
         let io = AttentionBackward {
             kv_range: &ranges.kv_range,
             query_range: &ranges.query_range,
@@ -134,66 +140,136 @@ impl Backward<'_> {
             lse: &buffers.lse,
             dy: &g.attention_out,
             delta: &g.delta,
+            // Nothing else is in there now.
+            by_head: &pass.buffers.qkv.narrowed(heads.q_width()),
+            dy_operand: dy_operand.as_ref(),
             dq: &g.q,
             dkv: &g.kv,
         };
         attention_backward(plan, &heads, &io);
-        if let Some(rope_index) = config.rope {
-            let table = &pass.rope_tables[rope_index];
-            for (dx, count) in [(&g.q, heads.heads), (&g.kv, heads.kv_heads)] {
-                rope(plan, &pass.inputs.positions, table, dx, [count, heads.head_dim], Direction::Backward);
-            }
-        }
         self.query_key_value(plan);
         if self.goes_on(Stage::Qkv) {
-            self.norm(plan, NormRole::AttentionInput, &buffers.x, &buffers.attention_rstd);
+            let [x, _] = buffers.streams();
+            self.norm(plan, NormRole::AttentionInput, [x, &buffers.attention_rstd]);
         }
     }
 
     /// From the gradients of queries, keys and values to that of `normed`.
     fn query_key_value(&self, plan: &mut PlanBuilder) {
-        let (g, buffers) = (self.gradients, self.pass.buffers.layer(self.layer));
-        if let Some(raw) = &buffers.heads_in {
-            for (role, x, rstd, d) in
-                [(NormRole::Query, &raw.q, &raw.q_rstd, &g.q), (NormRole::Key, &raw.k, &raw.k_rstd, &g.kv)]
-            {
-                if let Some(norm) = self.weights().norm(role) {
-                    head_norm_backward(plan, x, &norm.weight, rstd, d);
+        let (g, pass) = (self.gradients, self.pass);
+        let (buffers, heads) = (pass.buffers.layer(self.layer), pass.model.heads());
+        let turn = pass.turn(self.layer);
+        match &buffers.heads_in {
+            None => rope_merge(plan, &turn, [&g.q, &g.kv], &g.qkv),
+            Some(raw) => {
+                for (role, x, rstd, d, count) in [
+                    (NormRole::Query, &raw.q, &raw.q_rstd, &g.q, heads.heads),
+                    (NormRole::Key, &raw.k, &raw.k_rstd, &g.kv, heads.kv_heads),
+                ] {
+                    if let Some(table) = turn.table {
+                        rope(plan, turn.positions, table, d, [count, heads.head_dim], Direction::Backward);
+                    }
+                    if let Some(norm) = self.weights().norm(role) {
+                        head_norm_backward(plan, x, &norm.weight, rstd, d);
+                    }
                 }
+                rope_merge(plan, &Turn { table: None, ..turn }, [&g.q, &g.kv], &g.qkv);
             }
         }
-        self.pass.norm_input(plan, self.layer, Stage::Qkv);
-        let (x, half) = (&buffers.normed, self.pass.model.heads().kv_width() / 2);
-        match &g.qkv {
-            None => {
-                let (k, v) = (Columns::of(&g.kv, 0, half), Columns::of(&g.kv, half, half));
-                self.linear(plan, Role::Query, x, (&g.q).into(), &g.normed, false);
-                self.linear(plan, Role::Key, x, k, &g.normed, true);
-                self.linear(plan, Role::Value, x, v, &g.normed, true);
-            }
-            Some(fused) => {
-                let q_width = g.q.columns();
-                copy_columns(plan, &g.q, Columns::of(fused, 0, q_width));
-                copy_columns(plan, &g.kv, Columns::of(fused, q_width, 2 * half));
-                self.linear(plan, Role::QueryKeyValue, x, fused.into(), &g.normed, false);
-            }
+        pass.restore_input(plan, self.layer, Stage::Qkv);
+        let (x, q_width, half) = (&buffers.normed, heads.q_width(), heads.kv_width() / 2);
+        if pass.model.config().family.projection(Role::QueryKeyValue).is_some() {
+            self.linear(plan, Role::QueryKeyValue, x, (&g.qkv).into(), &g.normed, false);
+            return;
         }
+        let each = [(Role::Query, q_width), (Role::Key, half), (Role::Value, half)];
+        self.stacked(plan, Stage::Qkv, x, &g.qkv, &each);
     }
 
     /// Adds the gradient that went through the norm before attention or MLP (its output's is in
     /// `gradients.normed`) to the residual stream's.
-    fn norm(&self, plan: &mut PlanBuilder, role: NormRole, x: &Tensor, rstd: &Tensor) {
+    fn norm(&self, plan: &mut PlanBuilder, role: NormRole, x_and_rstd: [&Tensor; 2]) {
         let (g, norm) = (self.gradients, self.weights().norm(role).expect("one of the family's"));
-        norm.backward(plan, x, rstd, &g.normed, &g.x, true);
+        norm.backward(plan, x_and_rstd, &g.normed, &g.x, g.operand.as_ref(), true);
     }
 
     /// The gradient of what attention or MLP gave, before the norm on it in families that have one.
     fn branch(&self, plan: &mut PlanBuilder, branch: Option<(NormRole, &Branch)>) -> &Tensor {
         let g = self.gradients;
-        let Some((role, branch)) = branch else { return &g.x };
+        let Some((role, branch)) = branch else { return g.operand.as_ref().unwrap_or(&g.x) };
         let norm = self.weights().norm(role).expect("one of the family's");
-        norm.backward(plan, &branch.x, &branch.rstd, &g.x, &g.normed, false);
-        &g.normed
+        norm.backward(plan, [&branch.x, &branch.rstd], &g.x, &g.normed, g.operand.as_ref(), false);
+        g.operand.as_ref().unwrap_or(&g.normed)
+    }
+
+    /// The adapter's gradients of a stage's projections with input `x`, whose outputs' gradients are beside each other in
+    /// `dy` with these widths, and that of their input in `gradients.normed` where it is needed.
+    fn stacked(&self, plan: &mut PlanBuilder, of: Stage, x: &Tensor, dy: &Tensor, each: &[(Role, usize)]) {
+        let (pass, g) = (self.pass, self.gradients);
+        let dx = &g.normed;
+        let mut first = 0;
+        let each: Vec<_> = each
+            .iter()
+            .map(|&(role, width)| {
+                first += width;
+                (role, Columns::of(dy, first - width, width))
+            })
+            .collect();
+        let is_adapted = each.iter().any(|&(role, _)| self.adapter(role).is_some());
+        let weights = self.weights().stack(of);
+        let stack = pass.lora.and_then(|lora| Some((lora, lora.stack(self.layer, of)?)));
+        let Some((lora, stack)) = stack else {
+            match weights {
+                Some(whole) if !is_adapted => {
+                    if self.goes_on(of) {
+                        Nn::new(dy, &whole.linear.weight, dx).add_to(plan);
+                    }
+                }
+                _ => {
+                    for (i, &(role, dy)) in each.iter().enumerate() {
+                        self.linear(plan, role, x, dy, dx, i > 0);
+                    }
+                }
+            }
+            return;
+        };
+        let (values, r, beside) = (lora.values(), stack.r, Beside(&stack.widths));
+        let projection = pass.model.projection(each[0].0);
+        let xa = pass.buffers.layer(self.layer).xa(projection, stack.columns());
+        let dxa = g.xa.narrowed(stack.columns());
+        let scale = pass.adapter_scale * stack.scale;
+        Nn { scale, beside, ..Nn::new(dy, &stack.b(values), &dxa) }.add_low_rank_to(plan);
+        if self.goes_on(of) {
+            match weights {
+                Some(whole) => {
+                    let extension = Some((&dxa, &stack.a(values)));
+                    Nn { extension, ..Nn::new(dy, &whole.linear.weight, dx) }.add_to(plan);
+                }
+                None => {
+                    for (i, &(role, dy)) in each.iter().enumerate() {
+                        let weight = &self.weights().linear(pass.model.projection(role)).weight;
+                        let (_, module) = self.adapter(role).expect("all are adapted");
+                        let extension = Some((&dxa, &module.a(values)));
+                        let accumulate = i > 0;
+                        Nn { extension, e_first: i * r, accumulate, ..Nn::new(dy, weight, dx) }.add_to(plan);
+                    }
+                }
+            }
+        }
+        match (&g.shares, lora.layer(self.layer)) {
+            (Some(shares), Some((range, _))) => {
+                shares.add_products(plan, dy.into(), &xa, [stack.b_at - range.start, r], beside);
+                shares.add_product(plan, x.into(), (&dxa).into(), stack.a_at - range.start, true, None);
+            }
+            _ => {
+                for (i, &(role, dy)) in each.iter().enumerate() {
+                    let (_, module) = self.adapter(role).expect("all are adapted");
+                    let [xa, dxa] = [&xa, &dxa].map(|of| Columns::of(of, i * r, r));
+                    matmul_tn(plan, dy, xa, &module.b(&g.adapter), None);
+                    matmul_tn(plan, dxa, x, &module.a(&g.adapter), None);
+                }
+            }
+        }
     }
 
     /// The adapter's gradients of one projection with input `x` and output gradient `dy`, and

@@ -5,13 +5,12 @@ use crate::config::{Activation, ModuleId, NormRole, Projection, Role};
 use crate::gpu::{PlanBuilder, Tensor};
 use crate::kernels::add_rows;
 use crate::kernels::attention::{AttentionForward, attention};
-use crate::kernels::copy_columns::copy_columns;
 use crate::kernels::gather::{gather, scatter};
 use crate::kernels::gelu::gelu;
 use crate::kernels::halves::{pack_halves, unpack_halves};
 use crate::kernels::head_norm::head_norm;
-use crate::kernels::matmul::{Columns, Nt};
-use crate::kernels::rope::{Direction, rope};
+use crate::kernels::matmul::{Beside, Columns, Nt};
+use crate::kernels::rope_heads::{Turn, rope_split};
 use crate::kernels::swiglu::swiglu;
 
 /// Keys and values of earlier tokens, for generation.
@@ -90,12 +89,7 @@ impl Forward<'_> {
         let (heads, config) = (model.heads(), &model.config().layers[layer]);
         self.norm_input(plan, layer, Stage::Qkv);
         self.query_key_value(plan, layer);
-        if let Some(rope_index) = config.rope {
-            let table = &self.rope_tables[rope_index];
-            for (x, count) in [(&buffers.q, heads.heads), (&buffers.kv, heads.kv_heads)] {
-                rope(plan, &self.inputs.positions, table, x, [count, heads.head_dim], Direction::Forward);
-            }
-        }
+        rope_split(plan, &self.turn(layer), &self.buffers.qkv, [&buffers.q, &buffers.kv]);
         let kv = match self.cache {
             None => &buffers.kv,
             Some(cache) => {
@@ -110,36 +104,35 @@ impl Forward<'_> {
         self.output(plan, layer, Role::Output, attention_out, branch, [&buffers.x, &buffers.middle]);
     }
 
-    /// Queries, keys and values of `normed`, with the norms of their heads.
+    /// How a layer's queries and keys turn.
+    pub(super) fn turn(&self, layer: usize) -> Turn<'_> {
+        let table = self.model.config().layers[layer].rope.map(|index| &self.rope_tables[index]);
+        Turn { positions: &self.inputs.positions, table, head_dim: self.model.heads().head_dim }
+    }
+
+    /// Queries, keys and values of `normed`, with the norms of their heads, beside each other.
     fn query_key_value(&self, plan: &mut PlanBuilder, layer: usize) {
-        let (buffers, heads) = (self.buffers.layer(layer), self.model.heads());
-        let (x, half) = (&buffers.normed, heads.kv_width() / 2);
-        let q: Columns<'_> = buffers.heads_in.as_ref().map_or(&buffers.q, |raw| &raw.q).into();
-        let k = buffers.heads_in.as_ref().map_or(Columns::of(&buffers.kv, 0, half), |raw| (&raw.k).into());
-        let v = Columns::of(&buffers.kv, half, half);
-        match &self.buffers.qkv {
-            None => {
-                for (role, y) in [(Role::Query, q), (Role::Key, k), (Role::Value, v)] {
-                    self.linear(plan, layer, role, x, y, None);
-                }
-            }
-            Some(fused) => {
-                self.linear(plan, layer, Role::QueryKeyValue, x, fused.into(), None);
-                let mut first = 0;
-                for y in [q, k, v] {
-                    copy_columns(plan, Columns::of(fused, first, y.count), y);
-                    first += y.count;
-                }
-            }
+        let (buffers, heads, qkv) = (self.buffers.layer(layer), self.model.heads(), &self.buffers.qkv);
+        let (x, q_width, half) = (&buffers.normed, heads.q_width(), heads.kv_width() / 2);
+        if self.model.config().family.projection(Role::QueryKeyValue).is_some() {
+            self.linear(plan, layer, Role::QueryKeyValue, x, qkv.into(), None);
+            return;
         }
-        if let Some(raw) = &buffers.heads_in {
-            for (role, x, y, rstd) in [
-                (NormRole::Query, &raw.q, &buffers.q, &raw.q_rstd),
-                (NormRole::Key, &raw.k, &buffers.kv, &raw.k_rstd),
-            ] {
-                if let Some(norm) = self.weights(layer).norm(role) {
-                    head_norm(plan, x, &norm.weight, norm.eps, y, rstd);
-                }
+        let (q, k) = (Columns::of(qkv, 0, q_width), Columns::of(qkv, q_width, half));
+        let raw = buffers.heads_in.as_ref();
+        let whole = raw.is_none().then(|| qkv.into());
+        let each = [
+            (Role::Query, raw.map_or(q, |raw| (&raw.q).into())),
+            (Role::Key, raw.map_or(k, |raw| (&raw.k).into())),
+            (Role::Value, Columns::of(qkv, q_width + half, half)),
+        ];
+        self.stacked(plan, layer, Stage::Qkv, x, whole, &each);
+        let Some(raw) = raw else { return };
+        for (role, x, y, rstd) in
+            [(NormRole::Query, &raw.q, q, &raw.q_rstd), (NormRole::Key, &raw.k, k, &raw.k_rstd)]
+        {
+            if let Some(norm) = self.weights(layer).norm(role) {
+                head_norm(plan, x, &norm.weight, norm.eps, y, rstd);
             }
         }
     }
@@ -152,43 +145,59 @@ impl Forward<'_> {
         if config.family.projection(Role::GateUp).is_some() {
             self.linear(plan, layer, Role::GateUp, normed, inner.into(), None);
         } else if config.family.is_gated() {
-            self.linear(plan, layer, Role::Gate, normed, Columns::of(inner, 0, width), None);
-            self.linear(plan, layer, Role::Up, normed, Columns::of(inner, width, width), None);
+            let [gate, up] = [0, width].map(|first| Columns::of(inner, first, width));
+            let each = [(Role::Gate, gate), (Role::Up, up)];
+            self.stacked(plan, layer, Stage::GateUp, normed, Some(inner.into()), &each);
         } else {
             self.linear(plan, layer, Role::Up, normed, inner.into(), None);
         }
-        self.activate(plan, layer);
-    }
-
-    /// `activated` of `gate_up`.
-    pub(super) fn activate(&self, plan: &mut PlanBuilder, layer: usize) {
-        let LayerBuffers { gate_up, activated, .. } = self.buffers.layer(layer);
-        match self.model.config().hidden_act {
-            Activation::Silu => swiglu(plan, gate_up, activated),
-            Activation::GeluTanh => gelu(plan, gate_up, activated),
+        let (activated, kept) = (&buffers.activated, buffers.kept_gate_up());
+        match config.hidden_act {
+            Activation::Silu => swiglu(plan, inner, activated, kept),
+            Activation::GeluTanh => gelu(plan, inner, activated, kept),
         }
     }
 
     /// `normed`: the input of attention ([`Stage::Qkv`]) or of the MLP.
-    pub(super) fn norm_input(&self, plan: &mut PlanBuilder, layer: usize, stage: Stage) {
-        let LayerBuffers { x, middle, normed, attention_rstd, mlp_rstd, .. } = self.buffers.layer(layer);
+    fn norm_input(&self, plan: &mut PlanBuilder, layer: usize, stage: Stage) {
+        let buffers = self.buffers.layer(layer);
+        let streams = [&buffers.x, &buffers.middle];
+        self.norm_of_input(plan, layer, stage, streams, buffers.kept_streams());
+    }
+
+    /// The same again, from what was kept.
+    pub(super) fn restore_input(&self, plan: &mut PlanBuilder, layer: usize, stage: Stage) {
+        self.norm_of_input(plan, layer, stage, self.buffers.layer(layer).streams(), [None; 2]);
+    }
+
+    fn norm_of_input(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        stage: Stage,
+        [x, middle]: [&Tensor; 2],
+        [kept_x, kept_middle]: [Option<&Tensor>; 2],
+    ) {
+        let LayerBuffers { normed, attention_rstd, mlp_rstd, .. } = self.buffers.layer(layer);
         match stage {
-            Stage::Qkv => self.norm(plan, layer, NormRole::AttentionInput, x, normed, attention_rstd),
-            _ => self.norm(plan, layer, NormRole::MlpInput, middle, normed, mlp_rstd),
+            Stage::Qkv => {
+                self.norm(plan, layer, NormRole::AttentionInput, x, [normed, attention_rstd], kept_x)
+            }
+            _ => self.norm(plan, layer, NormRole::MlpInput, middle, [normed, mlp_rstd], kept_middle),
         }
     }
 
     /// Rounds to 16 bits what is kept so.
     fn keep(&self, plan: &mut PlanBuilder, layer: usize) {
-        for [(x, kept_x), (y, kept_y)] in self.buffers.layer(layer).kept_pairs() {
-            pack_halves(plan, [x, y], [kept_x, kept_y]);
+        for [x, kept] in self.buffers.layer(layer).rounded() {
+            pack_halves(plan, x, kept);
         }
     }
 
     /// The layer's activations as the backward pass reads them.
     pub(super) fn restore(&self, plan: &mut PlanBuilder, layer: usize) {
-        for [(x, kept_x), (y, kept_y)] in self.buffers.layer(layer).kept_pairs() {
-            unpack_halves(plan, [kept_x, kept_y], [x, y]);
+        for [x, kept] in self.buffers.layer(layer).rounded() {
+            unpack_halves(plan, kept, x);
         }
         if self.buffers.recomputed() && layer + 1 < self.model.config().num_hidden_layers {
             self.recompute(plan, layer);
@@ -208,10 +217,10 @@ impl Forward<'_> {
         layer: usize,
         role: NormRole,
         x: &Tensor,
-        y: &Tensor,
-        rstd: &Tensor,
+        y_and_rstd: [&Tensor; 2],
+        kept: Option<&Tensor>,
     ) {
-        self.weights(layer).norm(role).expect("one of the family's").forward(plan, x, y, rstd);
+        self.weights(layer).norm(role).expect("one of the family's").forward(plan, x, y_and_rstd, kept);
     }
 
     /// What attention or MLP adds to the residual stream: from `x` through the linear module `role`, and
@@ -229,7 +238,7 @@ impl Forward<'_> {
             None => self.linear(plan, layer, role, x, after.into(), Some(before)),
             Some((norm, branch)) => {
                 self.linear(plan, layer, role, x, (&branch.x).into(), None);
-                self.norm(plan, layer, norm, &branch.x, after, &branch.rstd);
+                self.norm(plan, layer, norm, &branch.x, [after, &branch.rstd], None);
                 add_rows::add(plan, after, before);
             }
         }
@@ -251,6 +260,47 @@ impl Forward<'_> {
         match self.low_rank(plan, layer, projection, x) {
             None => base.add_to(plan),
             Some((xa, b)) => Nt { extension: Some((&xa, &b)), ..base }.add_to(plan),
+        }
+    }
+
+    /// The projections of a stage: in one product where their weights are one and `whole` has all of their columns.
+    fn stacked(
+        &self,
+        plan: &mut PlanBuilder,
+        layer: usize,
+        of: Stage,
+        x: &Tensor,
+        whole: Option<Columns<'_>>,
+        each: &[(Role, Columns<'_>)],
+    ) {
+        let id = |role: &Role| ModuleId { layer, projection: self.model.projection(*role) };
+        let adapted = self.lora.filter(|lora| each.iter().any(|(role, _)| lora.module(id(role)).is_some()));
+        let low_rank = adapted.and_then(|lora| {
+            let stack = lora.stack(layer, of)?;
+            let xa = self.buffers.layer(layer).xa(id(&each[0].0).projection, stack.columns());
+            let scale = self.adapter_scale * stack.scale;
+            Nt { scale, ..Nt::new(x, &stack.a(lora.values()), &xa) }.add_low_rank_to(plan);
+            Some((xa, stack.b(lora.values()), stack.r))
+        });
+        let extension = low_rank.as_ref().map(|(xa, b, _)| (xa, b));
+        match (self.weights(layer).stack(of), whole) {
+            (Some(stack), Some(y)) if adapted.is_none() || low_rank.is_some() => {
+                let (linear, beside) = (&stack.linear, Beside(&stack.widths));
+                Nt { bias: linear.bias.as_ref(), extension, beside, ..Nt::new(x, &linear.weight, y) }
+                    .add_to(plan);
+            }
+            _ => {
+                for (i, &(role, y)) in each.iter().enumerate() {
+                    let Some((lora, (xa, _, r))) = adapted.zip(low_rank.as_ref()) else {
+                        self.linear(plan, layer, role, x, y, None);
+                        continue;
+                    };
+                    let linear = self.weights(layer).linear(self.model.projection(role));
+                    let b = lora.module(id(&role)).expect("all are adapted").b(lora.values());
+                    let (bias, extension) = (linear.bias.as_ref(), Some((xa, &b)));
+                    Nt { bias, extension, e_first: i * r, ..Nt::new(x, &linear.weight, y) }.add_to(plan);
+                }
+            }
         }
     }
 

@@ -55,6 +55,54 @@ impl<'a> Loader<'a> {
         self.add(name, shape, dtype, Put::AsStored)
     }
 
+    /// Memory for tensors of these names one below the other: all of it, and each of them. `None` if they differ in type
+    /// as they are stored (in f32 they do not), or if one binding cannot hold them all or begin at each.
+    pub(super) fn stack(
+        &self,
+        parts: &[(String, Vec<usize>)],
+        widened: bool,
+    ) -> Result<Option<(Tensor, Vec<Tensor>)>> {
+        const BINDING: usize = 256;
+        let checked = parts.iter().map(|(name, shape)| self.check(name, shape));
+        let mut dtypes = checked.collect::<Result<Vec<_>>>()?;
+        dtypes.dedup();
+        let dtype = match &dtypes[..] {
+            _ if widened => Dtype::F32,
+            &[dtype] => dtype,
+            _ => return Ok(None),
+        };
+        let mut all = parts[0].1.clone();
+        all[0] = parts.iter().map(|(_, shape)| shape[0]).sum();
+        let len = |shape: &[usize]| shape.iter().product::<usize>();
+        let fits = Tensor::byte_size(&all, dtype)
+            .is_some_and(|bytes| bytes <= self.memory.part_limits().bytes)
+            && parts.iter().all(|(_, shape)| (len(shape) * dtype.size()).is_multiple_of(BINDING));
+        if !fits {
+            return Ok(None);
+        }
+        let whole = self.memory.tensor(&parts[0].0, &all, dtype)?;
+        let mut first = 0;
+        let mut views = Vec::with_capacity(parts.len());
+        for (_, shape) in parts {
+            views.push(whole.view(first, shape));
+            first += len(shape);
+        }
+        Ok(Some((whole, views)))
+    }
+
+    /// As [`Self::packed`], to memory of [`Self::stack`].
+    pub(super) fn packed_to(&mut self, name: &str, tensor: Tensor) -> Tensor {
+        self.push(name, &tensor, Put::AsStored);
+        tensor
+    }
+
+    /// As [`Self::widened`], to memory of [`Self::stack`].
+    pub(super) fn widened_to(&mut self, name: &str, tensor: Tensor) -> Result<Tensor> {
+        let stored = self.check(name, tensor.shape())?;
+        self.push(name, &tensor, Put::Widened(stored, 0.0));
+        Ok(tensor)
+    }
+
     /// A tensor widened to f32, plus `add`: norms, biases and positions are small and read by every row.
     pub(super) fn widened(&mut self, name: &str, shape: &[usize], add: f32) -> Result<Tensor> {
         let stored = self.check(name, shape)?;
@@ -76,10 +124,14 @@ impl<'a> Loader<'a> {
 
     fn add(&mut self, name: &str, shape: &[usize], dtype: Dtype, put: Put) -> Result<Tensor> {
         let tensor = self.memory.tensor(name, shape, dtype)?;
+        self.push(name, &tensor, put);
+        Ok(tensor)
+    }
+
+    fn push(&mut self, name: &str, tensor: &Tensor, put: Put) {
         self.total += self.source.info(name).map_or(0, TensorInfo::bytes);
         self.names.push(name.to_owned());
         self.jobs.push((tensor.clone(), put));
-        Ok(tensor)
     }
 
     /// The element type of a tensor that must have this shape.

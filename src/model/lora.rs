@@ -10,8 +10,10 @@ use std::ops::Range;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::backward::{Stage, stage};
+use super::stack::{LoraStack, STACKED, fit, members};
 use crate::checkpoint::{Adapter, AdapterModule};
-use crate::config::{AdaptedModule, InitLoraWeights, LoraConfig, ModelConfig, ModuleId};
+use crate::config::{AdaptedModule, Family, InitLoraWeights, LoraConfig, ModelConfig, ModuleId};
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, Gpu, MemoryUse, Tensor};
 
@@ -60,6 +62,7 @@ impl LoraModule {
 pub struct Lora {
     config: LoraConfig,
     modules: BTreeMap<ModuleId, LoraModule>,
+    stacks: BTreeMap<(usize, Stage), LoraStack>,
     values: Tensor,
     /// Where the flat buffers are cut to fit the device's limits.
     cuts: Vec<usize>,
@@ -120,22 +123,70 @@ impl Lora {
             at += padded(len);
             start
         };
+        let resolved = config.resolve(model)?;
         let mut modules = BTreeMap::new();
-        for (index, module) in config.resolve(model)?.into_iter().enumerate() {
-            let a_at = take(module.r * module.in_features);
-            let b_at = take(module.r * module.out_features);
-            modules.insert(module.id, LoraModule { module, index: index as u32, a_at, b_at });
+        // Every A of a stage, then every B, so that they can be one matrix each.
+        let mut pieces = Vec::new();
+        let indexed: Vec<(u32, AdaptedModule)> = (0..).zip(resolved).collect();
+        let same_stage = |(_, a): &(u32, AdaptedModule), (_, b): &(u32, AdaptedModule)| {
+            let of = |module: &AdaptedModule| (module.id.layer, stage(module.id.projection.role()));
+            of(a) == of(b)
+        };
+        for group in indexed.chunk_by(same_stage) {
+            let mut place = |rows: usize, columns: usize| {
+                let start = take(rows * columns);
+                pieces.push((rows, columns, padded(rows * columns)));
+                start
+            };
+            let a_at: Vec<_> = group.iter().map(|(_, m)| place(m.r, m.in_features)).collect();
+            let b_at: Vec<_> = group.iter().map(|(_, m)| place(m.out_features, m.r)).collect();
+            for (((index, module), a_at), b_at) in group.iter().cloned().zip(a_at).zip(b_at) {
+                modules.insert(module.id, LoraModule { module, index, a_at, b_at });
+            }
         }
-        let pieces = modules.values().flat_map(|module: &LoraModule| {
-            let AdaptedModule { r, in_features, out_features, .. } = module.module;
-            [(r, in_features, module.b_at - module.a_at), (out_features, r, padded(module.b_len()))]
-        });
         let cuts = gpu.part_limits().pack(pieces).ok_or_else(|| {
             let widest = modules.values().map(|module| module.module.in_features).max().unwrap_or(0);
             gpu.too_large("one matrix of the adapter", 4 * (widest * gpu.part_limits().rows) as u64)
         })?;
         let values = gpu.allocate("adapter", &[at], Dtype::F32, &cuts)?;
-        Ok(Self { config: config.clone(), modules, values, cuts })
+        let mut lora = Self { config: config.clone(), modules, stacks: BTreeMap::new(), values, cuts };
+        // Masks differ from projection to projection, so with dropout their inputs do.
+        if config.lora_dropout == 0.0 && lora.values.part_count() <= 1 {
+            lora.stacks = lora.find_stacks(model);
+        }
+        Ok(lora)
+    }
+
+    fn find_stacks(&self, model: &ModelConfig) -> BTreeMap<(usize, Stage), LoraStack> {
+        let places = (0..model.num_hidden_layers).flat_map(|layer| STACKED.map(|stage| (layer, stage)));
+        places.filter_map(|place| Some((place, self.find_stack(model, place)?))).collect()
+    }
+
+    fn find_stack(&self, model: &ModelConfig, (layer, of): (usize, Stage)) -> Option<LoraStack> {
+        let members = members(model.family, of);
+        let all: Vec<_> = members
+            .iter()
+            .map(|&projection| self.module(ModuleId { layer, projection }))
+            .collect::<Option<_>>()?;
+        let first = all.first()?;
+        let (r, scale, in_features) = (first.module.r, first.module.scale, first.module.in_features);
+        let widths: Vec<_> = all.iter().map(|m| m.module.out_features).collect();
+        let alike = all.iter().all(|m| m.module.r == r && m.module.scale == scale);
+        let (mut a_at, mut b_at) = (first.a_at, first.b_at);
+        // Without a gap, and where the kernels' tiles and four columns at a time begin.
+        let dense = all.iter().all(|m| {
+            let here = m.a_at == a_at && m.b_at == b_at;
+            (a_at, b_at) = (a_at + m.a_len(), b_at + m.b_len());
+            here
+        });
+        (alike && dense && fit(&widths) && r.is_multiple_of(4)).then(|| LoraStack {
+            r,
+            scale,
+            in_features,
+            widths,
+            a_at: first.a_at,
+            b_at: first.b_at,
+        })
     }
 
     /// A zeroed buffer of the adapter's layout.
@@ -166,14 +217,33 @@ impl Lora {
         self.modules.get(&id)
     }
 
+    /// The adapters of a stage as one, if they are alike.
+    pub fn stack(&self, layer: usize, stage: Stage) -> Option<&LoraStack> {
+        self.stacks.get(&(layer, stage))
+    }
+
+    /// Columns of `xa` of a projection, or of the stack whose first it is; 0 if that is another's or nobody's.
+    pub(super) fn xa_columns(&self, family: &Family, id: ModuleId) -> usize {
+        let stage = stage(id.projection.role());
+        match self.stack(id.layer, stage) {
+            Some(stack) if members(family, stage).first() == Some(&id.projection) => stack.columns(),
+            Some(_) => 0,
+            None => self.module(id).map_or(0, |module| module.module.r),
+        }
+    }
+
     /// Where the matrices of a layer lie in the flat buffers: from the first to the end of the last, and whether
     /// there is nothing between them. `None` for a layer that is not adapted.
     pub fn layer(&self, layer: usize) -> Option<(Range<usize>, bool)> {
         let mut of_layer = self.modules().filter(|m| m.module.id.layer == layer).peekable();
-        let start = of_layer.peek()?.a_at;
-        let (end, elements) =
-            of_layer.fold((start, 0), |(_, sum), m| (m.b_at + m.b_len(), sum + m.a_len() + m.b_len()));
-        Some((start..end, elements == end - start))
+        let first = of_layer.peek()?.a_at;
+        let range = first..first;
+        let (range, elements) = of_layer.fold((range, 0), |(range, sum), m| {
+            let range = range.start.min(m.a_at)..range.end.max(m.b_at + m.b_len());
+            (range, sum + m.a_len() + m.b_len())
+        });
+        let dense = elements == range.len();
+        Some((range, dense))
     }
 
     /// Elements of the largest layer.
@@ -190,6 +260,11 @@ impl Lora {
     /// The largest rank.
     pub fn max_rank(&self) -> usize {
         self.modules.values().map(|m| m.module.r).max().unwrap_or(0)
+    }
+
+    /// The most columns that `xa` of a projection, or of those of a stack, has.
+    pub fn max_columns(&self) -> usize {
+        self.stacks.values().map(LoraStack::columns).max().unwrap_or(0).max(self.max_rank())
     }
 
     /// Reads the adapter back.

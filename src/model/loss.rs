@@ -125,7 +125,7 @@ pub fn record_loss(
 
     let mut begin = PlanBuilder::new(gpu);
     gather(&mut begin, &inputs.target_rows, &buffers.out, &hidden);
-    weights.norm.forward(&mut begin, &hidden, &normed, &rstd);
+    weights.norm.forward(&mut begin, &hidden, [&normed, &rstd], None);
     begin.clear(&losses);
 
     let chunk_rows = loss.logits.rows();
@@ -150,7 +150,7 @@ pub fn record_loss(
     add_sum(&mut end, &losses, &loss.sum);
     if let Some(gradients) = gradients {
         // Rows past the last chunk that ran hold old values; scatter skips them, as they have no target.
-        weights.norm.backward(&mut end, &hidden, &rstd, &d_normed, &d_hidden, false);
+        weights.norm.backward(&mut end, [&hidden, &rstd], &d_normed, &d_hidden, None, false);
         end.clear(&gradients.x);
         scatter(&mut end, &inputs.target_rows, &d_hidden, &gradients.x);
     }

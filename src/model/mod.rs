@@ -12,6 +12,7 @@ mod loader;
 mod lora;
 mod loss;
 mod norm;
+mod stack;
 mod token;
 mod weights;
 
@@ -23,8 +24,9 @@ pub use inputs::{Inputs, Ranges};
 pub use lora::{Lora, LoraModule};
 pub use loss::{LossBuffers, LossPlans, chunk_rows, record_loss};
 pub use norm::NormWeight;
+pub use stack::LoraStack;
 pub use token::{TokenBuffers, TokenPass};
-pub use weights::{LayerWeights, LinearWeight, WeightBytes, Weights};
+pub use weights::{LayerWeights, LinearStack, LinearWeight, WeightBytes, Weights};
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -15,27 +15,34 @@ pub struct NormWeight {
 }
 
 impl NormWeight {
-    /// `y =` the norm of `x`, both `[rows, width]`; `rstd [rows]` is kept for the backward pass.
-    pub fn forward(&self, plan: &mut PlanBuilder, x: &Tensor, y: &Tensor, rstd: &Tensor) {
-        match &self.bias {
-            None => rms_norm(plan, x, &self.weight, self.eps, y, rstd),
-            Some(bias) => layer_norm(plan, x, &self.weight, bias, self.eps, y, rstd),
-        }
-    }
-
-    /// `dx (+)=` the gradient for `dy`; `+=` if `accumulate`.
-    pub fn backward(
+    /// `y =` the norm of `x`, both `[rows, width]`; `rstd [rows]` is for the backward pass, and so is `kept`, which gets
+    /// `x` once more if it is there.
+    pub fn forward(
         &self,
         plan: &mut PlanBuilder,
         x: &Tensor,
-        rstd: &Tensor,
+        [y, rstd]: [&Tensor; 2],
+        kept: Option<&Tensor>,
+    ) {
+        match &self.bias {
+            None => rms_norm(plan, x, &self.weight, self.eps, [y, rstd], kept),
+            Some(bias) => layer_norm(plan, x, [&self.weight, bias], self.eps, [y, rstd], kept),
+        }
+    }
+
+    /// `dx (+)=` the gradient for `dy`; `+=` if `accumulate`. `operand` gets `dx` once more if it is there.
+    pub fn backward(
+        &self,
+        plan: &mut PlanBuilder,
+        x_and_rstd: [&Tensor; 2],
         dy: &Tensor,
         dx: &Tensor,
+        operand: Option<&Tensor>,
         accumulate: bool,
     ) {
         match self.bias {
-            None => rms_norm_backward(plan, x, &self.weight, rstd, dy, dx, accumulate),
-            Some(_) => layer_norm_backward(plan, x, &self.weight, rstd, dy, dx, accumulate),
+            None => rms_norm_backward(plan, x_and_rstd, &self.weight, dy, dx, operand, accumulate),
+            Some(_) => layer_norm_backward(plan, x_and_rstd, &self.weight, dy, dx, operand, accumulate),
         }
     }
 }

@@ -255,7 +255,7 @@ impl TokenPass<'_> {
             (Some(branch), Some(norm)) => {
                 self.linear(plan, layer, joint, x, &branch.x);
                 let x = branch.x.narrowed(config.hidden_size);
-                norm.forward(plan, &x, &buffers.normed, &branch.rstd);
+                norm.forward(plan, &x, [&buffers.normed, &branch.rstd], None);
                 add_rows::add(plan, &buffers.hidden(config), &buffers.normed);
             }
             _ => self.linear(plan, layer, joint, x, &buffers.hidden),
@@ -274,7 +274,7 @@ impl TokenPass<'_> {
             return (x, Some(RowNorm { weight, eps: Some(*eps) }));
         }
         let buffers = self.buffers;
-        norm.forward(plan, &x.narrowed(weight.len()), &buffers.normed, &buffers.rstd);
+        norm.forward(plan, &x.narrowed(weight.len()), [&buffers.normed, &buffers.rstd], None);
         (&buffers.normed, None)
     }
 
@@ -346,8 +346,8 @@ impl TokenPass<'_> {
         Matvec { e: columns, ..product(Form::Columns, gate_up) }.add_to(plan);
         let (gate_up, y) = (gate_up.narrowed(columns), y.narrowed(columns / 2));
         match form {
-            Form::SiluPairs => swiglu(plan, &gate_up, &y),
-            _ => gelu(plan, &gate_up, &y),
+            Form::SiluPairs => swiglu(plan, &gate_up, &y, None),
+            _ => gelu(plan, &gate_up, &y, None),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::NormWeight;
+use super::backward::Stage;
 use super::loader::Loader;
+use super::stack::{STACKED, fit, members};
 use crate::checkpoint::{Progress, TensorSource};
 use crate::config::{LM_HEAD, ModelConfig, ModuleId, NormKind, NormRole, Projection, TensorKind, TensorSpec};
 use crate::error::Result;
@@ -17,16 +19,30 @@ pub struct LinearWeight {
     pub bias: Option<Tensor>,
 }
 
+/// The frozen linear layers of a stage as one: the same memory as theirs.
+pub struct LinearStack {
+    /// All of them, one below the other.
+    pub linear: LinearWeight,
+    /// `out_features` of each.
+    pub widths: Vec<usize>,
+}
+
 /// The weights of one decoder layer.
 pub struct LayerWeights {
     norms: BTreeMap<NormRole, NormWeight>,
     linears: BTreeMap<Projection, LinearWeight>,
+    stacks: BTreeMap<Stage, LinearStack>,
 }
 
 impl LayerWeights {
     /// A linear layer, one of the family's.
     pub fn linear(&self, projection: Projection) -> &LinearWeight {
         &self.linears[&projection]
+    }
+
+    /// The linear layers of a stage as one, if they are several and lie in memory so.
+    pub fn stack(&self, stage: Stage) -> Option<&LinearStack> {
+        self.stacks.get(&stage)
     }
 
     /// A norm, if the family has it.
@@ -120,9 +136,19 @@ impl Weights {
 impl LayerWeights {
     fn new(loader: &mut Loader<'_>, config: &ModelConfig, layer: usize) -> Result<Self> {
         let family = config.family;
+        // Memory first: the order in which tensors are read is the family's, whatever lies together.
+        let (mut stacks, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for stage in STACKED {
+            let members = members(family, stage);
+            if let Some((whole, each)) = stack(loader, config, layer, &members)? {
+                stacks.insert(stage, whole);
+                places.extend(members.into_iter().zip(each));
+            }
+        }
         let mut linears = BTreeMap::new();
         for &projection in family.projections {
-            linears.insert(projection, linear(loader, config, ModuleId { layer, projection })?);
+            let (id, place) = (ModuleId { layer, projection }, places.remove(&projection));
+            linears.insert(projection, linear(loader, config, id, place)?);
         }
         let mut norms = BTreeMap::new();
         for &(role, _) in family.norms {
@@ -130,7 +156,7 @@ impl LayerWeights {
                 norms.insert(role, norm(loader, config, &name, config.norm_width(role))?);
             }
         }
-        Ok(Self { norms, linears })
+        Ok(Self { norms, linears, stacks })
     }
 }
 
@@ -147,8 +173,20 @@ fn norm(loader: &mut Loader<'_>, config: &ModelConfig, name: &str, width: usize)
     })
 }
 
-fn linear(loader: &mut Loader<'_>, config: &ModelConfig, id: ModuleId) -> Result<LinearWeight> {
+/// A linear layer, in memory of its own or at this place.
+fn linear(
+    loader: &mut Loader<'_>,
+    config: &ModelConfig,
+    id: ModuleId,
+    place: Option<LinearWeight>,
+) -> Result<LinearWeight> {
     let TensorSpec { name, shape, kind } = config.linear_tensor(id);
+    let bias_name = format!("{id}.bias");
+    if let Some(LinearWeight { weight, bias }) = place {
+        let weight = loader.packed_to(&name, weight);
+        let bias = bias.map(|bias| loader.widened_to(&bias_name, bias)).transpose()?;
+        return Ok(LinearWeight { weight, bias });
+    }
     let weight = match (kind, shape.as_slice()) {
         (TensorKind::Conv1d, &[in_features, out_features]) => {
             loader.transposed(&name, in_features, out_features)?
@@ -157,8 +195,36 @@ fn linear(loader: &mut Loader<'_>, config: &ModelConfig, id: ModuleId) -> Result
     };
     let (out_features, _) = config.projection_shape(id.projection);
     let bias = match config.has_bias(id.projection) {
-        true => Some(loader.widened(&format!("{id}.bias"), &[out_features], 0.0)?),
+        true => Some(loader.widened(&bias_name, &[out_features], 0.0)?),
         false => None,
     };
     Ok(LinearWeight { weight, bias })
+}
+
+/// Memory for some projections of a layer as one, and of each of them.
+fn stack(
+    loader: &Loader<'_>,
+    config: &ModelConfig,
+    layer: usize,
+    members: &[Projection],
+) -> Result<Option<(LinearStack, Vec<LinearWeight>)>> {
+    let ids: Vec<_> = members.iter().map(|&projection| ModuleId { layer, projection }).collect();
+    let widths: Vec<_> = members.iter().map(|&projection| config.projection_shape(projection).0).collect();
+    let specs: Vec<_> = ids.iter().map(|&id| config.linear_tensor(id)).collect();
+    let has_bias = |&projection: &Projection| config.has_bias(projection);
+    let is_mixed = members.iter().any(has_bias) && !members.iter().all(has_bias);
+    if !fit(&widths) || is_mixed || specs.iter().any(|spec| spec.kind == TensorKind::Conv1d) {
+        return Ok(None);
+    }
+    let parts: Vec<_> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
+    let named = |id: &ModuleId, width: &usize| (format!("{id}.bias"), vec![*width]);
+    let of_biases: Vec<_> = ids.iter().zip(&widths).map(|(id, width)| named(id, width)).collect();
+    let (mut bias, mut biases) = (None, vec![None; members.len()]);
+    if members.iter().any(has_bias) {
+        let Some((whole, each)) = loader.stack(&of_biases, true)? else { return Ok(None) };
+        (bias, biases) = (Some(whole), each.into_iter().map(Some).collect());
+    }
+    let Some((weight, weights)) = loader.stack(&parts, false)? else { return Ok(None) };
+    let each = weights.into_iter().zip(biases).map(|(weight, bias)| LinearWeight { weight, bias }).collect();
+    Ok(Some((LinearStack { linear: LinearWeight { weight, bias }, widths }, each)))
 }

@@ -78,10 +78,14 @@ impl SessionBuffers {
         options: &SessionOptions,
     ) -> Result<Self> {
         let SessionOptions { rows, positions, arithmetic, .. } = *options;
-        let gradients = Gradients::new(gpu, config, lora, rows)?;
+        let keep = match options.keep() {
+            Keep::Halves if !Keep::suits_halves(gpu, config, lora, rows) => Keep::All,
+            keep => keep,
+        };
+        let gradients = Gradients::new(gpu, config, lora, rows, keep)?;
         gpu.begin(MemoryUse::Moments);
         let moments = [lora.flat(gpu, "first moment")?, lora.flat(gpu, "second moment")?];
-        let activations = PassBuffers::for_training(gpu, config, lora, rows, options.keep())?;
+        let activations = PassBuffers::for_training(gpu, config, lora, rows, keep)?;
         let workspace = Workspace::new(gpu, config, activations, rows, positions, arithmetic)?;
         let norm_parts = gpu.tensor("norm parts", &[NORM_PARTS], Dtype::F32)?;
         Ok(Self { gradients, moments, norm_parts, workspace })
@@ -94,7 +98,6 @@ pub struct Session {
     lora: Rc<Lora>,
     dropout: bool,
     arithmetic: Arithmetic,
-    half_activations: bool,
     workspace: Workspace,
     step: Rc<StepBuffer>,
     gradients: Gradients,
@@ -152,7 +155,6 @@ impl Session {
             lora,
             dropout: options.dropout,
             arithmetic: options.arithmetic,
-            half_activations: options.keep() == Keep::Halves,
             gradients,
             moments,
             norm_parts,
@@ -170,11 +172,11 @@ impl Session {
     /// [`ErrorKind::OutOfMemory`](crate::error::ErrorKind::OutOfMemory).
     pub fn leave_f16(&mut self) -> Result<()> {
         self.set_arithmetic(Arithmetic::F32);
-        if self.half_activations {
+        if self.gradients.operand.is_some() {
             let (gpu, rows) = (&**self.model.gpu(), self.workspace.buffers.out.rows());
             self.workspace.buffers =
                 PassBuffers::for_training(gpu, self.model.config(), &self.lora, rows, Keep::Input)?;
-            self.half_activations = false;
+            self.gradients.leave_f16(gpu)?;
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 use half::f16;
-use postil::gpu::{Gpu, Tensor};
+use postil::gpu::{Dtype, Gpu, Tensor};
 use postil::kernels::attention::{
     self as kernel, ATTENTION_KERNELS, AttentionBackward, AttentionForward, AttentionKernel, Heads,
 };
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run, u32s, unwritten, wide};
+use super::halves::tolerance;
+use super::inputs::{Random, f32s, read, run, stored, u32s, unwritten, unwritten_in, wide};
 use crate::reference::attention::Attention;
 
 /// Scores add up to 256 products; their rounding (under 1e-6, scores being about 1) is a relative error
@@ -18,17 +19,25 @@ const BACKWARD_TOLERANCE: f64 = 1e-5;
 pub const COOPERATIVE_TOLERANCE: f64 = 1e-3;
 pub const COOPERATIVE_BACKWARD_TOLERANCE: f64 = 5e-3;
 
-/// The variants that compute these heads on this device.
-fn kernels(gpu: &Gpu, head_dim: usize) -> impl Iterator<Item = AttentionKernel> {
-    ATTENTION_KERNELS.into_iter().filter(move |kernel| kernel.suits(head_dim) && kernel.runs_on(gpu))
+/// The variants that compute these heads on this device, with the types of queries, keys, values and output.
+fn variants(gpu: &Gpu, head_dim: usize) -> Vec<(AttentionKernel, Dtype)> {
+    let kernels =
+        ATTENTION_KERNELS.into_iter().filter(|kernel| kernel.suits(head_dim) && kernel.runs_on(gpu));
+    let types = |kernel| match kernel {
+        AttentionKernel::Rows => &[Dtype::F32][..],
+        _ => &[Dtype::F32, Dtype::F16],
+    };
+    kernels.flat_map(|kernel| types(kernel).iter().map(move |&dtype| (kernel, dtype))).collect()
 }
 
-/// Of the forward pass and of the backward pass.
-fn tolerances(kernel: AttentionKernel) -> [f64; 2] {
-    match kernel {
+/// Of the forward pass and of the backward pass. An output in f16 is rounded after each part of the keys; the gradients of
+/// scores are differences from delta, which is taken from it.
+fn tolerances(kernel: AttentionKernel, dtype: Dtype) -> [f64; 2] {
+    let [forward, backward] = match kernel {
         AttentionKernel::Cooperative => [COOPERATIVE_TOLERANCE, COOPERATIVE_BACKWARD_TOLERANCE],
         _ => [TOLERANCE, BACKWARD_TOLERANCE],
-    }
+    };
+    [forward + tolerance(dtype), backward + 2.0 * tolerance(dtype)]
 }
 
 /// Documents laid end to end: the keys of each query row and the queries of each key row.
@@ -67,7 +76,7 @@ impl Batch {
     }
 }
 
-/// Rounded to f16, in which some variants have their operands.
+/// Rounded to f16, in which some variants have their operands: all variants have the same.
 pub fn halves(values: Vec<f32>) -> Vec<f32> {
     values.into_iter().map(|value| f16::from_f32(value).to_f32()).collect()
 }
@@ -104,16 +113,18 @@ async fn check_batch(gpu: &Gpu, shape: Heads, batch: &Batch, size: f32) {
 
     let (kv_range, query_range) = (ranges(gpu, &batch.kv_range), ranges(gpu, &batch.query_range));
     let (q_shape, kv_shape, side) = ([rows, q_width], [rows, kv_width], [rows, heads]);
-    let (q, kv, dy) = (f32s(gpu, &q_shape, &q), f32s(gpu, &kv_shape, &kv), f32s(gpu, &q_shape, &dy));
-    for kernel in kernels(gpu, head_dim) {
-        let [forward, backward] = tolerances(kernel);
-        let [y_gpu, y_kept, dq_gpu] = [(); 3].map(|()| unwritten(gpu, &q_shape));
+    let dy = f32s(gpu, &q_shape, &dy);
+    for (kernel, dtype) in variants(gpu, head_dim) {
+        let [forward, backward] = tolerances(kernel, dtype);
+        let ((q, _), (kv, _)) = (stored(gpu, &q_shape, dtype, &q), stored(gpu, &kv_shape, dtype, &kv));
+        let y_gpu = unwritten_in(gpu, &q_shape, dtype);
+        let dy_operand = (dtype != Dtype::F32).then(|| unwritten_in(gpu, &q_shape, dtype));
+        let [by_head, dq_gpu] = [(); 2].map(|()| unwritten(gpu, &q_shape));
         let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
         let dkv_gpu = unwritten(gpu, &kv_shape);
         run(gpu, |plan| {
             let io = AttentionForward { kv_range: &kv_range, q: &q, kv: &kv, y: &y_gpu, lse: &lse_gpu };
             kernel::attention_with(plan, kernel, &shape, &io);
-            plan.copy(&y_gpu, &y_kept);
             let io = AttentionBackward {
                 kv_range: &kv_range,
                 query_range: &query_range,
@@ -123,14 +134,16 @@ async fn check_batch(gpu: &Gpu, shape: Heads, batch: &Batch, size: f32) {
                 lse: &lse_gpu,
                 dy: &dy,
                 delta: &delta_gpu,
+                by_head: &by_head,
+                dy_operand: dy_operand.as_ref(),
                 dq: &dq_gpu,
                 dkv: &dkv_gpu,
             };
             kernel::attention_backward_with(plan, kernel, &shape, &io);
         });
-        let what = format!("{own:?} by {kernel:?}, keys {:?}, size {size}", batch.kv_range);
+        let what = format!("{own:?} by {kernel:?}, {dtype:?}, keys {:?}, size {size}", batch.kv_range);
         for (name, got, expected, columns, tolerance) in [
-            ("y", &y_kept, &y, q_width, forward),
+            ("y", &y_gpu, &y, q_width, forward),
             ("lse", &lse_gpu, &lse, heads, forward),
             ("delta", &delta_gpu, &delta, heads, forward),
             ("dq", &dq_gpu, &dq, q_width, backward),
@@ -187,15 +200,16 @@ pub async fn queries_on_a_cache(gpu: &Gpu) {
         let q = halves(random.normal(range.len() * own.q_width()));
         let kv = halves(random.normal(cached * own.kv_width()));
         let (expected, expected_lse) = own.forward(&wide(&q), &wide(&kv), &range);
-        let q = f32s(gpu, &[range.len(), own.q_width()], &q);
-        let kv = f32s(gpu, &[cached, own.kv_width()], &kv);
+        let q_shape = [range.len(), own.q_width()];
         let kv_range = ranges(gpu, &range);
-        for kernel in kernels(gpu, own.head_dim) {
-            let [tolerance, _] = tolerances(kernel);
-            let (y, lse) = (unwritten(gpu, &[range.len(), own.q_width()]), unwritten(gpu, &[range.len(), 4]));
+        for (kernel, dtype) in variants(gpu, own.head_dim) {
+            let [tolerance, _] = tolerances(kernel, dtype);
+            let (q, _) = stored(gpu, &q_shape, dtype, &q);
+            let (kv, _) = stored(gpu, &[cached, own.kv_width()], dtype, &kv);
+            let (y, lse) = (unwritten_in(gpu, &q_shape, dtype), unwritten(gpu, &[range.len(), 4]));
             let io = AttentionForward { kv_range: &kv_range, q: &q, kv: &kv, y: &y, lse: &lse };
             run(gpu, |plan| kernel::attention_with(plan, kernel, &shape, &io));
-            let what = format!("ranges {range:?} by {kernel:?}");
+            let what = format!("ranges {range:?} by {kernel:?}, {dtype:?}");
             assert_close(&format!("y of {what}"), &read(gpu, &y).await, &expected, own.q_width(), tolerance);
             assert_close(&format!("lse of {what}"), &read(gpu, &lse).await, &expected_lse, 4, tolerance);
         }
@@ -208,20 +222,22 @@ pub async fn rows_stand_alone(gpu: &Gpu) {
     let batch = Batch::new(&[5, 150, 70]);
     let (mut random, rows) = (Random::new(92), batch.rows());
     let q = random.normal(rows * shape.q_width());
-    let kv = f32s(gpu, &[rows, shape.kv_width()], &random.normal(rows * shape.kv_width()));
-    for kernel in kernels(gpu, shape.head_dim) {
+    let kv = random.normal(rows * shape.kv_width());
+    for (kernel, dtype) in variants(gpu, shape.head_dim) {
+        let (kv, _) = stored(gpu, &[rows, shape.kv_width()], dtype, &kv);
         let mut results = Vec::new();
         for first in [0, 160] {
             let kv_range = ranges(gpu, &batch.kv_range[first..]);
             let shape_of_q = [rows - first, shape.q_width()];
-            let q = f32s(gpu, &shape_of_q, &q[first * shape.q_width()..]);
-            let (y, lse) = (unwritten(gpu, &shape_of_q), unwritten(gpu, &[rows - first, shape.heads]));
+            let (q, _) = stored(gpu, &shape_of_q, dtype, &q[first * shape.q_width()..]);
+            let y = unwritten_in(gpu, &shape_of_q, dtype);
+            let lse = unwritten(gpu, &[rows - first, shape.heads]);
             let io = AttentionForward { kv_range: &kv_range, q: &q, kv: &kv, y: &y, lse: &lse };
             run(gpu, |plan| kernel::attention_with(plan, kernel, &shape, &io));
             results.push(read(gpu, &y).await);
         }
         let [all, last] = &results[..] else { unreachable!("two results") };
-        assert_same_bits(&format!("{kernel:?}"), last, &all[160 * shape.q_width()..]);
+        assert_same_bits(&format!("{kernel:?}, {dtype:?}"), last, &all[160 * shape.q_width()..]);
     }
 }
 

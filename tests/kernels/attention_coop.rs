@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use postil::gpu::{Gpu, Shader, Tensor};
+use postil::gpu::{Dtype, Gpu, Shader, Tensor};
 use postil::kernels::attention::{AttentionDeltaParams, AttentionDkvSumParams, AttentionParams, Heads};
 use postil::kernels::{all_shaders, cooperative_shaders};
 
@@ -11,7 +11,8 @@ use super::attention::{
     Batch, COOPERATIVE_BACKWARD_TOLERANCE, COOPERATIVE_TOLERANCE, halves, ranges, reference,
 };
 use super::compare::assert_close;
-use super::inputs::{Random, f32s, read, run, unwritten, wide};
+use super::halves::tolerance;
+use super::inputs::{Random, f32s, read, run, stored, unwritten, unwritten_in, wide};
 
 const PRODUCTS: &str = include_str!("../../shaders/shared/coop_attention_products.wgsl");
 const PLAIN_PRODUCTS: &str = include_str!("coop_attention_products.wgsl");
@@ -22,7 +23,7 @@ fn plain(label: &str) -> Shader {
         cooperative_shaders().into_iter().find(|shader| shader.label() == label).expect("a shader");
     shader.parts.retain(|part| !part.contains("enable wgpu_cooperative_matrix;"));
     let products = shader.parts.iter_mut().find(|part| **part == PRODUCTS).expect("the products");
-    *products = PLAIN_PRODUCTS;
+    *products = PLAIN_PRODUCTS.into();
     shader.variant += "-plain";
     shader
 }
@@ -37,6 +38,12 @@ fn parts(rows: usize) -> Vec<Range<usize>> {
 }
 
 async fn check(gpu: &Gpu, heads: [usize; 3], batch: &Batch) {
+    for dtype in [Dtype::F32, Dtype::F16] {
+        check_in(gpu, heads, batch, dtype).await;
+    }
+}
+
+async fn check_in(gpu: &Gpu, heads: [usize; 3], batch: &Batch, dtype: Dtype) {
     let [heads, kv_heads, head_dim] = heads;
     let shape = Heads { heads, kv_heads, head_dim, scale: 0.125 };
     let own = reference(&shape);
@@ -52,13 +59,15 @@ async fn check(gpu: &Gpu, heads: [usize; 3], batch: &Batch) {
     let (dq, dkv) = own.backward([&q64, &kv64], &batch.kv_range, [&lse, &delta], &dy64);
 
     let (kv_range, query_range) = (ranges(gpu, &batch.kv_range), ranges(gpu, &batch.query_range));
-    let (q, kv, dy) = (f32s(gpu, &q_shape, &q), f32s(gpu, &kv_shape, &kv), f32s(gpu, &q_shape, &dy));
-    let [y_gpu, dq_gpu, dk_gpu, dv_gpu] = [(); 4].map(|()| unwritten(gpu, &q_shape));
+    let ((q, _), (kv, _)) = (stored(gpu, &q_shape, dtype, &q), stored(gpu, &kv_shape, dtype, &kv));
+    let (y_gpu, dy) = (unwritten_in(gpu, &q_shape, dtype), f32s(gpu, &q_shape, &dy));
+    let [dq_gpu, dk_gpu, dv_gpu] = [(); 3].map(|()| unwritten(gpu, &q_shape));
     let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
     let dkv_gpu = unwritten(gpu, &kv_shape);
     let columns = if head_dim <= 64 { 64 } else { 128 };
+    let storage = if dtype == Dtype::F16 { "f16" } else { "f32" };
     let [forward, to_q, to_kv] = ["attention_coop", "attention_coop_dq", "attention_coop_dkv"]
-        .map(|name| plain(&format!("{name}/{columns}")));
+        .map(|name| plain(&format!("{name}/{storage}-{columns}")));
     let params = |part: &Range<usize>| AttentionParams {
         rows: rows as u32,
         heads: heads as u32,
@@ -78,7 +87,8 @@ async fn check(gpu: &Gpu, heads: [usize; 3], batch: &Batch) {
         let items = rows * heads;
         let delta_params = AttentionDeltaParams { items: items as u32, head_dim: head_dim as u32 };
         let delta_grid = [items.div_ceil(64) as u32, 1, 1];
-        plan.dispatch(baseline("attention_delta"), &delta_params, &[&y_gpu, &dy, &delta_gpu], delta_grid);
+        let delta = baseline(&format!("attention_delta/{storage}"));
+        plan.dispatch(delta, &delta_params, &[&y_gpu, &dy, &delta_gpu], delta_grid);
         for part in parts(rows) {
             let bindings = [&kv_range, &q, &kv.slice(&part), &dy, &lse_gpu, &delta_gpu, &dq_gpu];
             plan.dispatch(to_q.clone(), &params(&part), &bindings, grid(rows * group));
@@ -97,13 +107,14 @@ async fn check(gpu: &Gpu, heads: [usize; 3], batch: &Batch) {
         let sum_grid = [dkv_gpu.len().div_ceil(256) as u32, 1, 1];
         plan.dispatch(baseline("attention_dkv_sum"), &sum_params, &[&dk_gpu, &dv_gpu, &dkv_gpu], sum_grid);
     });
+    let backward = COOPERATIVE_BACKWARD_TOLERANCE + 2.0 * tolerance(dtype);
     for (name, got, expected, columns, tolerance) in [
-        ("y", &y_gpu, &y, shape.q_width(), COOPERATIVE_TOLERANCE),
+        ("y", &y_gpu, &y, shape.q_width(), COOPERATIVE_TOLERANCE + tolerance(dtype)),
         ("lse", &lse_gpu, &lse, heads, 1e-5),
-        ("dq", &dq_gpu, &dq, shape.q_width(), COOPERATIVE_BACKWARD_TOLERANCE),
-        ("dkv", &dkv_gpu, &dkv, shape.kv_width(), COOPERATIVE_BACKWARD_TOLERANCE),
+        ("dq", &dq_gpu, &dq, shape.q_width(), backward),
+        ("dkv", &dkv_gpu, &dkv, shape.kv_width(), backward),
     ] {
-        let what = format!("{name} of {shape:?}, keys {:?}", batch.kv_range);
+        let what = format!("{name} of {shape:?}, {dtype:?}, keys {:?}", batch.kv_range);
         assert_close(&what, &read(gpu, got).await, expected, columns, tolerance);
     }
 }

@@ -2,7 +2,7 @@ use postil::gpu::{Dtype, Gpu};
 use postil::kernels::{NONE, WEIGHT_DTYPES, gather as kernel};
 
 use super::compare::assert_same_bits;
-use super::inputs::{Random, f32s, read, run, u32s, unwritten, weight};
+use super::inputs::{Random, f32s, read, run, stored, u32s, unwritten};
 use crate::reference::gather as reference;
 
 // Rows are copied and widened exactly: results are compared bit for bit.
@@ -17,7 +17,7 @@ pub async fn gathers_rows(gpu: &Gpu) {
         for (rows, width, table_rows) in [(5, 123, 77), (1, 1, 1), (2, 128, 3), (257, 1, 9), (300, 77, 11)] {
             let mut random = Random::new(1);
             let (table, values) =
-                weight(gpu, &[table_rows, width], dtype, &random.normal(table_rows * width));
+                stored(gpu, &[table_rows, width], dtype, &random.normal(table_rows * width));
             let mut index = random.below(table_rows as u32, rows);
             if rows > 2 {
                 index[1] = NONE;

@@ -16,6 +16,7 @@ use postil::kernels::matmul_coop::SumSharesParams;
 use postil::kernels::matvec::MatvecParams;
 use postil::kernels::rms_norm::{RmsNormBackwardParams, RmsNormParams};
 use postil::kernels::rope::RopeParams;
+use postil::kernels::rope_heads::RopeHeadsParams;
 use postil::kernels::step::{Optimizer, Step};
 use postil::kernels::swiglu::SwigluParams;
 use postil::kernels::transpose::TransposeParams;
@@ -95,11 +96,11 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("gather/f32", params, &[&index, &a, &b], 2, elements).await;
     folding.check("scatter", params, &[&index, &a, &c], 2, elements).await;
     let params = SwigluParams { rows, width };
-    folding.check("swiglu", params, &[&wide, &b], 1, elements).await;
-    folding.check("swiglu_backward", params, &[&wide_out, &b], 0, elements).await;
+    folding.check("swiglu/f32", params, &[&wide, &b], 1, elements).await;
+    folding.check("swiglu_backward/f32", params, &[&wide_out, &b, &c], 0, elements).await;
     let params = GeluParams { rows, width };
-    folding.check("gelu/gated", params, &[&wide, &b], 1, elements).await;
-    folding.check("gelu_backward/gated", params, &[&wide_out, &b], 1, elements).await;
+    folding.check("gelu/gated-f32", params, &[&wide, &b], 1, elements).await;
+    folding.check("gelu_backward/gated-f32", params, &[&wide_out, &b, &c], 2, elements).await;
     let params = AddRowsParams { rows, width, mode: 2, first: 0, count: rows, scale: 2.0 };
     folding.check("add_rows", params, &[&index, &a, &b], 2, elements).await;
     let params =
@@ -107,9 +108,8 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("copy_columns", params, &[&a, &wide_out], 1, elements).await;
     let flat = f32s(gpu, &[count & !3], &vec![0.5; count & !3]);
     let quads = count as u32 / 4;
-    let params = HalvesParams { quads0: quads, quads1: 7 };
-    folding.check("halves/pack-f16", params, &[&flat, &a, &c, &wide_out], 2, quads.div_ceil(256) + 1).await;
-    folding.check("halves/unpack-bf16", params, &[&c, &a, &d, &wide_out], 2, quads.div_ceil(256) + 1).await;
+    let params = HalvesParams { quads };
+    folding.check("halves/f32-f16", params, &[&flat, &c], 1, quads.div_ceil(256)).await;
     folding.check("copy", CopyParams { quads }, &[&flat, &wide_out], 1, quads.div_ceil(256)).await;
     let params = TransposeParams {
         rows,
@@ -135,14 +135,14 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("sum_shares", params, &[&a, &b], 1, elements.div_ceil(2)).await;
 
     let params = RmsNormParams { rows, width, eps: 1e-5 };
-    folding.check("rms_norm", params, &[&a, &scale, &b, &rstd], 2, rows).await;
+    folding.check("rms_norm/f32-f32", params, &[&a, &scale, &b, &rstd], 2, rows).await;
     let params = RmsNormBackwardParams { rows, width, accumulate: 0 };
-    folding.check("rms_norm_backward", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
+    folding.check("rms_norm_backward/f32", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
     let params = LayerNormParams { rows, width, eps: 1e-5 };
-    folding.check("layer_norm", params, &[&a, &scale, &scale, &b, &rstd], 3, rows).await;
+    folding.check("layer_norm/f32-f32", params, &[&a, &scale, &b, &rstd, &scale], 2, rows).await;
     let params = LayerNormBackwardParams { rows, width, accumulate: 0 };
-    folding.check("layer_norm_backward", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
-    let params = HeadNormParams { rows, heads: 3, head_dim: 22, ldy: width, eps: 1e-5 };
+    folding.check("layer_norm_backward/f32", params, &[&a, &scale, &rstd, &c, &b], 4, rows).await;
+    let params = HeadNormParams { rows, heads: 3, head_dim: 22, ldy: width, y_offset: 0, eps: 1e-5 };
     folding.check("head_norm", params, &[&a, &scale, &b, &side], 2, 3 * rows).await;
     let params = HeadNormBackwardParams { rows, heads: 3, head_dim: 22, ldd: width };
     folding.check("head_norm_backward", params, &[&a, &scale, &side, &b], 3, 3 * rows).await;
@@ -162,8 +162,21 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
         direction: 1.0,
     };
     folding.check("rope", params, &[&index, &table, &d], 2, (rows * 33).div_ceil(256)).await;
+    // A query head, a key head and its values.
+    let params = RopeHeadsParams {
+        rows,
+        q_width: 22,
+        kv_width: 44,
+        head_dim: 22,
+        rotary: 22,
+        first: 0,
+        count: rows,
+        direction: 1.0,
+    };
+    folding.check("rope_split/f32", params, &[&index, &table, &a, &b, &wide_out], 4, elements).await;
+    folding.check("rope_merge/f32", params, &[&index, &table, &a, &wide, &b], 4, elements).await;
     let params = AttentionDeltaParams { items: 3 * rows, head_dim: 22 };
-    folding.check("attention_delta", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(64)).await;
+    folding.check("attention_delta/f32", params, &[&a, &b, &side], 2, (3 * rows).div_ceil(64)).await;
     let all: Vec<u32> = [0, rows].repeat(ROWS);
     let range = u32s(gpu, &[ROWS, 2], &all);
     let params = AttentionParams {
@@ -181,9 +194,9 @@ pub async fn folded_grids_give_the_same(gpu: &Gpu) {
     folding.check("attention_dq", params, &[&operands[..], &[&b]].concat(), 6, 3 * rows).await;
     folding.check("attention_dkv", params, &[&operands[..], &[&wide_out]].concat(), 6, 3 * rows).await;
     let params = AttentionParams { head_dim: 20, ..params };
-    folding.check("attention_tiled/64x64", params, &[&range, &a, &wide, &b, &side], 3, 3).await;
-    folding.check("attention_tiled_dq/32x64", params, &[&operands[..], &[&b]].concat(), 6, 6).await;
-    folding.check("attention_tiled_dkv/32x64", params, &[&operands[..], &[&b, &c]].concat(), 6, 6).await;
+    folding.check("attention_tiled/f32-64x64", params, &[&range, &a, &wide, &b, &side], 3, 3).await;
+    folding.check("attention_tiled_dq/f32-32x64", params, &[&operands[..], &[&b]].concat(), 6, 6).await;
+    folding.check("attention_tiled_dkv/f32-32x64", params, &[&operands[..], &[&b, &c]].concat(), 6, 6).await;
     let params = AttentionTokenParams {
         heads: 3,
         kv_heads: 3,

@@ -1,51 +1,89 @@
-use postil::gpu::{Dtype, Gpu, Tensor};
+use half::{bf16, f16};
+use postil::gpu::{Dtype, Gpu};
 use postil::kernels::halves::{pack_halves, unpack_halves};
 
-use super::inputs::{Random, f32s, read, run, unwritten};
+use super::inputs::{Random, f32s, read, run, unwritten, unwritten_in};
 
-/// The step between numbers of 16 bits of the value's size: a device may cut off instead of rounding to f16.
-fn step(x: f32, dtype: Dtype) -> f32 {
-    let exponent = x.abs().log2().floor() as i32;
+/// How far rounding to this type may take a result from where it was, relative to it: devices round to the nearest f16, by
+/// up to 2⁻¹¹, or cut off, by up to 2⁻¹⁰; to the nearest bf16 the kernels round themselves, by up to 2⁻⁹.
+pub fn tolerance(dtype: Dtype) -> f64 {
     match dtype {
-        Dtype::F16 => 2f32.powi(exponent.max(-14) - 10),
-        _ => 2f32.powi(exponent - 7),
+        Dtype::F16 => 1e-3,
+        Dtype::BF16 => 2e-3,
+        _ => 0.0,
     }
 }
 
-/// There and back: what the type has comes back to the bit, the rest to the next one, and what is out of f16's reach as
-/// its largest.
+/// The step between two f16 of the value's size.
+fn step(x: f32) -> f32 {
+    2f32.powi((x.abs().log2().floor() as i32).max(-14) - 10)
+}
+
+/// Fails unless each element of `got` is that of `exact` in this type: of bf16 the nearest, of f16 one beside it.
+#[track_caller]
+pub fn assert_rounded(what: &str, got: &[f32], exact: &[f32], dtype: Dtype) {
+    assert_eq!(got.len(), exact.len(), "{what}: number of elements");
+    for (i, (&got, &exact)) in got.iter().zip(exact).enumerate() {
+        let holds = match dtype {
+            Dtype::BF16 => got.to_bits() == bf16::from_f32(exact).to_f32().to_bits(),
+            _ => {
+                f16::from_f32(exact).to_f32().to_bits() == got.to_bits() || (got - exact).abs() <= step(exact)
+            }
+        };
+        assert!(holds, "{what}: [{i}] is {got:e} in {dtype:?}, of {exact:e}");
+    }
+}
+
+/// `values` in this type and back in f32.
+async fn there_and_back_of(gpu: &Gpu, shape: &[usize], dtype: Dtype, values: &[f32]) -> Vec<f32> {
+    let x = f32s(gpu, shape, values);
+    let (packed, back) = (unwritten_in(gpu, shape, dtype), unwritten(gpu, shape));
+    run(gpu, |plan| {
+        pack_halves(plan, &x, &packed);
+        unpack_halves(plan, &packed, &back);
+    });
+    let back = read(gpu, &back).await;
+    let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    assert!(read(gpu, &packed).await.iter().zip(&back).all(same), "{dtype:?} is widened exactly");
+    back
+}
+
+/// What the type has comes back to the bit, the rest is rounded, and what is out of f16's reach is infinite.
 pub async fn there_and_back(gpu: &Gpu) {
     for (shape, dtype) in
-        [[1, 12], [5, 12], [64, 3], [3, 1000]].into_iter().flat_map(|s| [(s, Dtype::F16), (s, Dtype::BF16)])
+        [[1, 16], [5, 12], [64, 3], [3, 1000]].into_iter().flat_map(|s| [(s, Dtype::F16), (s, Dtype::BF16)])
     {
-        let count = shape[0] * shape[1];
-        let mut values = Random::new(90).normal(count);
+        let mut values = Random::new(90).normal(shape[0] * shape[1]);
         for (i, value) in values.iter_mut().enumerate() {
             *value *= 10f32.powi(i as i32 % 9 - 4);
         }
         let exact = [0.0, -0.0, 1.0, -1.5, 65280.0, 2f32.powi(-14), -2f32.powi(-24), 0.332_031_25];
-        let large = [65520.0, -1e6, 1e38, -3e38];
+        let large = [65519.0, 65520.0, -1e6, 1e38, -3e38];
         for (value, special) in values.iter_mut().zip(exact.into_iter().chain(large)) {
             *value = special;
         }
-        let (x, x2) = (f32s(gpu, &shape, &values), f32s(gpu, &[shape[0], 8], &vec![0.25; 8 * shape[0]]));
-        let half = |of: &Tensor| gpu.tensor("y", of.shape(), dtype).unwrap();
-        let (packed, packed2) = (half(&x), half(&x2));
-        let (back, back2) = (unwritten(gpu, &shape), unwritten(gpu, x2.shape()));
-        run(gpu, |plan| {
-            pack_halves(plan, [&x, &x2], [&packed, &packed2]);
-            unpack_halves(plan, [&packed, &packed2], [&back, &back2]);
-        });
-        assert_eq!(read(gpu, &back2).await, vec![0.25; 8 * shape[0]]);
-        for (i, (x, found)) in values.into_iter().zip(read(gpu, &back).await).enumerate() {
-            let within = match (i, dtype) {
-                (0..8, _) => x.to_bits() == found.to_bits(),
-                (8..12, Dtype::F16) => found == 65504f32.copysign(x),
-                _ => (x - found).abs() <= step(x, dtype),
-            };
-            assert!(within, "{x} comes back as {found} from {dtype:?}");
+        let found = there_and_back_of(gpu, &shape, dtype, &values).await;
+        assert_rounded("there and back", &found, &values, dtype);
+        assert!(found[..8].iter().zip(exact).all(|(found, exact)| found.to_bits() == exact.to_bits()));
+        if dtype == Dtype::F16 {
+            let infinity = f32::INFINITY;
+            assert_eq!(found[8..13], [65504.0, infinity, -infinity, infinity, -infinity]);
         }
     }
 }
 
-cases!(there_and_back);
+/// Infinities stay, and no NaN, of whatever bits (devices make some with all of them set), becomes a number: gradients in f16 that are none must show.
+pub async fn what_is_not_finite_stays_so(gpu: &Gpu) {
+    let nans = [0x7fc0_0000, 0xffc0_0000, 0x7fff_ffff, 0xffff_ffff, 0x7f80_0001, 0xff80_0001];
+    let mut values = vec![f32::INFINITY, f32::NEG_INFINITY];
+    values.extend(nans.map(f32::from_bits));
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        let found = there_and_back_of(gpu, &[2, 4], dtype, &values).await;
+        assert_eq!(found[..2], values[..2], "{dtype:?}");
+        for (found, value) in found.iter().zip(&values) {
+            assert!(!found.is_finite(), "{dtype:?} of {:#x} is {found}", value.to_bits());
+        }
+    }
+}
+
+cases!(there_and_back, what_is_not_finite_stays_so);

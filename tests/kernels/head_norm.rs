@@ -1,5 +1,6 @@
 use postil::gpu::Gpu;
 use postil::kernels::head_norm as kernel;
+use postil::kernels::matmul::Columns;
 
 use super::compare::assert_close;
 use super::inputs::{Random, f32s, read, run, unwritten, wide};
@@ -8,7 +9,7 @@ use crate::reference::head_norm as reference;
 /// As for RMSNorm, of at most 256 columns: about 70 roundings of 6e-8 of random sign.
 const TOLERANCE: f64 = 2e-6;
 
-/// Rows, heads, head_dim and columns of the wider matrix; columns past the heads must stay as they are.
+/// Rows, heads, head_dim and columns of the wider matrix; columns around the heads must stay as they are.
 const SHAPES: [(usize, usize, usize, usize); 5] =
     [(5, 3, 20, 77), (1, 1, 2, 2), (4, 2, 64, 256), (3, 1, 130, 260), (2, 4, 256, 1024)];
 
@@ -17,13 +18,17 @@ pub async fn forward(gpu: &Gpu) {
         let mut random = Random::new(50);
         let (x, before) = (random.normal(rows * heads * head_dim), random.normal(rows * ldy));
         let scale = random.normal(head_dim);
-        let mut expected = wide(&before);
-        let inverse =
-            reference::head_norm(&wide(&x), &wide(&scale), heads, f64::from(1e-6f32), &mut expected, ldy);
+        let (width, eps) = (heads * head_dim, f64::from(1e-6f32));
+        let (mut expected, mut normed) = (wide(&before), vec![0.0; rows * width]);
+        let inverse = reference::head_norm(&wide(&x), &wide(&scale), heads, eps, &mut normed, width);
+        let first = (ldy - width) / 2;
+        for (row, normed) in expected.chunks_exact_mut(ldy).zip(normed.chunks_exact(width)) {
+            row[first..first + width].copy_from_slice(normed);
+        }
         let (y, rstd) = (f32s(gpu, &[rows, ldy], &before), unwritten(gpu, &[rows, heads]));
         let (x, scale) = (f32s(gpu, &[rows, heads * head_dim], &x), f32s(gpu, &[head_dim], &scale));
-        run(gpu, |plan| kernel::head_norm(plan, &x, &scale, 1e-6, &y, &rstd));
-        let what = format!("{rows} rows of {ldy}, {heads}×{head_dim}");
+        run(gpu, |plan| kernel::head_norm(plan, &x, &scale, 1e-6, Columns::of(&y, first, width), &rstd));
+        let what = format!("{rows} rows of {ldy}, {heads}×{head_dim} from {first}");
         assert_close(&format!("y of {what}"), &read(gpu, &y).await, &expected, ldy, TOLERANCE);
         assert_close(&format!("rstd of {what}"), &read(gpu, &rstd).await, &inverse, heads, TOLERANCE);
     }

@@ -62,11 +62,16 @@ pub fn u32s(gpu: &Gpu, shape: &[usize], values: &[u32]) -> Tensor {
 
 /// An output filled with NaN, so that an element that is not written shows.
 pub fn unwritten(gpu: &Gpu, shape: &[usize]) -> Tensor {
-    f32s(gpu, shape, &vec![f32::NAN; shape.iter().product()])
+    unwritten_in(gpu, shape, Dtype::F32)
 }
 
-/// A weight stored as `dtype`, and the values that the storage really holds.
-pub fn weight(gpu: &Gpu, shape: &[usize], dtype: Dtype, values: &[f32]) -> (Tensor, Vec<f64>) {
+/// As [`unwritten`], of any floating-point type.
+pub fn unwritten_in(gpu: &Gpu, shape: &[usize], dtype: Dtype) -> Tensor {
+    stored(gpu, shape, dtype, &vec![f32::NAN; shape.iter().product()]).0
+}
+
+/// A tensor of this type, and the values that it really holds.
+pub fn stored(gpu: &Gpu, shape: &[usize], dtype: Dtype, values: &[f32]) -> (Tensor, Vec<f64>) {
     let (words, stored): (Vec<u16>, Vec<f32>) = match dtype {
         Dtype::F16 => values.iter().map(|&v| (f16::from_f32(v).to_bits(), f16::from_f32(v).to_f32())).unzip(),
         Dtype::BF16 => {
@@ -74,7 +79,7 @@ pub fn weight(gpu: &Gpu, shape: &[usize], dtype: Dtype, values: &[f32]) -> (Tens
         }
         _ => return (f32s(gpu, shape, values), wide(values)),
     };
-    let tensor = gpu.tensor_from("weight", shape, dtype, &words).expect("a small tensor");
+    let tensor = gpu.tensor_from("input", shape, dtype, &words).expect("a small tensor");
     (tensor, wide(&stored))
 }
 
@@ -100,7 +105,13 @@ fn replay(gpu: &Gpu, mut plan: PlanBuilder, record: impl FnOnce(&mut PlanBuilder
     gpu.run_whole(&plan.finish());
 }
 
-/// A result.
+/// A result, of 16 bits widened.
 pub async fn read(gpu: &Gpu, tensor: &Tensor) -> Vec<f32> {
-    gpu.read(tensor).await.expect("the device reports no error")
+    let widen: fn(u16) -> f32 = match tensor.dtype() {
+        Dtype::F16 => |bits| f16::from_bits(bits).to_f32(),
+        Dtype::BF16 => |bits| bf16::from_bits(bits).to_f32(),
+        _ => return gpu.read(tensor).await.expect("the device reports no error"),
+    };
+    let words: Vec<u16> = gpu.read(tensor).await.expect("the device reports no error");
+    words.into_iter().take(tensor.len()).map(widen).collect()
 }

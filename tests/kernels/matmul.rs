@@ -3,7 +3,7 @@ use postil::kernels::WEIGHT_DTYPES;
 use postil::kernels::matmul::{Columns, Nn, Nt, Tile, matmul_tn, matmul_tn_with};
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run, unwritten, weight, wide};
+use super::inputs::{Random, f32s, read, run, stored, unwritten, wide};
 use crate::reference::columns;
 use crate::reference::matmul::{self as reference, add, add_bias, scaled};
 
@@ -17,6 +17,9 @@ const TILES: [Tile; 3] = [Tile::Square, Tile::Tall, Tile::Wide];
 /// tiles with a rank that is no multiple of the K step, one row.
 const SHAPES: [[usize; 4]; 6] =
     [[5, 123, 77, 3], [1, 1, 1, 1], [64, 64, 16, 16], [65, 65, 17, 8], [130, 70, 200, 5], [1, 300, 65, 4]];
+
+/// Sizes of which as many are multiples of four as operands in f16 need, that go by four.
+const IN_FOURS: [[usize; 4]; 4] = [[5, 124, 76, 3], [1, 4, 4, 1], [65, 68, 20, 8], [130, 72, 200, 5]];
 
 /// Everything that can be added to a product.
 #[derive(Clone, Copy, Debug)]
@@ -32,15 +35,18 @@ struct Options {
 const PLAIN: Options = Options { extension: false, bias: false, residual: false, around: 0, scale: 1.0 };
 const FULL: Options = Options { extension: true, bias: true, residual: true, around: 3, scale: 0.5 };
 
-async fn check_nt(gpu: &Gpu, [m, n, k, r]: [usize; 4], dtype: Dtype, tile: Tile, options: Options) {
+/// Types of x and of the weight.
+type Types = (Dtype, Dtype);
+
+async fn check_nt(gpu: &Gpu, [m, n, k, r]: [usize; 4], types: Types, tile: Tile, options: Options) {
     let mut random = Random::new(70);
     let (ldx, ldy, first) = (k + 2 * options.around, n + 2 * options.around, options.around);
-    let x = random.normal(m * ldx);
-    let (w, w_values) = weight(gpu, &[n, k], dtype, &random.normal(n * k));
+    let (x, x_values) = stored(gpu, &[m, ldx], types.0, &random.normal(m * ldx));
+    let (w, w_values) = stored(gpu, &[n, k], types.1, &random.normal(n * k));
     let (e, f) = (random.normal(m * r), random.normal(n * r));
     let (bias, residual) = (random.normal(n), random.normal(m * ldy));
 
-    let mut expected = reference::nt(&columns(&wide(&x), ldx, first, k), &w_values, [m, n, k]);
+    let mut expected = reference::nt(&columns(&x_values, ldx, first, k), &w_values, [m, n, k]);
     if options.extension {
         expected = add(&expected, &reference::nt(&wide(&e), &wide(&f), [m, n, r]));
     }
@@ -52,7 +58,7 @@ async fn check_nt(gpu: &Gpu, [m, n, k, r]: [usize; 4], dtype: Dtype, tile: Tile,
         expected = add(&expected, &columns(&wide(&residual), ldy, first, n));
     }
 
-    let (x, y) = (f32s(gpu, &[m, ldx], &x), unwritten(gpu, &[m, ldy]));
+    let y = unwritten(gpu, &[m, ldy]);
     let (e, f) = (f32s(gpu, &[m, r], &e), f32s(gpu, &[n, r], &f));
     let (bias, residual) = (f32s(gpu, &[n], &bias), f32s(gpu, &[m, ldy], &residual));
     let product = Nt {
@@ -64,7 +70,7 @@ async fn check_nt(gpu: &Gpu, [m, n, k, r]: [usize; 4], dtype: Dtype, tile: Tile,
     };
     run(gpu, |plan| product.add_with(plan, tile));
 
-    let what = format!("nt {m}×{n}×{k}, r = {r}, {dtype:?}, {tile:?}, {options:?}");
+    let what = format!("nt {m}×{n}×{k}, r = {r}, {types:?}, {tile:?}, {options:?}");
     let got = read(gpu, &y).await;
     assert_close(&what, &columns(&got, ldy, first, n), &expected, n, TOLERANCE);
     for outside in [columns(&got, ldy, 0, first), columns(&got, ldy, first + n, first)] {
@@ -76,8 +82,8 @@ pub async fn nt(gpu: &Gpu) {
     for tile in TILES {
         for dtype in WEIGHT_DTYPES {
             for shape in SHAPES {
-                check_nt(gpu, shape, dtype, tile, PLAIN).await;
-                check_nt(gpu, shape, dtype, tile, FULL).await;
+                check_nt(gpu, shape, (Dtype::F32, dtype), tile, PLAIN).await;
+                check_nt(gpu, shape, (Dtype::F32, dtype), tile, FULL).await;
             }
         }
     }
@@ -93,20 +99,20 @@ pub async fn nt_options(gpu: &Gpu) {
         Options { around: 7, ..PLAIN },
         Options { scale: -2.0, ..PLAIN },
     ] {
-        check_nt(gpu, shape, Dtype::BF16, Tile::Square, options).await;
+        check_nt(gpu, shape, (Dtype::F32, Dtype::BF16), Tile::Square, options).await;
     }
 }
 
-async fn check_nn(gpu: &Gpu, [m, n, k, r]: [usize; 4], dtype: Dtype, tile: Tile, options: Options) {
+async fn check_nn(gpu: &Gpu, [m, n, k, r]: [usize; 4], types: Types, tile: Tile, options: Options) {
     let mut random = Random::new(71);
     let (ldx, first) = (k + 2 * options.around, options.around);
-    let x = random.normal(m * ldx);
-    let (w, w_values) = weight(gpu, &[k, n], dtype, &random.normal(k * n));
+    let (x, x_values) = stored(gpu, &[m, ldx], types.0, &random.normal(m * ldx));
+    let (w, w_values) = stored(gpu, &[k, n], types.1, &random.normal(k * n));
     let (e, f, before) = (random.normal(m * r), random.normal(r * n), random.normal(m * n));
     // The residual stands for `accumulate` here.
     let accumulate = options.residual;
 
-    let mut expected = reference::nn(&columns(&wide(&x), ldx, first, k), &w_values, [m, n, k]);
+    let mut expected = reference::nn(&columns(&x_values, ldx, first, k), &w_values, [m, n, k]);
     if options.extension {
         expected = add(&expected, &reference::nn(&wide(&e), &wide(&f), [m, n, r]));
     }
@@ -115,7 +121,6 @@ async fn check_nn(gpu: &Gpu, [m, n, k, r]: [usize; 4], dtype: Dtype, tile: Tile,
         expected = add(&expected, &wide(&before));
     }
 
-    let x = f32s(gpu, &[m, ldx], &x);
     let (e, f) = (f32s(gpu, &[m, r], &e), f32s(gpu, &[r, n], &f));
     let y = if accumulate { f32s(gpu, &[m, n], &before) } else { unwritten(gpu, &[m, n]) };
     let product = Nn {
@@ -125,7 +130,7 @@ async fn check_nn(gpu: &Gpu, [m, n, k, r]: [usize; 4], dtype: Dtype, tile: Tile,
         ..Nn::new(Columns::of(&x, first, k), &w, &y)
     };
     run(gpu, |plan| product.add_with(plan, tile));
-    let what = format!("nn {m}×{n}×{k}, r = {r}, {dtype:?}, {tile:?}, {options:?}");
+    let what = format!("nn {m}×{n}×{k}, r = {r}, {types:?}, {tile:?}, {options:?}");
     assert_close(&what, &read(gpu, &y).await, &expected, n, TOLERANCE);
 }
 
@@ -133,8 +138,25 @@ pub async fn nn(gpu: &Gpu) {
     for tile in TILES {
         for dtype in WEIGHT_DTYPES {
             for shape in SHAPES {
-                check_nn(gpu, shape, dtype, tile, PLAIN).await;
-                check_nn(gpu, shape, dtype, tile, FULL).await;
+                check_nn(gpu, shape, (Dtype::F32, dtype), tile, PLAIN).await;
+                check_nn(gpu, shape, (Dtype::F32, dtype), tile, FULL).await;
+            }
+        }
+    }
+}
+
+/// Operands read four at a time: f16 ones always are. They are exact in f32, so tolerances stay.
+pub async fn in_fours(gpu: &Gpu) {
+    let full = Options { around: 4, ..FULL };
+    for tile in TILES {
+        for types in
+            [Dtype::F32, Dtype::F16].into_iter().flat_map(|x| WEIGHT_DTYPES.map(|weight| (x, weight)))
+        {
+            for shape in IN_FOURS {
+                for options in [PLAIN, full] {
+                    check_nt(gpu, shape, types, tile, options).await;
+                    check_nn(gpu, shape, types, tile, options).await;
+                }
             }
         }
     }
@@ -170,7 +192,7 @@ pub async fn nn_in_shares(gpu: &Gpu) {
     for [m, n, k, r] in [[64, 128, 5024, 4], [30, 33, 2051, 3]] {
         let mut random = Random::new(78);
         let (x, e, f) = (random.normal(m * k), random.normal(m * r), random.normal(r * n));
-        let (w, w_values) = weight(gpu, &[k, n], Dtype::BF16, &random.normal(k * n));
+        let (w, w_values) = stored(gpu, &[k, n], Dtype::BF16, &random.normal(k * n));
         let before = random.normal(m * n);
         let product = add(
             &reference::nn(&wide(&x), &w_values, [m, n, k]),
@@ -218,8 +240,8 @@ pub async fn zero_extension_changes_no_bit(gpu: &Gpu) {
     for [m, n, k, r] in SHAPES {
         let mut random = Random::new(74);
         let x = f32s(gpu, &[m, k], &random.normal(m * k));
-        let (nt_w, _) = weight(gpu, &[n, k], Dtype::BF16, &random.normal(n * k));
-        let (nn_w, _) = weight(gpu, &[k, n], Dtype::BF16, &random.normal(k * n));
+        let (nt_w, _) = stored(gpu, &[n, k], Dtype::BF16, &random.normal(n * k));
+        let (nn_w, _) = stored(gpu, &[k, n], Dtype::BF16, &random.normal(k * n));
         let bias = f32s(gpu, &[n], &random.normal(n));
         let (e, zeros) = (f32s(gpu, &[m, r], &random.normal(m * r)), f32s(gpu, &[n, r], &vec![0.0; n * r]));
         let (f, no_e) = (f32s(gpu, &[r, n], &random.normal(r * n)), f32s(gpu, &[m, r], &vec![0.0; m * r]));
@@ -247,7 +269,7 @@ pub async fn same_bits_in_every_tile(gpu: &Gpu) {
     let x_values = random.normal(m * k);
     let x = f32s(gpu, &[m, k], &x_values);
     let last_row = f32s(gpu, &[1, k], &x_values[(m - 1) * k..]);
-    let (w, _) = weight(gpu, &[n, k], Dtype::F16, &random.normal(n * k));
+    let (w, _) = stored(gpu, &[n, k], Dtype::F16, &random.normal(n * k));
     let (e, f) = (random.normal(m * r), f32s(gpu, &[n, r], &random.normal(n * r)));
     let last_e = f32s(gpu, &[1, r], &e[(m - 1) * r..]);
     let e = f32s(gpu, &[m, r], &e);
@@ -270,6 +292,7 @@ cases!(
     nt,
     nt_options,
     nn,
+    in_fours,
     nn_in_shares,
     tn,
     picks_a_tile,

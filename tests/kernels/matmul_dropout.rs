@@ -1,10 +1,10 @@
-use postil::gpu::Gpu;
+use postil::gpu::{Dtype, Gpu};
 use postil::kernels::WEIGHT_DTYPES;
 use postil::kernels::matmul::{Columns, Nn, Nt, Tile, matmul_tn_with};
 use postil::kernels::step::Step;
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run_step, unwritten, weight, wide};
+use super::inputs::{Random, f32s, read, run_step, stored, unwritten, wide};
 use crate::reference::dropout::{hash, mask};
 use crate::reference::matmul::{Lora, add, masked, nn, nt, tn};
 
@@ -102,7 +102,7 @@ pub async fn lora_layer(gpu: &Gpu) {
                 let Lora { rows, inputs, outputs, rank, scaling } = lora;
                 let mut random = Random::new(80);
                 let (x, dy) = (random.normal(rows * inputs), random.normal(rows * outputs));
-                let (w, w_values) = weight(gpu, &[outputs, inputs], dtype, &random.normal(outputs * inputs));
+                let (w, w_values) = stored(gpu, &[outputs, inputs], dtype, &random.normal(outputs * inputs));
                 let (a, b) = (random.normal(rank * inputs), random.normal(outputs * rank));
                 let step = with_dropout(0.3);
                 let (mask, _) = expected_mask(&step, MODULE, [rows, inputs]);
@@ -218,6 +218,31 @@ pub async fn mask_leaves_the_base_alone(gpu: &Gpu) {
     assert_close("dx", &read(gpu, &y).await, &expected, n, TOLERANCE);
 }
 
+/// With operands in f16, which go by four; the adapter's input is masked in f32.
+pub async fn operands_in_f16(gpu: &Gpu) {
+    let [m, n, k, r] = [66, 20, 72, 5];
+    let (mut random, step) = (Random::new(84), with_dropout(0.4));
+    let (x, x_values) = stored(gpu, &[m, k], Dtype::F16, &random.normal(m * k));
+    let (a, w) = (random.normal(n * k), random.normal(k * n));
+    let (e, f) = (random.normal(m * r), random.normal(r * n));
+    let (of_x, of_y) = (expected_mask(&step, MODULE, [m, k]).0, expected_mask(&step, MODULE, [m, n]).0);
+    let a_product = nt(&masked(&x_values, &of_x), &wide(&a), [m, n, k]);
+    let extension = masked(&nn(&wide(&e), &wide(&f), [m, n, r]), &of_y);
+    let dx = add(&extension, &nn(&x_values, &wide(&w), [m, n, k]));
+    let (a, w) = (f32s(gpu, &[n, k], &a), f32s(gpu, &[k, n], &w));
+    let (e, f) = (f32s(gpu, &[m, r], &e), f32s(gpu, &[r, n], &f));
+    for tile in TILES {
+        let [y, dx_gpu] = [(); 2].map(|()| unwritten(gpu, &[m, n]));
+        let dropout = Some(MODULE);
+        run_step(gpu, &step, |plan| {
+            Nt { dropout, ..Nt::new(&x, &a, &y) }.add_with(plan, tile);
+            Nn { dropout, extension: Some((&e, &f)), ..Nn::new(&x, &w, &dx_gpu) }.add_with(plan, tile);
+        });
+        assert_close(&format!("nt, {tile:?}"), &read(gpu, &y).await, &a_product, n, TOLERANCE);
+        assert_close(&format!("nn, {tile:?}"), &read(gpu, &dx_gpu).await, &dx, n, TOLERANCE);
+    }
+}
+
 cases!(
     masks_are_the_hash,
     masks_drop_p,
@@ -225,4 +250,5 @@ cases!(
     no_dropout_changes_no_bit,
     masks_follow_the_operand,
     mask_leaves_the_base_alone,
+    operands_in_f16,
 );

@@ -3,7 +3,7 @@ use postil::kernels::WEIGHT_DTYPES;
 use postil::kernels::matvec::{FORMS, Form, LowRank, Matvec, RowNorm, RowWeight};
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run, unwritten, weight, wide};
+use super::inputs::{Random, f32s, read, run, stored, unwritten, wide};
 use crate::reference::gelu::gelu;
 use crate::reference::matmul::{add, nt, scaled};
 use crate::reference::rms_norm::rms_norm;
@@ -39,7 +39,7 @@ async fn check(gpu: &Gpu, (k, modules): Layer<'_>, dtype: Dtype, form: Form, [no
     let (mut weights, mut flat, mut matrices, mut bias) = (Vec::new(), vec![], Vec::new(), Vec::new());
     let mut rank = 0;
     for &[first, n, r] in modules {
-        let (w, values) = weight(gpu, &[first + n, k], dtype, &random.normal((first + n) * k));
+        let (w, values) = stored(gpu, &[first + n, k], dtype, &random.normal((first + n) * k));
         let (a, b) = (random.normal(r * k), random.normal((first + n) * r));
         let of_module = random.normal(n);
         let e = scaled(&nt(&y64, &wide(&a), [1, r, k]), 0.5);
@@ -140,7 +140,7 @@ pub async fn halves_of_one_weight(gpu: &Gpu) {
     let [k, n, r] = [40, 21, 3];
     let mut random = Random::new(131);
     let (x, b, a) = (random.normal(k), random.normal(2 * n * r), random.normal(r * k));
-    let (w, values) = weight(gpu, &[2 * n, k], Dtype::BF16, &random.normal(2 * n * k));
+    let (w, values) = stored(gpu, &[2 * n, k], Dtype::BF16, &random.normal(2 * n * k));
     let e = nt(&wide(&x), &wide(&a), [1, r, k]);
     let product = add(&nt(&wide(&x), &values, [1, 2 * n, k]), &nt(&e, &wide(&b), [1, 2 * n, r]));
     let (x, a) = (f32s(gpu, &[1, k], &x), f32s(gpu, &[r, k], &a));
@@ -160,7 +160,7 @@ pub async fn zero_b_changes_no_bit(gpu: &Gpu) {
     for (k, n, r) in [(77, 33, 3), (640, 70, 100)] {
         let mut random = Random::new(132);
         let (x, g) = (f32s(gpu, &[1, k], &random.normal(k)), f32s(gpu, &[k], &random.normal(k)));
-        let (w, _) = weight(gpu, &[n, k], Dtype::F16, &random.normal(n * k));
+        let (w, _) = stored(gpu, &[n, k], Dtype::F16, &random.normal(n * k));
         let zeros = f32s(gpu, &[n * r], &vec![0.0; n * r]);
         let base = unwritten(gpu, &[1, n]);
         let with = f32s(gpu, &[1, n + r], &random.normal(n + r));

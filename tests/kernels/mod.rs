@@ -32,6 +32,7 @@ mod pipelines;
 mod reduce;
 mod rms_norm;
 mod rope;
+mod rope_heads;
 mod sample;
 mod swiglu;
 mod transpose;

@@ -11,11 +11,11 @@ use postil::kernels::rope::Direction;
 use postil::kernels::step::{Optimizer, Step};
 use postil::kernels::{
     NONE, adamw, add_rows, attention, copy_columns, cross_entropy, gather, gelu, halves, head_norm,
-    layer_norm, reduce, rms_norm, rope, swiglu, transpose,
+    layer_norm, reduce, rms_norm, rope, rope_heads, swiglu, transpose,
 };
 
 use super::compare::{assert_close, assert_same_bits};
-use super::inputs::{Random, f32s, read, run, run_step, u32s, unwritten, weight as weight_of, wide};
+use super::inputs::{Random, f32s, read, run, run_step, stored, u32s, unwritten, unwritten_in, wide};
 
 /// WebGPU's default limits, but bindings that hold as few rows of `columns` floats as the device can cut:
 /// 16 where bindings may start at multiples of 32 bytes (lavapipe), 128 in a browser.
@@ -64,8 +64,7 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
     let [x, dy, dx, turned, logits] = [(); 5].map(|()| matrix(WIDTH));
     let [gate_up, d_gate_up, d_gelu] = [(); 3].map(|()| matrix(2 * WIDTH));
-    let [swiglu_dy, gelu_dy] = [(); 2].map(|()| matrix(WIDTH));
-    let [y, activated, rows, spread] = [(); 4].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
+    let [y, activated, swiglu_y, rows, spread] = [(); 5].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
     let [rstd, loss] = [(); 2].map(|()| unwritten(gpu, &[ROWS]));
     let weight = f32s(gpu, &[WIDTH], &random.normal(WIDTH));
     let mut order = random.permutation(ROWS as u32);
@@ -80,10 +79,12 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
     let state = f32s(gpu, &[8], &[2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let mut matrix = |columns: usize| f32s(gpu, &[ROWS, columns], &random.normal(ROWS * columns));
     let [d_centred, d_heads, sums] = [(); 3].map(|()| matrix(WIDTH));
-    let [gelu_out, halved] = [(); 2].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
-    let [halves, wide_halves] =
-        [WIDTH, 2 * WIDTH].map(|width| gpu.tensor("halves", &[ROWS, width], Dtype::F16).unwrap());
-    let wide_halved = unwritten(gpu, &[ROWS, 2 * WIDTH]);
+    let [gelu_out, gelu_y, halved] = [(); 3].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
+    let of_type = |width: usize, dtype: Dtype| unwritten_in(gpu, &[ROWS, width], dtype);
+    let [halves, normed, operand, half_y, q] = [(); 5].map(|()| of_type(WIDTH, Dtype::F16));
+    let [gate_up_kept, kv] = [(); 2].map(|()| of_type(2 * WIDTH, Dtype::F16));
+    let (kept, qkv) = (of_type(WIDTH, Dtype::BF16), matrix(3 * WIDTH));
+    let (merged, d_both) = (of_type(3 * WIDTH, Dtype::F16), matrix(WIDTH));
     let [centred, heads, copied] = [(); 3].map(|()| unwritten(gpu, &[ROWS, WIDTH]));
     let (layer_rstd, head_rstd) = (unwritten(gpu, &[ROWS]), unwritten(gpu, &[ROWS, 4]));
     let head_weight = f32s(gpu, &[WIDTH / 4], &random.normal(WIDTH / 4));
@@ -91,21 +92,27 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         Optimizer { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 };
     let step = Step::default().optimizer(&settings, 1, 0.1).targets(ROWS);
     run_step(gpu, &step, |plan| {
-        rms_norm::rms_norm(plan, &x, &weight, 1e-5, &y, &rstd);
-        rms_norm::rms_norm_backward(plan, &x, &weight, &rstd, &dy, &dx, true);
-        swiglu::swiglu(plan, &gate_up, &activated);
-        swiglu::swiglu_backward(plan, &d_gate_up, &swiglu_dy);
+        rms_norm::rms_norm(plan, &x, &weight, 1e-5, [&y, &rstd], None);
+        rms_norm::rms_norm(plan, &x, &weight, 1e-5, [&normed, &rstd], Some(&kept));
+        rms_norm::rms_norm_backward(plan, [&x, &rstd], &weight, &dy, &dx, None, true);
+        rms_norm::rms_norm_backward(plan, [&kept, &rstd], &weight, &dy, &d_both, Some(&operand), true);
+        swiglu::swiglu(plan, &gate_up, &activated, None);
+        swiglu::swiglu(plan, &gate_up, &half_y, Some(&gate_up_kept));
+        swiglu::swiglu_backward(plan, &d_gate_up, &dy, &swiglu_y);
         rope::rope(plan, &positions, &table, &turned, [2, 40], Direction::Forward);
         cross_entropy::cross_entropy(plan, &labels, &logits, &loss, 0, Some(&state));
         gather::gather(plan, &index, &x, &rows);
         gather::scatter(plan, &index, &x, &spread);
         adamw::adamw(plan, &p, &g, &m, &v, &state);
-        gelu::gelu(plan, &gate_up, &gelu_out);
-        gelu::gelu_backward(plan, &d_gelu, &gelu_dy);
-        halves::pack_halves(plan, [&x, &gate_up], [&halves, &wide_halves]);
-        halves::unpack_halves(plan, [&halves, &wide_halves], [&halved, &wide_halved]);
-        layer_norm::layer_norm(plan, &x, &weight, &weight, 1e-5, &centred, &layer_rstd);
-        layer_norm::layer_norm_backward(plan, &x, &weight, &layer_rstd, &dy, &d_centred, true);
+        gelu::gelu(plan, &gate_up, &gelu_out, None);
+        gelu::gelu_backward(plan, &d_gelu, &dy, &gelu_y);
+        halves::pack_halves(plan, &x, &halves);
+        halves::unpack_halves(plan, &halves, &halved);
+        layer_norm::layer_norm(plan, &x, [&weight, &weight], 1e-5, [&centred, &layer_rstd], None);
+        layer_norm::layer_norm_backward(plan, [&x, &layer_rstd], &weight, &dy, &d_centred, None, true);
+        let turn = rope_heads::Turn { positions: &positions, table: Some(&table), head_dim: 32 };
+        rope_heads::rope_split(plan, &turn, &qkv, [&q, &kv]);
+        rope_heads::rope_merge(plan, &turn, [&x, &gate_up], &merged);
         head_norm::head_norm(plan, &x, &head_weight, 1e-5, &heads, &head_rstd);
         head_norm::head_norm_backward(plan, &x, &head_weight, &head_rstd, &d_heads);
         copy_columns::copy_columns(plan, Columns::of(&gate_up, 20, 50), Columns::of(&copied, 3, 50));
@@ -118,7 +125,16 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         ("rms_norm_backward", dx),
         ("swiglu", activated),
         ("swiglu_backward", d_gate_up),
-        ("swiglu_backward y", swiglu_dy),
+        ("swiglu_backward y", swiglu_y),
+        ("rms_norm in f16", normed),
+        ("rms_norm kept", kept),
+        ("rms_norm_backward of bf16", d_both),
+        ("rms_norm_backward operand", operand),
+        ("swiglu in f16", half_y),
+        ("swiglu kept", gate_up_kept),
+        ("rope_split q", q),
+        ("rope_split kv", kv),
+        ("rope_merge", merged),
         ("rope", turned),
         ("cross_entropy", logits),
         ("loss", loss),
@@ -128,9 +144,8 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
         ("adamw v", v),
         ("gelu", gelu_out),
         ("gelu_backward", d_gelu),
-        ("gelu_backward y", gelu_dy),
+        ("gelu_backward y", gelu_y),
         ("halves", halved),
-        ("wide halves", wide_halved),
         ("layer_norm", centred),
         ("layer_norm_backward", d_centred),
         ("head_norm", heads),
@@ -148,7 +163,7 @@ async fn row_by_row(gpu: &Gpu) -> Vec<(&'static str, Tensor, Vec<f32>)> {
 
 /// They give the same bits in parts.
 pub async fn rows_in_parts(gpu: &Gpu) {
-    let small = cut(gpu, 192).await;
+    let small = cut(gpu, 288).await;
     let binding = small.part_limits().bytes;
     for ((name, whole, expected), (_, cut, got)) in
         row_by_row(gpu).await.into_iter().zip(row_by_row(&small).await)
@@ -164,7 +179,7 @@ pub async fn transposes(gpu: &Gpu) {
     let gpu = cut(gpu, 100).await;
     let (rows, columns) = (77, 65);
     for dtype in [Dtype::F32, Dtype::F16] {
-        let (x, values) = weight_of(&gpu, &[rows, columns], dtype, &Random::new(117).normal(rows * columns));
+        let (x, values) = stored(&gpu, &[rows, columns], dtype, &Random::new(117).normal(rows * columns));
         let y = gpu.tensor("output", &[columns, rows], dtype).unwrap();
         gpu.write_at(&y, 0, &vec![0xff; columns * rows * dtype.size()]);
         let fine = gpu.part_limits().rows == 16;

@@ -38,7 +38,7 @@ pub async fn logits_of(model: &Model, lora: Option<&Lora>, examples: &[Example])
     };
     let mut plan = PlanBuilder::new(gpu);
     record_forward(&mut plan, &pass);
-    weights.norm.forward(&mut plan, &buffers.out, &normed, &rstd);
+    weights.norm.forward(&mut plan, &buffers.out, [&normed, &rstd], None);
     Nt::new(&normed, &weights.lm_head, &logits).add_to(&mut plan);
     gpu.run_whole(&plan.finish());
     let flat: Vec<f32> = gpu.read(&logits).await.unwrap();

@@ -217,21 +217,53 @@ fn shader_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")
 }
 
-/// Shaders are whole files put together: none is unused, and the last is the kernel's own.
+/// Whether a part is made for its shader instead of being a file: declarations of buffers, each with the functions that
+/// read and write it, or a tile of cooperative matrices.
+fn is_generated(part: &str) -> bool {
+    let function = |line: &str| {
+        let (name, _) = line.strip_prefix("fn ")?.split_once('(')?;
+        Some(name.rsplit('_').next().unwrap_or(name).to_owned())
+    };
+    let is_function =
+        |line: &str, names: &[&str]| function(line).is_some_and(|n| names.contains(&n.as_str()));
+    let declares = |line: &str| {
+        let buffer = line.starts_with("@group(0) @binding(") && line.contains(") var<storage, ");
+        buffer && line.ends_with(";") || is_function(line, &["at", "put", "eight"]) && line.ends_with('}')
+    };
+    let makes_tile = |line: &str| {
+        let variable = line.starts_with("const ") || line.starts_with("var<private> c");
+        let inside = line.starts_with("  ") || line == "}";
+        variable || inside || is_function(line, &["begin", "multiply", "finish"])
+    };
+    !part.contains("//") && (part.lines().all(declares) || part.lines().all(makes_tile))
+}
+
+/// Shaders are whole files put together, and what is generated: no file is unused, and the last is the kernel's own.
 #[test]
 fn all_files_are_used_whole() {
     let (files, shaders) = (wgsl_files(&shader_folder()), every_shader());
     for (path, text) in &files {
-        let used = shaders.iter().any(|shader| shader.parts.contains(&text.as_str()));
+        let used = shaders.iter().flat_map(|shader| &shader.parts).any(|part| part == text);
         assert!(used, "{} is in no shader", path.display());
     }
     for shader in &shaders {
         let own = &files[&shader_folder().join(shader.kernel).with_extension("wgsl")];
-        assert_eq!(shader.parts.last(), Some(&own.as_str()), "{}: the kernel's own file", shader.label());
+        assert_eq!(
+            shader.parts.last().map(AsRef::as_ref),
+            Some(own.as_str()),
+            "{}: its own file",
+            shader.label()
+        );
         for part in &shader.parts {
-            assert!(files.values().any(|text| text == part), "{}: a part is no file", shader.label());
+            let is_file = files.values().any(|text| text == part);
+            assert!(
+                is_file || is_generated(part),
+                "{}: a part is neither file nor generated:\n{part}",
+                shader.label()
+            );
         }
     }
+    assert!(!files.values().any(|text| is_generated(text)), "a file is told from what is generated");
 }
 
 /// The fields of a file's header: what comes before the first, then each by its name.
