@@ -81,7 +81,7 @@ async fn matmul(
         let plan = gpu
             .make_room("the matrix product that is timed", || {
                 let tensor = |label: &str, dtype| gpu.tensor(label, &[side, side], dtype);
-                let (x, y) = (tensor("x", activations)?, tensor("y", activations)?);
+                let (x, y) = (tensor("x", activations)?, tensor("y", Dtype::F32)?);
                 let mut plan = PlanBuilder::new(gpu).in_arithmetic(arithmetic);
                 Nt::new(&x, &tensor("weight", weights)?, &y).add_to(&mut plan);
                 Ok(plan.finish())

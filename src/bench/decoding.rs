@@ -10,7 +10,7 @@ use super::{Ceilings, Setup, Times, WeightType};
 use crate::config::{Arithmetic, Precision};
 use crate::error::{Error, Result};
 use crate::generate::{Decoder, MAX_AT_ONCE, SamplingOptions, Tokens, capacity};
-use crate::gpu::{Gpu, Stopwatch};
+use crate::gpu::{Dtype, Gpu, Stopwatch};
 use crate::memory::MemoryPlan;
 use crate::model::heads;
 
@@ -151,7 +151,7 @@ impl DecodingReport {
         drop(model);
         gpu.settle().await?;
         tell("the device's ceilings");
-        let ceilings = Ceilings::measure(gpu, setup.weights, setup.activations(), Arithmetic::F32).await?;
+        let ceilings = Ceilings::measure(gpu, setup.weights, Dtype::F32, Arithmetic::F32).await?;
 
         let (tokens, weight_bytes_per_token) = (counted, setup.bytes_per_token(gpu)?);
         let ms_per_token = Times::of_seconds(seconds);

@@ -115,9 +115,11 @@ impl Setup {
         self.tokens().next_multiple_of(ROW_MULTIPLE)
     }
 
-    /// The element type of activations and their gradients.
-    fn activations(&self) -> Dtype {
-        Dtype::F32
+    /// The element type of what goes into the products of a step.
+    fn operands(&self, gpu: &Gpu) -> Result<Dtype> {
+        let halves =
+            half_activations(self.rows(), self.arithmetic(gpu)?) && !self.train.gradient_checkpointing;
+        Ok(if halves { Dtype::F16 } else { Dtype::F32 })
     }
 
     /// The work of a step on this device.
@@ -133,7 +135,6 @@ impl Setup {
             gradient_checkpointing: self.train.gradient_checkpointing,
             half_activations: half_activations(self.rows(), arithmetic),
             weights: self.weights,
-            activation_bytes: self.activations().size() as u64,
         };
         Work::of(&self.model, &self.lora, &shape)
     }

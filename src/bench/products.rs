@@ -78,7 +78,7 @@ impl ProductsReport {
         let watch = Stopwatch::new(gpu)?;
         tell("the device's ceilings");
         let ceilings =
-            Ceilings::measure(gpu, setup.weights, setup.activations(), setup.arithmetic(gpu)?).await?;
+            Ceilings::measure(gpu, setup.weights, setup.operands(gpu)?, setup.arithmetic(gpu)?).await?;
         let mut products = Vec::new();
         for shape in shapes(setup, gpu)? {
             let names = shape.names.join(", ");
@@ -143,11 +143,13 @@ fn shapes(setup: &Setup, gpu: &Gpu) -> Result<Vec<Shape>> {
 /// One product, as the model's passes record it.
 fn plan(gpu: &Gpu, product: &Product, setup: &Setup) -> Result<Plan> {
     let Product { form, m, n, k, r, frozen } = *product;
-    let activations = setup.activations();
+    // The head's are not rounded: its products are told by their width.
+    let operands = setup.operands(gpu)?;
+    let vocab = setup.model.vocab_size;
+    let activations = if frozen && (n == vocab || k == vocab) { Dtype::F32 } else { operands };
     let tensor = |label: &str, shape: [usize; 2], dtype: Dtype| gpu.tensor(label, &shape, dtype);
     let side = if frozen { setup.weights.dtype() } else { Dtype::F32 };
-    // The low-rank side of an adapter's product is f32.
-    let result = if frozen { activations } else { Dtype::F32 };
+    let result = Dtype::F32;
     let low_rank = |shape: [usize; 2]| -> Result<Option<(Tensor, Tensor)>> {
         if r == 0 {
             return Ok(None);

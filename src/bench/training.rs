@@ -183,7 +183,7 @@ impl TrainingReport {
         gpu.settle().await?;
         tell("the device's ceilings");
         let ceilings =
-            Ceilings::measure(gpu, setup.weights, setup.activations(), setup.arithmetic(gpu)?).await?;
+            Ceilings::measure(gpu, setup.weights, setup.operands(gpu)?, setup.arithmetic(gpu)?).await?;
 
         let ms_per_step = Times::of_seconds(seconds);
         let per_second = |amount: f64| amount / (ms_per_step.median * 1e-3);

@@ -92,9 +92,28 @@ pub struct StepShape {
     pub half_activations: bool,
     /// Of the frozen weights.
     pub weights: WeightType,
-    /// Bytes of an element of activations and their gradients; the residual stream, the adapter and the
-    /// optimizer's have 4.
-    pub activation_bytes: u64,
+}
+
+impl StepShape {
+    /// Bytes of an element of what goes into a product or into attention; everything else has 4, but what is kept beside
+    /// it for the backward pass.
+    fn operand(&self) -> u64 {
+        if self.keeps_halves() { 2 } else { F32 }
+    }
+
+    /// Bytes of an element of what is kept beside something that is in f32.
+    fn kept(&self) -> u64 {
+        if self.keeps_halves() { 2 } else { 0 }
+    }
+
+    /// Bytes of an element of what the backward pass reads again.
+    fn again(&self) -> u64 {
+        if self.keeps_halves() { 2 } else { F32 }
+    }
+
+    fn keeps_halves(&self) -> bool {
+        self.half_activations && !self.gradient_checkpointing
+    }
 }
 
 /// The work of a step.
@@ -135,8 +154,13 @@ struct Counter<'a> {
     recomputed: bool,
 }
 
-/// Bytes of what is always f32.
+/// Bytes of what is f32.
 const F32: u64 = 4;
+
+/// Whether a norm's result is what projections read.
+fn is_input(role: NormRole) -> bool {
+    matches!(role, NormRole::MlpInput | NormRole::AttentionInput)
+}
 
 impl Counter<'_> {
     fn step(&mut self) {
@@ -145,7 +169,7 @@ impl Counter<'_> {
         self.moved("embedding", Group::Other, hidden * (self.weight() + F32));
         for layer in 0..config.num_hidden_layers {
             self.forward(layer, true);
-            self.kept(layer, "rounding to 16 bits");
+            self.kept("rounding to 16 bits");
         }
         self.head();
         // Nothing below the lowest adapter has a gradient.
@@ -157,7 +181,7 @@ impl Counter<'_> {
                 self.forward(layer, false);
                 self.recomputed = false;
             }
-            self.kept(layer, "widening from 16 bits");
+            self.kept("widening from 16 bits");
             self.backward(layer, lowest);
         }
         let trained: u64 =
@@ -176,9 +200,10 @@ impl Counter<'_> {
 
     /// A layer; `whole`: with its output, which checkpointing does not need again.
     fn forward(&mut self, layer: usize, whole: bool) {
-        let (a, tokens, config) = (self.shape.activation_bytes, self.tokens(), self.config);
+        let (shape, tokens, config) = (self.shape, self.tokens(), self.config);
+        let (operand, kept) = (shape.operand(), shape.kept());
         for &(role, _) in config.family.norms {
-            self.norm(role, "norm", F32 + a);
+            self.norm(role, "norm", if is_input(role) { F32 + operand + kept } else { 2 * F32 });
         }
         for &projection in config.family.projections {
             let id = ModuleId { layer, projection };
@@ -187,10 +212,12 @@ impl Counter<'_> {
                 self.linear_forward(id);
             }
         }
-        self.attention(layer, "attention", Group::Attention, 2, [2, 1]);
-        self.rope(layer);
+        let heads = heads(config);
+        let columns = (2 * heads.q_width() + heads.kv_width()) as u64;
+        self.attention(layer, "attention", Group::Attention, 2, columns * operand);
+        self.rope();
         let (inner, width) = self.mlp_widths();
-        self.moved("activation", Group::Activation, tokens * (inner + width) * a);
+        self.moved("activation", Group::Activation, tokens * (inner * (F32 + kept) + width * operand));
         if config.family.norm_name(NormRole::AttentionOutput).is_some() {
             let bytes = 2 * tokens * config.hidden_size as u64 * 3 * F32;
             self.moved("residual addition", Group::Other, bytes);
@@ -198,7 +225,8 @@ impl Counter<'_> {
     }
 
     fn backward(&mut self, layer: usize, lowest: (usize, Stage)) {
-        let (a, tokens, config) = (self.shape.activation_bytes, self.tokens(), self.config);
+        let (shape, tokens, config) = (self.shape, self.tokens(), self.config);
+        let (operand, kept, again) = (shape.operand(), shape.kept(), shape.again());
         let goes_on = |stage: Stage| (layer, stage) > lowest;
         for &projection in config.family.projections {
             let at = stage(projection.role());
@@ -212,47 +240,48 @@ impl Counter<'_> {
             }
         }
         for &(role, _) in config.family.norms {
+            // x and dy are read, dx is written, or added to, and written once more as an operand.
             let (before, bytes) = match role {
-                NormRole::MlpInput => (Stage::GateUp, 3 * F32 + a),
-                NormRole::AttentionInput => (Stage::Qkv, 3 * F32 + a),
-                NormRole::MlpOutput => (Stage::Down, 2 * F32 + a),
-                NormRole::AttentionOutput => (Stage::Output, 2 * F32 + a),
-                NormRole::Query | NormRole::Key => (Stage::Output, 3 * a),
+                NormRole::MlpInput => (Stage::GateUp, again + 3 * F32 + kept),
+                NormRole::AttentionInput => (Stage::Qkv, again + 3 * F32 + kept),
+                NormRole::MlpOutput => (Stage::Down, 3 * F32 + kept),
+                NormRole::AttentionOutput => (Stage::Output, 3 * F32 + kept),
+                NormRole::Query | NormRole::Key => (Stage::Output, 3 * F32),
             };
             // What comes after a stage is needed if the stage itself is.
             let is_output = matches!(role, NormRole::MlpOutput | NormRole::AttentionOutput);
             if goes_on(before) || is_output && (layer, before) >= lowest {
                 self.norm(role, "norm backward", bytes);
             }
-            if matches!(role, NormRole::MlpInput | NormRole::AttentionInput) && (layer, before) >= lowest {
-                self.norm(role, "norm", F32 + a);
+            if is_input(role) && (layer, before) >= lowest {
+                self.norm(role, "norm", again + operand);
             }
         }
         let (inner, width) = self.mlp_widths();
-        match goes_on(Stage::Down) {
-            true => self.moved("activation backward", Group::Activation, tokens * 2 * (inner + width) * a),
-            false => self.moved("activation", Group::Activation, tokens * (inner + width) * a),
-        }
+        let bytes = tokens * (inner * 2 * operand + width * (F32 + operand));
+        self.moved("activation backward", Group::Activation, bytes);
         if goes_on(Stage::Output) {
-            self.attention(layer, "attention backward", Group::AttentionBackward, 5, [4, 2]);
-            self.rope(layer);
+            let heads = heads(config);
+            // q, y, k and v are read, and dy, and their gradients are written.
+            let columns = (2 * heads.q_width() + heads.kv_width()) as u64;
+            let bytes = columns * (operand + F32);
+            self.attention(layer, "attention backward", Group::AttentionBackward, 5, bytes);
+            self.rope();
         }
     }
 
-    /// What is kept of a layer in 16 bits, if anything is; nothing of the last.
-    fn kept(&mut self, layer: usize, name: &str) {
-        let (shape, config, heads) = (self.shape, self.config, heads(self.config));
-        let last = layer + 1 == config.num_hidden_layers;
-        if last || shape.gradient_checkpointing || !shape.half_activations {
+    /// What is rounded to 16 bits after it was made, and widened again; all but what is so from the start.
+    fn kept(&mut self, name: &str) {
+        let (config, heads) = (self.config, heads(self.config));
+        if !self.shape.keeps_halves() {
             return;
         }
         let has = |role| config.family.norm_name(role).is_some();
-        let q_and_kv = heads.q_width() + heads.kv_width();
-        let heads_in = if has(NormRole::Query) { q_and_kv - heads.kv_width() / 2 } else { 0 };
-        let streams = config.hidden_size * if has(NormRole::AttentionOutput) { 4 } else { 2 };
-        let columns = q_and_kv + heads.q_width() + heads_in + streams;
-        let bytes = self.tokens() * (columns as u64 + self.mlp_widths().0) * (F32 + 2);
-        self.moved(name, Group::Halves, bytes);
+        let heads_in = if has(NormRole::Query) { heads.q_width() + heads.kv_width() / 2 } else { 0 };
+        let branches = if has(NormRole::AttentionOutput) { 2 * config.hidden_size } else { 0 };
+        if heads_in + branches > 0 {
+            self.moved(name, Group::Halves, self.tokens() * (heads_in + branches) as u64 * (F32 + 2));
+        }
     }
 
     /// Columns of what is activated, and of what it becomes.
@@ -272,29 +301,24 @@ impl Counter<'_> {
         self.moved(&name, Group::Norm, self.tokens() * width as u64 * bytes);
     }
 
-    fn rope(&mut self, layer: usize) {
-        if self.config.layers[layer].rope.is_some() {
-            let heads = heads(self.config);
-            let columns = (heads.q_width() + heads.kv_width() / 2) as u64;
-            self.moved(
-                "rotary positions",
-                Group::Rope,
-                2 * self.tokens() * columns * self.shape.activation_bytes,
-            );
-        }
+    /// Queries, keys and values on their way between projections and attention, turned or not.
+    fn rope(&mut self) {
+        let heads = heads(self.config);
+        let columns = (heads.q_width() + heads.kv_width()) as u64;
+        let bytes = self.tokens() * columns * (F32 + self.shape.operand());
+        self.moved("rotary positions", Group::Rope, bytes);
     }
 
-    /// So many `products` of scores' size; how often queries' and keys' and values' rows are moved.
-    fn attention(&mut self, layer: usize, name: &str, group: Group, products: u64, moved: [u64; 2]) {
+    /// So many `products` of scores' size; so many bytes of a token's rows are moved.
+    fn attention(&mut self, layer: usize, name: &str, group: Group, products: u64, moved: u64) {
         let (heads, length) = (heads(self.config), self.shape.length as u64);
         let window = self.config.sliding_window.filter(|_| self.config.layers[layer].is_sliding);
         let window = window.map_or(length, |window| length.min(window as u64));
         // The first tokens see 1, 2, … keys, the others a window of them.
         let pairs = self.shape.batch_size as u64 * (window * (window + 1) / 2 + (length - window) * window);
         let flops = products * 2 * (heads.heads * heads.head_dim) as u64 * pairs;
-        let columns = moved[0] * heads.q_width() as u64 + moved[1] * heads.kv_width() as u64;
         let lse = heads.heads as u64 * F32;
-        let bytes = self.tokens() * (columns * self.shape.activation_bytes + lse);
+        let bytes = self.tokens() * (moved + lse);
         let name = if window < length { format!("{name}, window {window}") } else { name.to_owned() };
         self.add(Item { name, group, count: 1, flops, bytes, recomputed: self.recomputed, product: None });
     }
@@ -302,9 +326,9 @@ impl Counter<'_> {
     fn linear_forward(&mut self, id: ModuleId) {
         let (n, k) = self.config.projection_shape(id.projection);
         let r = self.adapted.get(&id).map_or(0, |module| module.r);
-        // An output that is added to the residual stream is read and written in f32.
+        // An output that is added to the residual stream is read and written.
         let is_output = matches!(id.projection.role(), Role::Output | Role::Down);
-        let result = if is_output { 2 * F32 } else { self.shape.activation_bytes };
+        let result = if is_output { 2 * F32 } else { F32 };
         let product = Product { form: Form::Nt, m: self.tokens() as usize, n, k, r, frozen: true };
         self.product(&format!("{} forward", id.projection.name()), product, result);
     }
@@ -313,7 +337,7 @@ impl Counter<'_> {
         let (k, n) = self.config.projection_shape(id.projection);
         let r = self.adapted.get(&id).map_or(0, |module| module.r);
         let product = Product { form: Form::Nn, m: self.tokens() as usize, n, k, r, frozen: true };
-        self.product(&format!("{} dx", id.projection.name()), product, self.shape.activation_bytes);
+        self.product(&format!("{} dx", id.projection.name()), product, F32);
     }
 
     fn adapter_forward(&mut self, id: ModuleId) {
@@ -337,7 +361,7 @@ impl Counter<'_> {
     fn head(&mut self) {
         let (shape, config) = (self.shape, self.config);
         let targets = shape.batch_size * (shape.length - 1);
-        let (a, hidden, vocab) = (shape.activation_bytes, config.hidden_size, config.vocab_size);
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         // The chunks but the last, and that.
         let chunk = shape.chunk.clamp(1, targets);
         for (m, count) in
@@ -345,21 +369,26 @@ impl Counter<'_> {
         {
             for _ in 0..count {
                 let nt = Product { form: Form::Nt, m, n: vocab, k: hidden, r: 0, frozen: true };
-                self.product("lm_head forward", nt, a);
+                self.product_of("lm_head forward", nt, F32, F32);
                 let nn = Product { form: Form::Nn, m, n: hidden, k: vocab, r: 0, frozen: true };
-                self.product("lm_head dx", nn, a);
+                self.product_of("lm_head dx", nn, F32, F32);
             }
         }
         let rows = (targets * hidden) as u64;
-        self.moved("cross-entropy", Group::Loss, 2 * a * targets as u64 * vocab as u64);
+        self.moved("cross-entropy", Group::Loss, 2 * F32 * targets as u64 * vocab as u64);
         self.moved("target rows", Group::Other, 4 * F32 * rows);
-        self.moved("final norm", Group::Norm, rows * (F32 + a));
-        self.moved("final norm backward", Group::Norm, rows * (2 * F32 + a));
+        self.moved("final norm", Group::Norm, rows * 2 * F32);
+        self.moved("final norm backward", Group::Norm, rows * 3 * F32);
     }
 
     /// `result`: bytes that are moved for each of its elements.
     fn product(&mut self, name: &str, product: Product, result: u64) {
-        let (a, frozen) = (self.shape.activation_bytes, if product.frozen { self.weight() } else { F32 });
+        self.product_of(name, product, self.shape.operand(), result);
+    }
+
+    /// The same with activations of so many bytes.
+    fn product_of(&mut self, name: &str, product: Product, a: u64, result: u64) {
+        let frozen = if product.frozen { self.weight() } else { F32 };
         let (m, n, k, r) = (product.m as u64, product.n as u64, product.k as u64, product.r as u64);
         let bytes = match product.form {
             Form::Nt | Form::Nn => m * k * a + n * k * frozen + (m + n) * r * F32,

@@ -179,7 +179,7 @@ impl Lora {
             (a_at, b_at) = (a_at + m.a_len(), b_at + m.b_len());
             here
         });
-        (alike && dense && fit(&widths) && r.is_multiple_of(4)).then(|| LoraStack {
+        (alike && dense && fit(&widths) && r.is_multiple_of(4)).then_some(LoraStack {
             r,
             scale,
             in_features,

@@ -16,7 +16,6 @@ const SHAPE: StepShape = StepShape {
     gradient_checkpointing: false,
     half_activations: false,
     weights: WeightType::Bf16,
-    activation_bytes: 4,
 };
 
 fn lora(json: &Value) -> LoraConfig {

@@ -16,14 +16,23 @@ use super::inputs::{Random, f32s, read, run, stored, unwritten, unwritten_in, wi
 
 const PRODUCTS: &str = include_str!("../../shaders/shared/coop_attention_products.wgsl");
 const PLAIN_PRODUCTS: &str = include_str!("coop_attention_products.wgsl");
+const CELL: &str = include_str!("../../shaders/shared/cell_16.wgsl");
+/// Words as they lie in memory are what the plain products have, too.
+const PLAIN_CELL: &str = "alias Cell = vec2<u32>;\nfn narrow_cell(cell: Cell) -> Narrow { return cell; }\n";
 
 /// The shader of this label without cooperative matrices.
 fn plain(label: &str) -> Shader {
     let mut shader =
         cooperative_shaders().into_iter().find(|shader| shader.label() == label).expect("a shader");
     shader.parts.retain(|part| !part.contains("enable wgpu_cooperative_matrix;"));
-    let products = shader.parts.iter_mut().find(|part| **part == PRODUCTS).expect("the products");
-    *products = PLAIN_PRODUCTS.into();
+    assert!(shader.parts.iter().any(|part| part == PRODUCTS), "the products");
+    for part in &mut shader.parts {
+        match &**part {
+            PRODUCTS => *part = PLAIN_PRODUCTS.into(),
+            CELL => *part = PLAIN_CELL.into(),
+            _ => {}
+        }
+    }
     shader.variant += "-plain";
     shader
 }
@@ -64,6 +73,8 @@ async fn check_in(gpu: &Gpu, heads: [usize; 3], batch: &Batch, dtype: Dtype) {
     let [dq_gpu, dk_gpu, dv_gpu] = [(); 3].map(|()| unwritten(gpu, &q_shape));
     let [lse_gpu, delta_gpu] = [(); 2].map(|()| unwritten(gpu, &side));
     let dkv_gpu = unwritten(gpu, &kv_shape);
+    let operand = (dtype == Dtype::F16).then(|| unwritten_in(gpu, &q_shape, dtype));
+    let operand = operand.as_ref();
     let columns = if head_dim <= 64 { 64 } else { 128 };
     let storage = if dtype == Dtype::F16 { "f16" } else { "f32" };
     let [forward, to_q, to_kv] = ["attention_coop", "attention_coop_dq", "attention_coop_dkv"]
@@ -87,13 +98,15 @@ async fn check_in(gpu: &Gpu, heads: [usize; 3], batch: &Batch, dtype: Dtype) {
         let items = rows * heads;
         let delta_params = AttentionDeltaParams { items: items as u32, head_dim: head_dim as u32 };
         let delta_grid = [items.div_ceil(64) as u32, 1, 1];
-        let delta = baseline(&format!("attention_delta/{storage}"));
-        plan.dispatch(delta, &delta_params, &[&y_gpu, &dy, &delta_gpu], delta_grid);
+        let delta = baseline(&format!("attention_delta/{storage}x4"));
+        let bindings = [&[&y_gpu, &dy, &delta_gpu], operand.as_slice()].concat();
+        plan.dispatch(delta, &delta_params, &bindings, delta_grid);
+        let dy = operand.unwrap_or(&dy);
         for part in parts(rows) {
-            let bindings = [&kv_range, &q, &kv.slice(&part), &dy, &lse_gpu, &delta_gpu, &dq_gpu];
+            let bindings = [&kv_range, &q, &kv.slice(&part), dy, &lse_gpu, &delta_gpu, &dq_gpu];
             plan.dispatch(to_q.clone(), &params(&part), &bindings, grid(rows * group));
             let of_part = |tensor: &Tensor| tensor.slice(&part);
-            let [q, dy, lse, delta] = [&q, &dy, &lse_gpu, &delta_gpu].map(of_part);
+            let [q, dy, lse, delta] = [&q, dy, &lse_gpu, &delta_gpu].map(of_part);
             let bindings = [&query_range, &q, &kv, &dy, &lse, &delta, &dk_gpu, &dv_gpu];
             let grid = [(rows.div_ceil(64) * heads) as u32, 1, 1];
             plan.dispatch(to_kv.clone(), &params(&part), &bindings, grid);

@@ -228,7 +228,8 @@ fn is_generated(part: &str) -> bool {
         |line: &str, names: &[&str]| function(line).is_some_and(|n| names.contains(&n.as_str()));
     let declares = |line: &str| {
         let buffer = line.starts_with("@group(0) @binding(") && line.contains(") var<storage, ");
-        buffer && line.ends_with(";") || is_function(line, &["at", "put", "eight"]) && line.ends_with('}')
+        buffer && line.ends_with(";")
+            || is_function(line, &["at", "put", "eight", "cell"]) && line.ends_with('}')
     };
     let makes_tile = |line: &str| {
         let variable = line.starts_with("const ") || line.starts_with("var<private> c");
