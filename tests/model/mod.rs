@@ -44,7 +44,7 @@ mod forward;
 mod generation;
 mod gguf;
 mod gradients;
-// What differs from the others are two small kernels, which the browser's own tests have.
+// What differs from the others are kernels in 16 bits, which the browser's own tests have.
 #[cfg(not(target_arch = "wasm32"))]
 mod halves;
 mod loading;
