@@ -23,10 +23,24 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> y: array<Part>;
 @group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
-const SHARE: u32 = 256u;
+const SHARE: u32 = 64u;
 const PER_LANE: u32 = MAX_WIDTH / LANES;
 // Stands for -infinity, which WGSL need not honour.
 const LOWEST: f32 = -3.0e38;
+
+// Loads that are under way together: one after the other they would take as long each.
+const AHEAD: u32 = 8u;
+
+// The query's product with the key at this place.
+fn dot_of_key(at: u32, width: u32) -> f32 {
+  var sum = 0.0;
+  var p = 0u;
+  for (; p + AHEAD <= width; p += AHEAD) {
+    for (var i = 0u; i < AHEAD; i++) { sum += inner(query[p + i], kv[at + p + i]); }
+  }
+  for (; p < width; p++) { sum += inner(query[p], kv[at + p]); }
+  return sum;
+}
 
 var<workgroup> scores: array<f32, LANES>;
 var<workgroup> pool: array<Part, LANES>;
@@ -76,11 +90,7 @@ fn main(
     let step = 2u * params.kv_heads * width;
     workgroupBarrier();
     var score = LOWEST;
-    if t < count {
-      var sum = 0.0;
-      for (var p = 0u; p < width; p++) { sum += inner(query[p], kv[at + t * step + p]); }
-      score = sum * params.scale;
-    }
+    if t < count { score = dot_of_key(at + t * step, width) * params.scale; }
     scores[t] = score;
     workgroupBarrier();
     var highest = peak;
@@ -97,7 +107,13 @@ fn main(
       let p = own_part + c * LANES;
       if which >= at_once || p >= width { break; }
       var sum = out[c] * correction;
-      for (var j = which; j < count; j += at_once) { sum += scores[j] * kv[values + j * step + p]; }
+      for (var first = which; first < count; first += AHEAD * at_once) {
+        for (var i = 0u; i < AHEAD; i++) {
+          let j = first + i * at_once;
+          let value = kv[values + min(j, count - 1u) * step + p];
+          sum += select(0.0, scores[min(j, LANES - 1u)], j < count) * value;
+        }
+      }
       out[c] = sum;
     }
   }

@@ -34,9 +34,11 @@ fn b4(k: u32, column: u32) -> Four {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let starts = vec4(0u, params.second, params.third, params.k);
+  // Not by way of a private variable: barriers ask for what all invocations are seen to have alike.
+  let depth = starts[wg.z + 1u] - starts[wg.z];
   from_k = starts[wg.z];
-  own_k = starts[wg.z + 1u] - from_k;
-  product(wg.y * 16u, wg.x * 16u, own_k, t);
+  own_k = depth;
+  product(wg.y * 16u, wg.x * 16u, depth, t);
   for (var i = t; i < 256u; i += THREADS) {
     let row = wg.y * 16u + i / 16u;
     let column = wg.x * 16u + i % 16u;

@@ -6,16 +6,19 @@ use serde::Serialize;
 use web_time::Instant;
 
 use super::ceilings::WARM_UP;
-use super::{Ceilings, Setup, Times, WeightType};
+use super::{Ceilings, KernelShare, Setup, Times, WeightType};
 use crate::config::{Arithmetic, Precision};
 use crate::error::{Error, Result};
 use crate::generate::{Decoder, MAX_AT_ONCE, SamplingOptions, Tokens, capacity};
 use crate::gpu::{Dtype, Gpu, Stopwatch};
 use crate::memory::MemoryPlan;
-use crate::model::heads;
+use crate::model::{Model, heads};
 
 /// Prompts that are read at least, of which the fastest counts.
 const PREFILLS: usize = 3;
+
+/// Tokens whose kernels are timed one by one.
+const PROFILED: usize = 4;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,10 @@ pub struct DecodingReport {
     pub ceilings: Ceilings,
     /// The least milliseconds of a token: its weights' bytes at the bandwidth.
     pub floor_ms: f64,
+    /// Milliseconds of a token's kernels on the GPU, all in one pass; `None` if there was no room for a few tokens more.
+    pub gpu_ms_per_token: Option<f64>,
+    /// A token's kernels, each in a pass of its own, longest first.
+    pub kernels: Vec<KernelShare>,
     /// The floor by the median time.
     pub share_of_floor: f64,
     /// Memory as it was planned.
@@ -148,6 +155,7 @@ impl DecodingReport {
         let dispatches_per_token = tokens.decoder().operations_per_token();
         let allocated_bytes = gpu.allocated_bytes();
         drop(tokens);
+        let (gpu_ms_per_token, kernels) = time_kernels(gpu, &model, room, &prompt, arithmetic).await?;
         drop(model);
         gpu.settle().await?;
         tell("the device's ceilings");
@@ -173,8 +181,33 @@ impl DecodingReport {
             cache_bytes_per_token: kv * (prompt.len() + tokens / 2) as u64,
             ceilings,
             floor_ms,
+            gpu_ms_per_token,
+            kernels,
             memory,
             allocated_bytes,
         })
     }
+}
+
+/// Of a few tokens after the prompt: milliseconds of one, and its kernels.
+async fn time_kernels(
+    gpu: &Gpu,
+    model: &Model,
+    room: usize,
+    prompt: &[u32],
+    arithmetic: Arithmetic,
+) -> Result<(Option<f64>, Vec<KernelShare>)> {
+    let count = PROFILED.min((room - prompt.len()) / 2);
+    if count == 0 {
+        return Ok((None, Vec::new()));
+    }
+    let mut decoder = gpu.make_room("generating text", || Decoder::new(model, None, room)).await?;
+    decoder.set_arithmetic(arithmetic);
+    if !decoder.choose_by(&SamplingOptions::default()) {
+        return Ok((None, Vec::new()));
+    }
+    let chosen = decoder.feed_and_choose(prompt).await?;
+    chosen.finish(&decoder).await?;
+    let (times, seconds) = decoder.time(count).await?;
+    Ok((Some(1e3 * seconds), KernelShare::of(&times, count as f64)))
 }

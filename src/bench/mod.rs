@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Dtype, Gpu, human_bytes};
 use crate::memory::MemoryPlan;
 use crate::model::{Model, ROW_MULTIPLE, WeightBytes, chunk_rows};
-use crate::train::{Session, SessionOptions, half_activations};
+use crate::train::{Session, SessionOptions};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ impl Setup {
             positions: self.train.max_length,
             dropout: self.lora.lora_dropout > 0.0,
             gradient_checkpointing: self.train.gradient_checkpointing,
-            half_activations: half_activations(self.rows(), arithmetic),
+            half_activations: arithmetic == Arithmetic::F16,
             arithmetic,
         };
         Session::plan(gpu, &self.model, &self.lora, self.weight_bytes(gpu)?, &options)
@@ -117,8 +117,7 @@ impl Setup {
 
     /// The element type of what goes into the products of a step.
     fn operands(&self, gpu: &Gpu) -> Result<Dtype> {
-        let halves =
-            half_activations(self.rows(), self.arithmetic(gpu)?) && !self.train.gradient_checkpointing;
+        let halves = self.arithmetic(gpu)? == Arithmetic::F16 && !self.train.gradient_checkpointing;
         Ok(if halves { Dtype::F16 } else { Dtype::F32 })
     }
 
@@ -133,7 +132,7 @@ impl Setup {
             length: self.train.max_length,
             chunk: chunk_rows(gpu, self.model.vocab_size, arithmetic),
             gradient_checkpointing: self.train.gradient_checkpointing,
-            half_activations: half_activations(self.rows(), arithmetic),
+            half_activations: arithmetic == Arithmetic::F16,
             weights: self.weights,
         };
         Work::of(&self.model, &self.lora, &shape)

@@ -60,6 +60,20 @@ pub struct KernelShare {
     pub share: f64,
 }
 
+impl KernelShare {
+    /// Of the times of so many steps.
+    pub(super) fn of(times: &[KernelTime], steps: f64) -> Vec<Self> {
+        let all: f64 = times.iter().map(|time| time.seconds).sum();
+        let share = |time: &KernelTime| Self {
+            kernel: time.kernel.clone(),
+            dispatches: time.dispatches as f64 / steps,
+            ms: time.seconds * 1e3 / steps,
+            share: time.seconds / all,
+        };
+        times.iter().map(share).collect()
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingReport {
@@ -286,13 +300,7 @@ impl Profile {
     }
 
     fn kernels(&self) -> Vec<KernelShare> {
-        let all = self.ms();
-        let share = |time: &KernelTime| {
-            let ms = time.seconds * 1e3 / self.steps;
-            let dispatches = time.dispatches as f64 / self.steps;
-            KernelShare { kernel: time.kernel.clone(), dispatches, ms, share: ms / all }
-        };
-        self.times.iter().map(share).collect()
+        KernelShare::of(&self.times, self.steps)
     }
 
     fn groups(&self, work: &Work, ceilings: &Ceilings) -> Vec<GroupTime> {

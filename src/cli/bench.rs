@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use postil::base::read_config;
 use postil::bench::{
-    Ceilings, DecodingOptions, DecodingReport, MODELS, ProductsReport, Setup, TrainingOptions,
+    Ceilings, DecodingOptions, DecodingReport, KernelShare, MODELS, ProductsReport, Setup, TrainingOptions,
     TrainingReport, WeightType, known_model,
 };
 use postil::config::{ModelConfig, Precision, TrainConfig};
@@ -229,17 +229,21 @@ fn print_training(report: &TrainingReport) {
             group.floor_ms
         );
     }
-    println!("\n{:<44} {:>10} {:>10} {:>8}", "kernel", "dispatches", "ms", "share");
-    for kernel in &report.kernels {
-        let share = percent(kernel.share);
-        println!("{:<44} {:>10.0} {:>10.3} {share:>8}", kernel.kernel, kernel.dispatches, kernel.ms);
-    }
+    print_kernels(&report.kernels);
     println!("{:<44} {:>10.0} {:>10.3}", "all", report.dispatches_per_step, report.kernels_ms);
     if report.untimed_per_step > 0.0 {
         println!(
             "{:.0} of them were not timed: a submission times a limited number",
             report.untimed_per_step
         );
+    }
+}
+
+fn print_kernels(kernels: &[KernelShare]) {
+    println!("\n{:<44} {:>10} {:>10} {:>8}", "kernel", "dispatches", "ms", "share");
+    for kernel in kernels {
+        let share = percent(kernel.share);
+        println!("{:<44} {:>10.0} {:>10.3} {share:>8}", kernel.kernel, kernel.dispatches, kernel.ms);
     }
 }
 
@@ -270,11 +274,17 @@ fn print_decoding(report: &DecodingReport) {
         report.floor_ms,
         percent(report.share_of_floor)
     );
+    if let Some(ms) = report.gpu_ms_per_token {
+        println!("on the GPU alone a token takes {ms:.3} ms: {} of the floor", percent(report.floor_ms / ms));
+    }
     println!(
         "GPU memory: {} planned, {} taken",
         human_bytes(report.memory.total),
         human_bytes(report.allocated_bytes)
     );
+    if !report.kernels.is_empty() {
+        print_kernels(&report.kernels);
+    }
 }
 
 fn print_products(report: &ProductsReport) {

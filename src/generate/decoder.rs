@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use super::SamplingOptions;
 use crate::config::{Arithmetic, LoraConfig, ModelConfig};
 use crate::error::{Error, Result};
-use crate::gpu::{Allocator, Dtype, MemoryUse, PendingRead, Plan, PlanBuilder, Recorder, Tensor};
+use crate::gpu::{
+    Allocator, Dtype, KernelTime, MemoryUse, PendingRead, Plan, PlanBuilder, Profiler, Recorder, Stopwatch,
+    Tensor,
+};
 use crate::kernels::NONE;
 use crate::kernels::gather::gather;
 use crate::kernels::sample::{Candidates, Choice, MAX_TOP_K, REMEMBERED, TokenState, sample};
@@ -212,6 +215,28 @@ impl<'a> Decoder<'a> {
         let read = recorder.read(&self.buffers.state.chosen());
         recorder.submit().await?;
         Ok(Chosen { read, first, count })
+    }
+
+    /// Makes `count` tokens twice and throws them away: times of their kernels, each in a pass of its own, and seconds on
+    /// the GPU of one token's in one pass. Tokens are chosen on the device, as [`Self::choose_by`] said.
+    ///
+    /// # Errors
+    /// A device without timestamp queries; whatever it reports.
+    pub async fn time(&mut self, count: usize) -> Result<(Vec<KernelTime>, f64)> {
+        assert!(self.len + 2 * count <= self.buffers.caches[0].rows(), "room for the tokens");
+        let gpu = self.model.gpu();
+        let (mut profiler, watch) = (Profiler::new(gpu)?, Stopwatch::new(gpu)?);
+        let step = self.step.take().unwrap_or_else(|| self.record_choice(true));
+        for _ in 0..count {
+            let mut recorder = Recorder::new(gpu);
+            recorder.run(&step, Some(&mut profiler)).await?;
+            recorder.submit().await?;
+            profiler.collect(gpu).await?;
+        }
+        let seconds = watch.time(gpu, &step, count).await? / count as f64;
+        self.step = Some(step);
+        self.clear();
+        Ok((profiler.report(), seconds))
     }
 
     /// How tokens are chosen on the device from now on; false if it cannot choose so.

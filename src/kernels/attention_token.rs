@@ -23,8 +23,8 @@ params! {
     pub struct AttentionTokenSumParams { heads: u32, head_dim: u32, shares: u32, }
 }
 
-/// Keys of a share; `SHARE` in the shader.
-const SHARE: usize = 256;
+/// Keys of a share; `SHARE` in the shader. A share's time is that of a few loads one after the other, so they are small.
+const SHARE: usize = 64;
 
 fn token_shader(fours: bool) -> Shader {
     let (name, part) = match fours {

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::memory::Demand;
 use super::records::Records;
 use super::rows::{as_rows, session_options};
-use super::session::half_activations;
 use super::state::Checkpoint;
 use super::trainer::{Trainer, TrainingData};
 use crate::base::Base;
@@ -202,7 +201,6 @@ impl TokenizedJob {
                 // Shorter examples are packed anew; rows are full at most.
                 let full = changed.per_device_train_batch_size.saturating_mul(max_length);
                 options.rows = full.next_multiple_of(ROW_MULTIPLE);
-                options.half_activations = half_activations(options.rows, arithmetic);
             }
             options
         };

@@ -24,7 +24,6 @@ pub use records::{Records, prepare_for};
 pub use report::{Progress, StepReport};
 #[cfg(not(target_arch = "wasm32"))]
 pub use run_dir::{Made, RunDir, latest_checkpoint};
-pub(crate) use session::half_activations;
 pub use session::{Session, SessionOptions};
 pub use state::{Checkpoint, TrainerState};
 pub use trainer::{Trainer, TrainingData};

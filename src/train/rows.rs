@@ -1,7 +1,7 @@
 //! What a run's rows are, and what they need.
 
 use super::evaluate::largest_batch;
-use super::session::{SessionOptions, half_activations};
+use super::session::SessionOptions;
 use crate::config::{Arithmetic, TrainConfig};
 use crate::data::{Examples, Rows};
 
@@ -29,7 +29,7 @@ pub(super) fn session_options(
         positions: train.1.max(evaluation.1),
         dropout: lora_dropout > 0.0,
         gradient_checkpointing: config.gradient_checkpointing,
-        half_activations: half_activations(rows, arithmetic),
+        half_activations: arithmetic == Arithmetic::F16,
         arithmetic,
     }
 }

@@ -39,17 +39,10 @@ pub struct SessionOptions {
     pub dropout: bool,
     /// Whether the backward pass computes each layer's activations again.
     pub gradient_checkpointing: bool,
-    /// Whether activations are kept for the backward pass in 16 bits ([`Keep::Halves`]).
+    /// Whether activations are in 16 bits ([`Keep::Halves`]), as they are in f16.
     pub half_activations: bool,
     /// Arithmetic of the matrix products.
     pub arithmetic: Arithmetic,
-}
-
-/// Whether a run keeps activations in 16 bits: in f16, and with so many rows that there is much to keep. With fewer
-/// the extra operations take longer than they are worth.
-pub(crate) fn half_activations(rows: usize, arithmetic: Arithmetic) -> bool {
-    const MANY_ROWS: usize = 1024;
-    arithmetic == Arithmetic::F16 && rows >= MANY_ROWS
 }
 
 impl SessionOptions {

@@ -85,8 +85,11 @@ fn generation() {
     expect_near(number(&report["share_of_floor"]), number(&report["floor_ms"]) / median);
     expect_near(number(&report["prefill_tokens_per_second"]), 70e3 / number(&report["prefill_ms"]));
     assert_eq!(report["tokens"], 5);
-    // Token and position, five for each layer, the head; two for the choice.
-    assert_eq!(report["dispatches_per_token"], 2 + 2 * 5 + 1 + 2);
+    // Token and position, five for each layer and one for its shares of the keys, the head; two for the choice.
+    assert_eq!(report["dispatches_per_token"], 2 + 2 * 6 + 1 + 2);
+    // With room for so many tokens.
+    assert!(number(&report["gpu_ms_per_token"]) > 0.0);
+    expect_near(sum(&report["kernels"], "dispatches"), 2.0 + 2.0 * 6.0 + 1.0 + 2.0);
     assert_eq!(report["allocated_bytes"], report["memory"]["total"]);
     // Table and matrices in bf16, norms in f32: all of them are read for each token.
     let matrices = 300 * 64 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 64 * 96 * 3);

@@ -8,8 +8,9 @@ use crate::reference::attention::Attention;
 use crate::reference::head_norm::head_norm;
 use crate::reference::rope::{self, rope};
 
-/// Dots of up to 256 products, exp, and sums over up to 700 keys in blocks: what the kernels for many rows are allowed.
-const TOLERANCE: f64 = 2e-6;
+/// Dots of up to 256 products, exp, and sums over up to 700 keys in blocks: 2e-6 for the kernels for many rows. Between
+/// shares of the keys log and exp come on top, each good to some ULP of numbers up to 6: 3e-6 more.
+const TOLERANCE: f64 = 5e-6;
 
 const EPS: f32 = 1e-3;
 
@@ -112,7 +113,7 @@ pub async fn room_does_not_matter(gpu: &Gpu) {
     let mut results: Vec<Vec<f32>> = Vec::new();
     for capacity in [200, 700] {
         let cache: Tensor = f32s(gpu, &[capacity, 16], &values[..capacity * 16]);
-        let [parts, lse] = [16, 2].map(|columns| unwritten(gpu, &[3, columns]));
+        let [parts, lse] = [16, 2].map(|columns| unwritten(gpu, &[capacity.div_ceil(64), columns]));
         let y = unwritten(gpu, &[1, 16]);
         let io = TokenAttention {
             kv_range: &kv_range,

@@ -10,8 +10,9 @@ use super::golden::GoldenCase;
 
 /// Of every loss and gradient norm. The same loop in f32 in PyTorch is up to 7e-7 away from the one in f64.
 const TOLERANCE: f64 = 1e-5;
-/// Of the trained adapter's matrices; PyTorch in f32 is up to 1e-6 away.
-const ADAPTER_TOLERANCE: f64 = 1e-5;
+/// Of the trained adapter's matrices; PyTorch in f32 is up to 1e-6 away. AdamW divides a gradient by its own size, so an
+/// element whose gradient is near zero takes steps that rounding decides: on an NVIDIA GPU one matrix was off by 1.1e-5.
+const ADAPTER_TOLERANCE: f64 = 2e-5;
 
 each_kind!(training);
 
