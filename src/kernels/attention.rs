@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::storage::{Access, ROUNDING, Width, cells, name_of, storage, written_if};
-use super::{expect_shape, per_element, shader, spread, wgsl};
+use super::{coop_wgsl, expect_shape, per_element, shader, spread, wgsl};
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, Gpu, PlanBuilder, Shader, Tensor, row_parts};
 use crate::params;
@@ -77,7 +77,8 @@ impl AttentionKernel {
 
     /// The one for `rows` query rows.
     fn for_shape(plan: &PlanBuilder, rows: usize, heads: &Heads) -> Self {
-        let cooperative = plan.arithmetic() == Arithmetic::F16 && rows >= MIN_TILED_ROWS;
+        let cooperative =
+            !cfg!(target_arch = "wasm32") && plan.arithmetic() == Arithmetic::F16 && rows >= MIN_TILED_ROWS;
         if cooperative && Self::Cooperative.suits(heads.head_dim) && Self::Cooperative.runs_on(plan.gpu()) {
             return Self::Cooperative;
         }
@@ -109,9 +110,9 @@ const PRODUCTS: &str = wgsl!("shared/attention_products");
 
 /// Rows of a cooperative workgroup.
 const COOPERATIVE_ROWS: usize = 64;
-const COOPERATIVE: &str = wgsl!("shared/cooperative");
-const COOPERATIVE_TILES: &str = wgsl!("shared/coop_attention");
-const COOPERATIVE_PRODUCTS: &str = wgsl!("shared/coop_attention_products");
+const COOPERATIVE: &str = coop_wgsl!("shared/cooperative");
+const COOPERATIVE_TILES: &str = coop_wgsl!("shared/coop_attention");
+const COOPERATIVE_PRODUCTS: &str = coop_wgsl!("shared/coop_attention_products");
 
 impl Pass {
     /// The tile for heads of this width. The backward passes hold two products over head_dim at once, and need more
@@ -162,15 +163,16 @@ impl Pass {
 
     fn cooperative_shader(self, head_dim: usize, dtype: Dtype) -> Shader {
         let (name, own) = match self {
-            Self::Forward => ("attention_coop", wgsl!("attention_coop")),
-            Self::Dq => ("attention_coop_dq", wgsl!("attention_coop_dq")),
-            Self::Dkv => ("attention_coop_dkv", wgsl!("attention_coop_dkv")),
+            Self::Forward => ("attention_coop", coop_wgsl!("attention_coop")),
+            Self::Dq => ("attention_coop_dq", coop_wgsl!("attention_coop_dq")),
+            Self::Dkv => ("attention_coop_dkv", coop_wgsl!("attention_coop_dkv")),
         };
         let (columns, chunks) = match head_dim {
-            ..=64 => ("64", wgsl!("shared/coop_attention_64")),
-            _ => ("128", wgsl!("shared/coop_attention_128")),
+            ..=64 => ("64", coop_wgsl!("shared/coop_attention_64")),
+            _ => ("128", coop_wgsl!("shared/coop_attention_128")),
         };
-        let cell = if dtype == Dtype::F16 { wgsl!("shared/cell_16") } else { wgsl!("shared/cell_32") };
+        let cell =
+            if dtype == Dtype::F16 { coop_wgsl!("shared/cell_16") } else { coop_wgsl!("shared/cell_32") };
         let mut parts = [COOPERATIVE, chunks, cell, ROUNDING].map(Cow::from).to_vec();
         parts.extend(self.operands().iter().map(|&(binding, name)| cells(binding, name)));
         parts.extend(self.output(dtype));

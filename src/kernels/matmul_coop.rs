@@ -7,7 +7,7 @@ use super::coop_tile::{COOP_TILES, CoopForm, CoopTile};
 use super::matmul::{Beside, Nn, Nt};
 use super::matmul_tiles::{most_shares, share_of};
 use super::storage::{ROUNDING, eights, name_of};
-use super::{WEIGHT_DTYPES, expect_shape, per_element, shader, wgsl};
+use super::{WEIGHT_DTYPES, coop_wgsl, expect_shape, per_element, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::gpu::{Dtype, PlanBuilder, Shader, Tensor};
 use crate::params;
@@ -36,8 +36,8 @@ params! {
     pub struct SumSharesParams { count: u32, at: u32, stride: u32, shares: u32, accumulate: u32, }
 }
 
-pub(super) const ENABLE: &str = wgsl!("shared/cooperative");
-const TILED: &str = wgsl!("shared/coop_matmul");
+pub(super) const ENABLE: &str = coop_wgsl!("shared/cooperative");
+const TILED: &str = coop_wgsl!("shared/coop_matmul");
 
 /// Types of a product's operands.
 #[derive(Clone, Copy)]
@@ -70,12 +70,12 @@ impl Types {
 }
 
 fn nt_shader(types: Types, tile: CoopTile) -> Shader {
-    let parts = types.parts(tile, wgsl!("shared/coop_b_along_k"), wgsl!("matmul_nt_coop"));
+    let parts = types.parts(tile, coop_wgsl!("shared/coop_b_along_k"), coop_wgsl!("matmul_nt_coop"));
     shader::<MatmulNtCoopParams>("matmul_nt_coop", types.name(tile), &parts)
 }
 
 fn nn_shader(types: Types, tile: CoopTile) -> Shader {
-    let parts = types.parts(tile, wgsl!("shared/coop_b_along_n"), wgsl!("matmul_nn_coop"));
+    let parts = types.parts(tile, coop_wgsl!("shared/coop_b_along_n"), coop_wgsl!("matmul_nn_coop"));
     shader::<MatmulNnCoopParams>("matmul_nn_coop", types.name(tile), &parts)
 }
 
@@ -111,7 +111,8 @@ pub(super) fn one_part(tensors: &[&Tensor]) -> bool {
 /// Adds a product to a plan whose arithmetic is f16, if whole tiles fit it.
 pub(super) fn add_nt(plan: &mut PlanBuilder, product: &Nt<'_>) -> bool {
     let Nt { x, weight, y, .. } = product;
-    let fits = plan.arithmetic() == Arithmetic::F16
+    let fits = !cfg!(target_arch = "wasm32")
+        && plan.arithmetic() == Arithmetic::F16
         && product.scale == 1.0
         && product.dropout.is_none()
         && x.in_eights()
@@ -164,7 +165,8 @@ pub(super) fn fits_nn(plan: &PlanBuilder, product: &Nn<'_>) -> bool {
 
 fn tile_nn(plan: &PlanBuilder, product: &Nn<'_>) -> Option<CoopTile> {
     let Nn { x, weight, y, .. } = product;
-    let fits = plan.arithmetic() == Arithmetic::F16
+    let fits = !cfg!(target_arch = "wasm32")
+        && plan.arithmetic() == Arithmetic::F16
         && product.scale == 1.0
         && product.dropout.is_none()
         && x.in_eights()

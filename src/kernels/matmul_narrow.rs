@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::matmul::{Beside, Columns, Nn, Nt, dispatch};
 use super::matmul_coop::{ENABLE, one_part, sum_shares};
 use super::storage::{Access, ROUNDING, Width, name_of, storage};
-use super::{PCG, STEP, shader, wgsl};
+use super::{PCG, STEP, coop_wgsl, shader, wgsl};
 use crate::config::Arithmetic;
 use crate::error::Result;
 use crate::gpu::{Allocator, Dtype, PlanBuilder, Shader, Tensor, row_parts};
@@ -67,8 +67,8 @@ impl Variant {
             parts.push(ENABLE.into());
         }
         let product = match (self.arithmetic, over_tokens) {
-            (Arithmetic::F16, false) => wgsl!("shared/coop_narrow"),
-            (Arithmetic::F16, true) => wgsl!("shared/coop_tn_narrow"),
+            (Arithmetic::F16, false) => coop_wgsl!("shared/coop_narrow"),
+            (Arithmetic::F16, true) => coop_wgsl!("shared/coop_tn_narrow"),
             (Arithmetic::F32, false) => wgsl!("shared/plain_narrow"),
             (Arithmetic::F32, true) => wgsl!("shared/plain_tn_narrow"),
         };

@@ -62,6 +62,14 @@ macro_rules! wgsl {
 }
 use wgsl;
 
+/// The text of a file that only devices with cooperative matrices run. No browser has them, and its module is small.
+macro_rules! coop_wgsl {
+    ($path:literal) => {
+        if cfg!(target_arch = "wasm32") { "" } else { wgsl!($path) }
+    };
+}
+use coop_wgsl;
+
 const STEP: &str = wgsl!("shared/step");
 const PCG: &str = wgsl!("shared/pcg");
 const ROW: &str = wgsl!("shared/row");
