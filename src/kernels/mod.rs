@@ -54,11 +54,23 @@ pub const NONE: u32 = u32::MAX;
 /// Most workgroups in one dimension of a grid, in every implementation.
 const MAX_GRID: usize = 65_535;
 
-/// The text of a file in `shaders/`.
+/// The text of a file in `shaders/`; a browser's module, which is small, goes without the files' headers.
 macro_rules! wgsl {
-    ($path:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
-    };
+    ($path:literal) => {{
+        const FILE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"));
+        #[cfg(target_arch = "wasm32")]
+        const TEXT: &str = {
+            const FROM: usize = $crate::kernels::header_len(FILE);
+            const BYTES: [u8; FILE.len() - FROM] = $crate::kernels::text_from(FILE, FROM);
+            match str::from_utf8(&BYTES) {
+                Ok(text) => text,
+                Err(_) => panic!("a header ends between characters"),
+            }
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const TEXT: &str = FILE;
+        TEXT
+    }};
 }
 use wgsl;
 
@@ -69,6 +81,32 @@ macro_rules! coop_wgsl {
     };
 }
 use coop_wgsl;
+
+/// Bytes of the comment that a file begins with.
+#[cfg(target_arch = "wasm32")]
+const fn header_len(file: &str) -> usize {
+    let bytes = file.as_bytes();
+    let mut at = 0;
+    while at + 1 < bytes.len() && bytes[at] == b'/' && bytes[at + 1] == b'/' {
+        while at < bytes.len() && bytes[at] != b'\n' {
+            at += 1;
+        }
+        at += 1;
+    }
+    if at > bytes.len() { bytes.len() } else { at }
+}
+
+/// What follows it.
+#[cfg(target_arch = "wasm32")]
+const fn text_from<const LEN: usize>(file: &str, from: usize) -> [u8; LEN] {
+    let mut text = [0; LEN];
+    let mut i = 0;
+    while i < LEN {
+        text[i] = file.as_bytes()[from + i];
+        i += 1;
+    }
+    text
+}
 
 const STEP: &str = wgsl!("shared/step");
 const PCG: &str = wgsl!("shared/pcg");
