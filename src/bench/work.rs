@@ -95,8 +95,8 @@ pub struct StepShape {
 }
 
 impl StepShape {
-    /// Bytes of an element of what goes into a product or into attention; everything else has 4, but what is kept beside
-    /// it for the backward pass.
+    /// Bytes of an element of what goes into a product or into attention, and of what the backward pass reads again;
+    /// everything else has 4, but what is kept beside it for the backward pass.
     fn operand(&self) -> u64 {
         if self.keeps_halves() { 2 } else { F32 }
     }
@@ -104,11 +104,6 @@ impl StepShape {
     /// Bytes of an element of what is kept beside something that is in f32.
     fn kept(&self) -> u64 {
         if self.keeps_halves() { 2 } else { 0 }
-    }
-
-    /// Bytes of an element of what the backward pass reads again.
-    fn again(&self) -> u64 {
-        if self.keeps_halves() { 2 } else { F32 }
     }
 
     fn keeps_halves(&self) -> bool {
@@ -226,7 +221,7 @@ impl Counter<'_> {
 
     fn backward(&mut self, layer: usize, lowest: (usize, Stage)) {
         let (shape, tokens, config) = (self.shape, self.tokens(), self.config);
-        let (operand, kept, again) = (shape.operand(), shape.kept(), shape.again());
+        let (operand, kept) = (shape.operand(), shape.kept());
         let goes_on = |stage: Stage| (layer, stage) > lowest;
         for &projection in config.family.projections {
             let at = stage(projection.role());
@@ -242,8 +237,8 @@ impl Counter<'_> {
         for &(role, _) in config.family.norms {
             // x and dy are read, dx is written, or added to, and written once more as an operand.
             let (before, bytes) = match role {
-                NormRole::MlpInput => (Stage::GateUp, again + 3 * F32 + kept),
-                NormRole::AttentionInput => (Stage::Qkv, again + 3 * F32 + kept),
+                NormRole::MlpInput => (Stage::GateUp, operand + 3 * F32 + kept),
+                NormRole::AttentionInput => (Stage::Qkv, operand + 3 * F32 + kept),
                 NormRole::MlpOutput => (Stage::Down, 3 * F32 + kept),
                 NormRole::AttentionOutput => (Stage::Output, 3 * F32 + kept),
                 NormRole::Query | NormRole::Key => (Stage::Output, 3 * F32),
@@ -254,7 +249,7 @@ impl Counter<'_> {
                 self.norm(role, "norm backward", bytes);
             }
             if is_input(role) && (layer, before) >= lowest {
-                self.norm(role, "norm", again + operand);
+                self.norm(role, "norm", 2 * operand);
             }
         }
         let (inner, width) = self.mlp_widths();
